@@ -1,0 +1,39 @@
+"""Pictures of samples."""
+import io
+import os
+from typing import Mapping
+
+import matplotlib
+matplotlib.use('Agg')
+from matplotlib import pyplot as plt  # after the backend is chosen
+import numpy as np
+
+from inverse_matching import files, writer
+
+
+def save(figure: 'plt.Figure', path: str | os.PathLike) -> None:
+  """Writes a figure as PNG and closes it. Without the date and version, so that equal figures are equal files."""
+  buffer = io.BytesIO()
+  figure.savefig(buffer, format='png', dpi=120, bbox_inches='tight', metadata={'Software': None})
+  plt.close(figure)
+  files.write_bytes(path, buffer.getvalue())
+
+
+def panels(path: str | os.PathLike, pictures: Mapping[str, np.ndarray], *, levels: int, columns: int, title: str) -> None:
+  """A grid of images per panel, side by side, as in figures 4 and 5 of the paper.
+
+  Args:
+    path: of the PNG.
+    pictures: title of a panel -> integer images [N, H, W, C].
+    levels: number of grey levels.
+    columns: images beside each other in a panel.
+    title: above the panels.
+  """
+  figure, axes = plt.subplots(1, len(pictures), figsize=(2.6 * len(pictures), 5.6), squeeze=False)
+  for axis, (name, images) in zip(axes[0], pictures.items()):
+    grid = writer.image_grid(images, columns, levels)
+    axis.imshow(grid[..., 0] if grid.shape[-1] == 1 else grid, cmap='gray', vmin=0, vmax=255, interpolation='nearest')
+    axis.set_title(name.replace('/', '\n'), fontsize=9)
+    axis.axis('off')
+  figure.suptitle(title, fontsize=10)
+  save(figure, path)

@@ -1,0 +1,70 @@
+"""Whole files or none: JSON and arrays are written beside their place and moved into it."""
+import hashlib
+import io
+import json
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from inverse_matching.errors import InputError
+
+
+def write_bytes(path: str | os.PathLike, data: bytes) -> None:
+  """Writes a file so that a reader, or a run after a kill, sees the old one or the new one."""
+  path = pathlib.Path(path)
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(temporary, 'wb') as file:
+      file.write(data)
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(temporary, path)
+  except OSError as error:
+    temporary.unlink(missing_ok=True)
+    raise InputError(f'Cannot write {path} ({error.strerror}): free space or name a folder that can be written.') from error
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+  """Writes JSON, keys in the order given; numbers that are not finite become null, which every JSON reader takes."""
+  write_bytes(path, (json.dumps(_plain(value), indent=1, allow_nan=False) + '\n').encode())
+
+
+def read_json(path: str | os.PathLike) -> Any:
+  """Reads JSON; InputError if the file is missing or damaged."""
+  try:
+    return json.loads(pathlib.Path(path).read_text())
+  except FileNotFoundError as error:
+    raise InputError(f'{path} does not exist: check the folder, or run the command that makes it.') from error
+  except ValueError as error:
+    raise InputError(f'{path} is not valid JSON ({error}): it was altered; remove it and make it again.') from error
+
+
+def write_arrays(path: str | os.PathLike, **arrays: np.ndarray) -> None:
+  """Writes an .npz file."""
+  buffer = io.BytesIO()
+  np.savez(buffer, **arrays)
+  write_bytes(path, buffer.getvalue())
+
+
+def sha256(path: str | os.PathLike) -> str:
+  """Hex digest of a file's content."""
+  digest = hashlib.sha256()
+  with open(path, 'rb') as file:
+    for block in iter(lambda: file.read(1 << 20), b''):
+      digest.update(block)
+  return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+  if isinstance(value, dict):
+    return {str(key): _plain(item) for key, item in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [_plain(item) for item in value]
+  if hasattr(value, 'tolist'):
+    return _plain(value.tolist())
+  if isinstance(value, float) and not np.isfinite(value):
+    return None
+  return value

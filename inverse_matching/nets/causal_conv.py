@@ -1,0 +1,104 @@
+"""Convolutions and blocks of causal image networks, all in NHWC.
+
+Two streams (van den Oord et al., 2016; Salimans et al., 2017): `down` sees the rows above and the present one, `right` the
+rows above and the present row up to the present column. One initial shift makes a stream strictly causal; every later layer
+keeps it so.
+"""
+import zlib
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from inverse_matching import random
+from inverse_matching.types import Array
+
+KERNELS = {'down': (2, 3), 'right': (2, 2)}
+
+
+def concat_elu(x: Array) -> Array:
+  """[elu(x), elu(-x)] on the last axis, with one exponential instead of two."""
+  e = jnp.expm1(-jnp.abs(x))
+  return jnp.concatenate([jnp.where(x > 0, x, e), jnp.where(x > 0, e, -x)], axis=-1)
+
+
+def shift_down(x: Array) -> Array:
+  """Row i receives row i - 1; the first row is zero."""
+  return jnp.pad(x, ((0, 0), (1, 0), (0, 0), (0, 0)))[:, :-1]
+
+
+def shift_right(x: Array) -> Array:
+  """Column j receives column j - 1; the first column is zero."""
+  return jnp.pad(x, ((0, 0), (0, 0), (1, 0), (0, 0)))[:, :, :-1]
+
+
+def dropout(x: Array, keys: Array | None, rate: float, path: tuple[str, ...]) -> Array:
+  """Inverted dropout with one key per example; the module path makes the layers independent.
+
+  Bits are drawn a byte at a time, so the rate is rounded to 1/256: random bits are the cost of dropout on a CPU.
+  """
+  threshold = round(rate * 256)
+  if keys is None or threshold == 0:
+    return x
+  keys = random.fold(keys, zlib.crc32('/'.join(path).encode()))
+  bits = jax.vmap(lambda key: jax.random.bits(key, x.shape[1:], jnp.uint8))(keys)
+  return jnp.where(bits >= threshold, x * (256 / (256 - threshold)), 0)
+
+
+def _kernel_init(scale: float):
+  return nn.initializers.variance_scaling(scale, 'fan_in', 'normal')
+
+
+class CausalConv(nn.Module):
+  """A convolution that sees rows up to the present one and, for `right`, columns up to the present one."""
+  features: int
+  direction: str  # 'down' or 'right'
+  stride: int = 1
+  kernel: tuple[int, int] | None = None
+  init_scale: float = 1.0
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    height, width = self.kernel or KERNELS[self.direction]
+    left = (width - 1) // 2 if self.direction == 'down' else width - 1
+    kernel = self.param('kernel', _kernel_init(self.init_scale), (height, width, x.shape[-1], self.features))
+    bias = self.param('bias', nn.initializers.zeros, (self.features,))
+    y = jax.lax.conv_general_dilated(
+        x, kernel, (self.stride, self.stride), padding=((height - 1, 0), (left, width - 1 - left)),
+        dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+    return y + bias
+
+
+class Upsample(nn.Module):
+  """Each position becomes a 2 x 2 block (a transposed convolution of kernel and stride 2), cropped to height x width."""
+  features: int
+
+  @nn.compact
+  def __call__(self, x: Array, height: int, width: int) -> Array:
+    b, h, w, _ = x.shape
+    y = nn.Dense(4 * self.features, kernel_init=_kernel_init(1.0))(x)
+    y = y.reshape(b, h, w, 2, 2, self.features).transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, self.features)
+    return y[:, :height, :width]
+
+
+class GatedBlock(nn.Module):
+  """Gated residual block with concat-ELU and an optional skip input (Salimans et al., 2017)."""
+  direction: str
+  dropout: float
+
+  @nn.compact
+  def __call__(self, x: Array, skip: Array | None, keys: Array | None) -> Array:
+    features = x.shape[-1]
+    h = CausalConv(features, self.direction)(concat_elu(x))
+    if skip is not None:
+      h = h + nn.Dense(features, kernel_init=_kernel_init(1.0))(concat_elu(skip))
+    h = dropout(concat_elu(h), keys, self.dropout, self.path)
+    h = CausalConv(2 * features, self.direction, init_scale=0.1)(h)
+    value, gate = jnp.split(h, 2, axis=-1)
+    return x + value * nn.sigmoid(gate)
+
+
+def num_params(params) -> int:
+  """Number of scalars in a pytree."""
+  return int(sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(params)))

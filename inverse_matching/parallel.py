@@ -1,0 +1,96 @@
+"""Spreading work over devices: the only place that knows pmap.
+
+State has no device axis (in_axes=None, out_axes=None): the same code and the same checkpoints serve any number of devices.
+"""
+from typing import Any, Callable
+
+import jax
+import numpy as np
+
+from inverse_matching.errors import InputError
+
+AXIS = 'devices'
+
+
+def choose_devices(batch_size: int, requested: int | None = None) -> int:
+  """Number of local devices to use: `requested`, or the largest that divides the batch.
+
+  Raises:
+    InputError: more devices than there are, or a number that does not divide the batch.
+  """
+  available = jax.local_device_count()
+  if requested is None:
+    return max(n for n in range(1, available + 1) if batch_size % n == 0)
+  if not 1 <= requested <= available:
+    raise InputError(f'--devices={requested} was asked for, but there are {available} local devices: ask for 1 to {available}.')
+  if batch_size % requested:
+    raise InputError(f'A batch of {batch_size} does not divide over {requested} devices: change config.train.batch_size or '
+                     '--devices.')
+  return requested
+
+
+def mean_over_devices(tree: Any) -> Any:
+  """Mean of each leaf over the devices; inside functions mapped by `map_step` only."""
+  return jax.lax.pmean(tree, AXIS)
+
+
+def _split(tree: Any, num_devices: int) -> Any:
+  return jax.tree.map(lambda a: a.reshape(num_devices, a.shape[0] // num_devices, *a.shape[1:]), tree)
+
+
+def _never_empty(tree: Any) -> Any:
+  """(tree, a scalar): pmap (jax 0.10 to 0.12) does not map the first leaf after an argument without leaves."""
+  return tree, np.float32(0)
+
+
+def map_step(step: Callable[[Any, Any, Any], tuple[Any, Any]], num_devices: int) -> Callable:
+  """Maps step(state, constants, batch) -> (state, metrics) over devices; the results must be equal on all of them.
+
+  The batch [B, ...] is split over the devices, the rest is replicated; the state is donated.
+  """
+  mapped = jax.pmap(lambda state, constants, batch: step(state, constants[0], batch), axis_name=AXIS,
+                    in_axes=(None, None, 0), out_axes=None, donate_argnums=0, devices=jax.local_devices()[:num_devices])
+
+  def run(state, constants, batch):
+    return mapped(state, _never_empty(constants), _split(batch, num_devices))
+
+  return run
+
+
+def replicate(tree: Any, num_devices: int) -> Any:
+  """A copy of the pytree on each device, without a device axis, as the results of `map_step` are.
+
+  A state that is elsewhere, or under another axis name, at the first step would be compiled for twice.
+  """
+  copy = jax.pmap(lambda tree, _: tree, axis_name=AXIS, in_axes=(None, 0), out_axes=None,
+                  devices=jax.local_devices()[:num_devices])
+  return copy(tree, np.zeros(num_devices))
+
+
+def map_examples(function: Callable, num_devices: int, chunk: int) -> Callable:
+  """Maps function(params, *arrays [chunk, ...]) -> pytree of [chunk, ...] over examples, devices and chunks.
+
+  Every call sees `chunk` examples on each device, the last ones padded by repetition: an example's result is the same bits
+  whatever the number of examples and devices.
+
+  Returns:
+    run(params, *arrays [n, ...], progress=None) -> pytree of numpy arrays [n, ...]; `progress` is called with the number of
+    examples after each call.
+  """
+  mapped = jax.pmap(lambda params, arrays: function(params[0], *arrays), in_axes=(None, 0),
+                    devices=jax.local_devices()[:num_devices])
+  step = num_devices * chunk
+
+  def run(params, *arrays, progress=None):
+    total = len(arrays[0])
+    results = []
+    for start in range(0, total, step):
+      index = np.arange(start, start + step) % total
+      part = _split(tuple(a[index] for a in arrays), num_devices)
+      out = jax.device_get(mapped(_never_empty(params), part))
+      results.append(jax.tree.map(lambda a: np.asarray(a).reshape(step, *a.shape[2:]), out))
+      if progress is not None:
+        progress(min(step, total - start))
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:total], *results)
+
+  return run

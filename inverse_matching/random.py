@@ -1,0 +1,32 @@
+"""Per-example randomness: each purpose has its own stream of keys, folded from the example's key."""
+import jax
+import jax.numpy as jnp
+
+# The numbers are part of every saved run: never reorder, only append.
+_STREAMS = {'dequantise': 0, 'prior': 1, 'noise': 2, 'dropout': 3}
+
+
+def stream(keys: jax.Array, purpose: str) -> jax.Array:
+  """Keys [B] for one purpose ('dequantise', 'prior', 'noise', 'dropout'), independent of those for the others."""
+  return fold(keys, _STREAMS[purpose])
+
+
+def fold(keys: jax.Array, number: int | jax.Array) -> jax.Array:
+  """Folds one number into each of keys [B]."""
+  return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+
+
+def keys_at(seed: int | jax.Array, positions: jax.Array) -> jax.Array:
+  """Typed keys [B], one for each position [B] (uint32) in the stream of a seed."""
+  return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), positions)
+
+
+def normal(keys: jax.Array, event_shape: tuple[int, ...]) -> jax.Array:
+  """Standard normal draws [B, *event_shape], one key per example."""
+  return jax.vmap(lambda key: jax.random.normal(key, event_shape))(keys)
+
+
+def uniform(keys: jax.Array, event_shape: tuple[int, ...]) -> jax.Array:
+  """Draws [B, *event_shape] uniform on the open interval (0, 1), one key per example."""
+  tiny = jnp.finfo(jnp.float32).tiny
+  return jax.vmap(lambda key: jax.random.uniform(key, event_shape, minval=tiny))(keys)

@@ -1,0 +1,38 @@
+"""Things by name: a table of factories, or a user's own as 'package.module:factory'."""
+import difflib
+import importlib
+import inspect
+from typing import Any, Callable, Mapping
+
+from inverse_matching.errors import InputError
+
+
+def nearest(name: str, names) -> str:
+  """' (did you mean X?)' if a name is near, else ''."""
+  close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+  return f' (did you mean {close[0]!r}?)' if close else ''
+
+
+def find(kind: str, table: Mapping[str, Callable], name: str) -> Callable:
+  """The factory of that name in the table, or the one at 'package.module:factory'."""
+  if name in table:
+    return table[name]
+  if ':' not in name:
+    raise InputError(f'Unknown {kind} {name!r}{nearest(name, table)}: use one of {", ".join(table)}, or your own as '
+                     '\'package.module:factory\'.')
+  module, _, attribute = name.partition(':')
+  try:
+    return getattr(importlib.import_module(module), attribute)
+  except (ImportError, AttributeError) as error:
+    raise InputError(f'The {kind} {name!r} cannot be imported ({error}): name an importable module and a function in it.')
+
+
+def build(kind: str, table: Mapping[str, Callable], name: str, event_shape: tuple[int, ...],
+          config: Mapping[str, Any]) -> Any:
+  """Calls the factory of that name with (event_shape, **config); InputError if a setting is not one of its own."""
+  factory = find(kind, table, name)
+  try:
+    inspect.signature(factory).bind(event_shape, **config)
+    return factory(event_shape, **config)
+  except TypeError as error:
+    raise InputError(f'config.{kind} does not fit {name!r}: {error}.') from error

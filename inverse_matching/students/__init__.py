@@ -1,0 +1,12 @@
+"""Students by name. A user's own is 'package.module:factory', a function (event_shape, **config) -> Student."""
+from inverse_matching import registry
+from inverse_matching.students.flow import flow, pixelcnn_flow
+from inverse_matching.students.linear import linear
+from inverse_matching.types import Student
+
+STUDENTS = {'flow': pixelcnn_flow}
+
+
+def make(name: str, event_shape: tuple[int, ...], **config) -> Student:
+  """The student of that name for events of that shape; InputError if there is none or a setting is not its own."""
+  return registry.build('student', STUDENTS, name, event_shape, config)

@@ -1,0 +1,35 @@
+"""The flow student: an inverse autoregressive flow (Kingma et al., 2016; equation 3 of the paper)."""
+from typing import Callable
+
+import jax.numpy as jnp
+
+from inverse_matching.nets import pixelcnnpp
+from inverse_matching.types import Array, Conditional, Gaussian, Params, Student, StudentOutput, check_event
+
+
+def flow(event_shape: tuple[int, ...], init: Callable[[Array], Params], conditional: Conditional) -> Student:
+  """x_t = mean(z_<t) + exp(log_scale(z_<t)) z_t for all t in one pass.
+
+  Args:
+    event_shape: shape of one example.
+    init: key -> params.
+    conditional: (params, z [B, *event], cond, key) -> Gaussian(mean, log_scale), causal in z.
+  """
+
+  def z_to_x(params, z, cond=None, key=None):
+    check_event('z', z, event_shape)
+    theta: Gaussian = conditional(params, z, cond, key)
+    log_det = jnp.sum(theta.log_scale.reshape(z.shape[0], -1), axis=-1)
+    return StudentOutput(theta.mean + jnp.exp(theta.log_scale) * z, log_det, theta)
+
+  return Student(tuple(event_shape), init, z_to_x, has_log_det=True)
+
+
+def pixelcnn_flow(event_shape: tuple[int, int, int], **network) -> Student:
+  """The paper's student for images: the architecture of the teacher (section 4.1.2), applied to z.
+
+  Args:
+    event_shape: (H, W, C).
+    **network: see nets.pixelcnnpp.gaussian_conditional.
+  """
+  return flow(event_shape, *pixelcnnpp.gaussian_conditional(event_shape, **network))

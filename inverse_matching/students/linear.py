@@ -1,0 +1,24 @@
+"""The linear student of sections 3.2 and 4.1.1: x = mean + R z."""
+import jax.numpy as jnp
+
+from inverse_matching.types import Student, StudentOutput, check_event
+
+
+def linear(num_dims: int, *, mean: float = 0.0, scale: float = 1.0) -> Student:
+  """A Gaussian student with parameters {'mean' [T], 'matrix' [T, T]}; starts at the given mean and scale times identity.
+
+  The paper does not give the initial R, and it decides the outcome of reverse KL: identity is the default here.
+  """
+
+  def init(key):
+    del key
+    return {'mean': jnp.full(num_dims, mean), 'matrix': scale * jnp.eye(num_dims)}
+
+  def z_to_x(params, z, cond=None, key=None):
+    del cond, key
+    check_event('z', z, (num_dims,))
+    log_det = jnp.linalg.slogdet(params['matrix'])[1]
+    x = params['mean'] + jnp.matmul(z, params['matrix'].T, precision='highest')
+    return StudentOutput(x, jnp.full(z.shape[0], log_det))
+
+  return Student((num_dims,), init, z_to_x, has_log_det=True)

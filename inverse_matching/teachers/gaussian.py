@@ -1,0 +1,27 @@
+"""The Gaussian teacher of sections 3.2 and 4.1.1: x = mean + R z."""
+import jax
+import jax.numpy as jnp
+
+from inverse_matching import priors, transforms
+from inverse_matching.types import Teacher
+
+
+def gaussian(num_dims: int, *, mean: float = 2.0) -> Teacher:
+  """A full-covariance Gaussian with parameters {'mean' [T], 'matrix' [T, T]}, R_ij ~ N(0, 1) drawn by init.
+
+  T(x) = R^-1 (x - mean), so the covariance is R R^T.
+  """
+
+  def init(key):
+    return {'mean': jnp.full(num_dims, mean), 'matrix': jax.random.normal(key, (num_dims, num_dims))}
+
+  def x_to_z(params, x, cond=None):
+    del cond
+    z = jnp.linalg.solve(params['matrix'], (x - params['mean']).T).T
+    return z, jnp.full(x.shape[0], -jnp.linalg.slogdet(params['matrix'])[1])
+
+  def z_to_x(params, z, cond=None):
+    del cond
+    return params['mean'] + jnp.matmul(z, params['matrix'].T, precision='highest')
+
+  return transforms.from_transform((num_dims,), priors.standard_normal((num_dims,)), init, x_to_z, z_to_x)

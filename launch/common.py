@@ -1,0 +1,114 @@
+"""What the command lines share: flags, errors in one sentence, devices, the compile cache."""
+import logging as std_logging
+import os
+import pathlib
+import re
+import shlex
+import signal
+import sys
+from typing import Any, Callable, Sequence
+
+from absl import app, flags, logging
+import jax
+from ml_collections import config_flags
+
+from inverse_matching import loop, registry
+from inverse_matching.errors import InputError
+
+FLAGS = flags.FLAGS
+
+
+def define_flags(config: str | None = None) -> None:
+  """Flags that all commands take; --config too if a default is given."""
+  if config is not None:
+    config_flags.DEFINE_config_file('config', config, 'Experiment: configs/F.py[:variant]; fields as --config.a.b=value.',
+                                    lock_config=True)
+  flags.DEFINE_string('workdir', None, 'Folder of the run. Called again with the same one, a stopped run goes on.',
+                      required=True)
+  flags.DEFINE_integer('devices', None, 'Local devices to use (on a CPU, that many are made); default: the largest number '
+                       'that divides the batch.', lower_bound=1)
+  flags.DEFINE_string('profile', None, 'Folder for a JAX trace of the whole command, to be opened in TensorBoard or Perfetto.')
+
+
+def config() -> dict[str, Any]:
+  """The config of the flags as a plain dict."""
+  return FLAGS.config.to_dict()
+
+
+def command() -> str:
+  """The command line, as somebody would type it."""
+  module = re.sub(r'.*?(launch)/(\w+)\.py$', r'\1.\2', sys.argv[0].replace(os.sep, '/'))
+  return shlex.join(['python', '-m', module, *sys.argv[1:]])
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+  try:
+    return FLAGS(list(argv))
+  except (AttributeError, KeyError) as error:
+    # ml_collections names neither the field nor its neighbours on the command line.
+    for arg in argv[1:]:
+      name = arg.lstrip('-').partition('=')[0]
+      if name.startswith('config.') and 'config' in FLAGS and (wrong := _unknown(name.split('.')[1:])):
+        _fail(wrong)
+    _fail(f'The config cannot be read: {error}.')
+  except (flags.Error, ValueError, TypeError, OSError) as error:
+    _fail(str(error).replace('FATAL Flags parsing error: ', ''))
+
+
+def _unknown(fields: Sequence[str]) -> str | None:
+  node = FLAGS['config'].value
+  for i, field in enumerate(fields):
+    if not hasattr(node, 'keys'):
+      return None
+    if field not in node:
+      place = '.'.join(['config', *fields[:i]])
+      return (f'{place} has no field {field!r}{registry.nearest(field, node.keys())}: its fields are '
+              f'{", ".join(node.keys())}.')
+    node = node[field]
+  return None
+
+
+def _fail(message: str) -> None:
+  print(f'error: {message}', file=sys.stderr)
+  sys.exit(1)
+
+
+class _OwnMessages(std_logging.Filter):
+  """Lets our own messages through, and only warnings of the libraries."""
+
+  def filter(self, record: std_logging.LogRecord) -> bool:
+    return record.levelno >= std_logging.WARNING or 'inverse_matching' in record.pathname or 'launch' in record.pathname
+
+
+def _setup() -> None:
+  logging.set_verbosity(logging.INFO)
+  logging.get_absl_handler().addFilter(_OwnMessages())
+  logging.get_absl_handler().setFormatter(std_logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
+  if FLAGS.devices is not None:
+    jax.config.update('jax_num_cpu_devices', FLAGS.devices)
+  jax.config.update('jax_compilation_cache_dir', str(pathlib.Path(FLAGS.workdir).absolute() / '.cache'))
+
+
+def run(main: Callable[[], None]) -> None:
+  """Parses the flags and calls main(): wrong input ends with one sentence, a signal with what to do next."""
+
+  def wrapped(argv):
+    if len(argv) > 1:
+      _fail(f'Unexpected argument {argv[1]!r}: flags are written --name=value.')
+    _setup()
+    try:
+      if FLAGS.profile:
+        with jax.profiler.trace(FLAGS.profile):
+          main()
+      else:
+        main()
+    except InputError as error:
+      _fail(str(error))
+    except loop.Stopped as stopped:
+      print(stopped, file=sys.stderr)
+      sys.exit(0 if stopped.signum == signal.SIGTERM else 130)
+    except KeyboardInterrupt:
+      print('Stopped. Run the same command again to go on.', file=sys.stderr)
+      sys.exit(130)
+
+  app.run(wrapped, flags_parser=_parse)

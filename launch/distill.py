@@ -1,0 +1,22 @@
+"""Distils a trained teacher into a student that samples in one pass.
+
+    python -m launch.distill --config=configs/digits.py --teacher=runs/teacher --workdir=runs/student
+"""
+from absl import flags
+
+from inverse_matching import runs
+from launch import common
+
+FLAGS = common.FLAGS
+common.define_flags(config='configs/digits.py')
+flags.DEFINE_string('teacher', None, 'Workdir of the teacher.', required=True)
+flags.DEFINE_string('pairs', None, 'Workdir of the pairs, made by launch.make_pairs; without it the student trains on the '
+                    'teacher\'s data.')
+
+
+def main() -> None:
+  runs.distill(common.config(), FLAGS.workdir, runs.load_teacher(FLAGS.teacher), FLAGS.pairs, FLAGS.devices)
+
+
+if __name__ == '__main__':
+  common.run(main)

@@ -1,0 +1,26 @@
+"""Writes pairs (z, x = T^-1(z)) of a trained teacher, for oracle prediction.
+
+    python -m launch.make_pairs --teacher=runs/teacher --num=8192 --workdir=runs/pairs
+"""
+from absl import flags
+
+from inverse_matching import runs, solvers
+from launch import common
+
+FLAGS = common.FLAGS
+common.define_flags()
+flags.DEFINE_string('teacher', None, 'Workdir of the teacher.', required=True)
+flags.DEFINE_integer('num', None, 'Number of pairs.', required=True, lower_bound=1)
+flags.DEFINE_integer('seed', 1, 'Seed of the prior draws; use another one for evaluation.')
+flags.DEFINE_enum('solver', 'auto', solvers.SOLVERS, 'How T^-1 is computed.')
+flags.DEFINE_enum('pairs_from', 'z', ['z', 'sample'],
+                  'z: x = T^-1(z). sample: x ~ teacher.sample and z = T(x), equal in law, needs no inverse.')
+
+
+def main() -> None:
+  runs.make_pairs(runs.load_teacher(FLAGS.teacher), FLAGS.workdir, num=FLAGS.num, seed=FLAGS.seed, solver=FLAGS.solver,
+                  pairs_from=FLAGS.pairs_from, devices=FLAGS.devices)
+
+
+if __name__ == '__main__':
+  common.run(main)

@@ -1,0 +1,25 @@
+"""Draws samples from a teacher or a student.
+
+    python -m launch.sample --workdir=runs/student --teacher=runs/teacher --num_samples=64 --output=samples
+"""
+from absl import flags
+
+from inverse_matching import sampling, solvers
+from launch import common
+
+FLAGS = common.FLAGS
+common.define_flags()
+flags.DEFINE_string('teacher', None, 'Workdir of the teacher, if --workdir is a student.')
+flags.DEFINE_integer('num_samples', 64, 'Number of samples.', lower_bound=1)
+flags.DEFINE_integer('seed', 0, 'Seed of the prior draws.')
+flags.DEFINE_enum('solver', 'auto', solvers.SOLVERS, 'How a teacher is solved; a student needs none.')
+flags.DEFINE_string('output', None, 'Folder for samples.npz and samples.png; default: the workdir.')
+
+
+def main() -> None:
+  sampling.sample(FLAGS.workdir, FLAGS.output or FLAGS.workdir, teacher_workdir=FLAGS.teacher, num=FLAGS.num_samples,
+                  seed=FLAGS.seed, solver=FLAGS.solver, devices=FLAGS.devices)
+
+
+if __name__ == '__main__':
+  common.run(main)

@@ -1,0 +1,17 @@
+"""Trains a teacher by maximum likelihood.
+
+    python -m launch.train_teacher --config=configs/digits.py --workdir=runs/teacher
+"""
+from inverse_matching import runs
+from launch import common
+
+FLAGS = common.FLAGS
+common.define_flags(config='configs/digits.py')
+
+
+def main() -> None:
+  runs.train_teacher(common.config(), FLAGS.workdir, FLAGS.devices)
+
+
+if __name__ == '__main__':
+  common.run(main)
