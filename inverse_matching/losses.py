@@ -6,10 +6,11 @@ distil a teacher that is held fixed.
 from typing import Callable
 
 import jax
+import jax.numpy as jnp
 
-from inverse_matching import distances, random
+from inverse_matching import distances, random, score
 from inverse_matching.errors import InputError
-from inverse_matching.types import Batch, LossFn, Student, Teacher
+from inverse_matching.types import Array, Batch, LossFn, Student, Teacher
 
 
 def _check_pair(teacher: Teacher, student: Student) -> None:
@@ -18,12 +19,87 @@ def _check_pair(teacher: Teacher, student: Student) -> None:
                      'set for both.')
 
 
+def _prior_draw(teacher: Teacher, batch: Batch) -> Array:
+  return teacher.prior.sample(random.stream(batch.key, 'prior')) if batch.z is None else batch.z
+
+
 def maximum_likelihood(teacher: Teacher) -> LossFn:
   """-log p_T(x) in nats: how a teacher is trained. `student_params` are the teacher's own, `teacher_params` are not used."""
 
   def loss(params, teacher_params, batch: Batch):
     del teacher_params
     return -teacher.log_prob(params, batch.x, batch.cond, batch.key), {}
+
+  return loss
+
+
+def _check_differentiable(name: str, teacher: Teacher) -> None:
+  if not teacher.differentiable:
+    raise InputError(f'{name} needs the gradient of the teacher in x, which this teacher (a discrete head) does not have: use '
+                     'x_reconstruction or oracle_prediction.')
+
+
+def reverse_kl(teacher: Teacher, student: Student, *, estimator: str = 'total') -> LossFn:
+  """log p_S(x) - log p_T(x) at x = S(z), z from the prior: the reverse KL (equation 2 of the paper), in nats.
+
+  Args:
+    teacher: differentiable in x, with a standard normal prior.
+    student: with log_det.
+    estimator: of the gradient. 'total' differentiates all of it. 'path' is equation 6: only what goes through x, which has
+      the same mean and no variance where the student equals the teacher (Roeder et al., 2017).
+
+  Raises:
+    InputError: event shapes differ, no log_det, no gradient, unknown estimator.
+  """
+  _check_pair(teacher, student)
+  _check_differentiable('reverse_kl', teacher)
+  if not student.has_log_det:
+    raise InputError('reverse_kl needs the density of the student, and this student has no log_det: use the flow student, or '
+                     'x_reconstruction, oracle_prediction or z_reconstruction.')
+  if estimator not in ('total', 'path'):
+    raise InputError(f'Unknown estimator {estimator!r} of reverse_kl: use total or path.')
+
+  def loss(student_params, teacher_params, batch: Batch):
+    z = _prior_draw(teacher, batch)
+    # The score belongs to the student without dropout, so the path estimator uses that student throughout.
+    key = batch.key if estimator == 'total' else None
+    output = student.z_to_x(student_params, z, batch.cond, key)
+    log_student = teacher.prior.log_prob(z) - output.log_det
+    log_teacher = teacher.log_prob(teacher_params, output.x, batch.cond)
+    value = log_student - log_teacher
+    metrics = {'log_student': log_student, 'log_teacher': log_teacher}
+    if estimator == 'path':
+      v = score.student_score(student, student_params, z, batch.cond)
+      teacher_score = jax.grad(lambda x: jnp.sum(teacher.log_prob(teacher_params, x, batch.cond)))(
+          jax.lax.stop_gradient(output.x))
+      through_x = jnp.sum((jax.lax.stop_gradient(v.x - teacher_score) * output.x).reshape(z.shape[0], -1), axis=-1)
+      # The value of the KL with the gradient of `through_x`.
+      value = jax.lax.stop_gradient(value - through_x) + through_x
+      metrics['score_sweeps'] = v.sweeps.astype(value.dtype)
+    return value, metrics
+
+  return loss
+
+
+def z_reconstruction(teacher: Teacher, student: Student, *, distance: str = 'l2') -> LossFn:
+  """d(z, T(S(z))), z from the prior (section 4 of the paper, alternative 1).
+
+  Args:
+    teacher: differentiable in x.
+    student: any student.
+    distance: a name in distances.DISTANCES.
+
+  Raises:
+    InputError: event shapes differ, unknown distance, no gradient.
+  """
+  _check_pair(teacher, student)
+  _check_differentiable('z_reconstruction', teacher)
+  measure = distances.make(distance)
+
+  def loss(student_params, teacher_params, batch: Batch):
+    z = _prior_draw(teacher, batch)
+    output = student.z_to_x(student_params, z, batch.cond, batch.key)
+    return measure(z, teacher.x_to_z(teacher_params, output.x, batch.cond)[0]), {}
 
   return loss
 
@@ -77,7 +153,7 @@ def oracle_prediction(teacher: Teacher, student: Student, *, distance: str = 'l2
                      '--pairs_from=sample, then distill --pairs) or use x_reconstruction.')
 
   def loss(student_params, teacher_params, batch: Batch):
-    z = teacher.prior.sample(random.stream(batch.key, 'prior')) if batch.z is None else batch.z
+    z = _prior_draw(teacher, batch)
     x = batch.x if has_pairs else jax.lax.stop_gradient(teacher.z_to_x(teacher_params, z, batch.cond))
     output = student.z_to_x(student_params, z, batch.cond, batch.key)
     return measure(x, output.x), {}
@@ -87,6 +163,8 @@ def oracle_prediction(teacher: Teacher, student: Student, *, distance: str = 'l2
 
 # name -> factory(teacher, student, **config). Maximum likelihood takes no student and is not here.
 LOSSES: dict[str, Callable[..., LossFn]] = {
+    'reverse_kl': reverse_kl,
+    'z_reconstruction': z_reconstruction,
     'x_reconstruction': x_reconstruction,
     'oracle_prediction': oracle_prediction,
 }
