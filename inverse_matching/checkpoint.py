@@ -107,7 +107,11 @@ def load(workdir: str | os.PathLike, step: int, target: Any) -> Any:
   context.pytree.loading.partial_load = True
   try:
     with context:
-      return ocp.load(_folder(workdir) / f'{step:08d}', target)
+      loaded = ocp.load(_folder(workdir) / f'{step:08d}', target)
+    # A partial load leaves what the checkpoint does not have as it was in the target.
+    if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(loaded)):
+      raise KeyError('a parameter is missing')
+    return loaded
   except (ValueError, KeyError) as error:
     raise InputError(f'The checkpoint of step {step} in {_folder(workdir)} does not fit the network of this config: its '
                      'parameters have other names or shapes.') from error

@@ -78,6 +78,10 @@ def fit(workdir: str | os.PathLike, name: str, *, config: Mapping[str, Any], los
     InputError: the loss is not finite (the state before is saved), or the folder or the batch size is wrong.
   """
   settings = config['train']
+  for key in ('batch_size', 'num_epochs', 'log_every_steps', 'evaluate_every_epochs', 'checkpoint_every_epochs',
+              'keep_checkpoints'):
+    if settings[key] < 1:
+      raise InputError(f'config.train.{key} must be at least 1, got {settings[key]}.')
   stream = Stream(arrays, settings['batch_size'], settings['seed'])
   num_devices = parallel.choose_devices(settings['batch_size'], devices)
   num_steps = stream.steps_per_epoch * settings['num_epochs']

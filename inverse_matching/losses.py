@@ -3,12 +3,13 @@
 A factory takes the teacher and the student, refuses what they cannot serve, and returns a LossFn. All but maximum likelihood
 distil a teacher that is held fixed.
 """
+import inspect
 from typing import Callable
 
 import jax
 import jax.numpy as jnp
 
-from inverse_matching import distances, random, score
+from inverse_matching import distances, random, registry, score
 from inverse_matching.errors import InputError
 from inverse_matching.types import Array, Batch, LossFn, Student, Teacher
 
@@ -170,8 +171,27 @@ LOSSES: dict[str, Callable[..., LossFn]] = {
 }
 
 
+# What config.loss may hold beside the name. A setting that a loss does not have must stand at its neutral value.
+SETTINGS = {'distance': 'l2', 'noise_std': 0.0, 'estimator': 'total'}
+
+
 def make(name: str, teacher: Teacher, student: Student, **settings) -> LossFn:
-  """The distillation objective of that name; InputError if there is none or if the pair cannot serve it."""
+  """The distillation objective of that name.
+
+  Args:
+    name: in LOSSES.
+    teacher: to distil.
+    student: to train.
+    **settings: in SETTINGS, or of the loss alone.
+
+  Raises:
+    InputError: no such loss, a setting that it does not have, or a pair that cannot serve it.
+  """
   if name not in LOSSES:
-    raise InputError(f'Unknown loss {name!r}: use one of {", ".join(LOSSES)}.')
-  return LOSSES[name](teacher, student, **settings)
+    raise InputError(f'Unknown loss {name!r}{registry.nearest(name, LOSSES)}: use one of {", ".join(LOSSES)}.')
+  own = inspect.signature(LOSSES[name]).parameters
+  for setting, value in settings.items():
+    if setting not in own and SETTINGS.get(setting) != value:
+      raise InputError(f'{name} has no setting {setting!r} (given: {value!r}): it has '
+                       f'{", ".join(p for p in own if p not in ("teacher", "student"))}.')
+  return LOSSES[name](teacher, student, **{setting: value for setting, value in settings.items() if setting in own})

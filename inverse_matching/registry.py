@@ -4,6 +4,8 @@ import importlib
 import inspect
 from typing import Any, Callable, Mapping
 
+from absl import logging
+
 from inverse_matching.errors import InputError
 
 
@@ -24,15 +26,27 @@ def find(kind: str, table: Mapping[str, Callable], name: str) -> Callable:
   try:
     return getattr(importlib.import_module(module), attribute)
   except (ImportError, AttributeError) as error:
-    raise InputError(f'The {kind} {name!r} cannot be imported ({error}): name an importable module and a function in it.')
+    raise InputError(f'The {kind} {name!r} cannot be imported ({error}): name an importable module and a '
+                     'function in it.') from error
 
 
 def build(kind: str, table: Mapping[str, Callable], name: str, event_shape: tuple[int, ...],
           config: Mapping[str, Any]) -> Any:
-  """Calls the factory of that name with (event_shape, **config); InputError if a setting is not one of its own."""
+  """Calls the factory of that name with (event_shape, **config).
+
+  A user's own factory gets the fields that it names, since the config it is named in holds those of the default too.
+
+  Raises:
+    InputError: no such factory, or a setting that is not one of its own.
+  """
   factory = find(kind, table, name)
   try:
-    inspect.signature(factory).bind(event_shape, **config)
+    parameters = inspect.signature(factory).parameters
+    if name not in table and not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
+      unused = [field for field in config if field not in parameters]
+      if unused:
+        logging.info('%s does not take %s: left out.', name, ', '.join(f'config.{kind}.{field}' for field in unused))
+      config = {field: value for field, value in config.items() if field in parameters}
     return factory(event_shape, **config)
   except TypeError as error:
     raise InputError(f'config.{kind} does not fit {name!r}: {error}.') from error

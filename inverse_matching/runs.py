@@ -64,9 +64,9 @@ def train_teacher(config: Mapping[str, Any], workdir: str | os.PathLike, devices
     devices: see loop.fit.
   """
   sections = {name: config[name] for name in ('data', 'teacher', 'optimizer', 'train')}
+  images, preprocess = _data(config)
+  teacher = teachers.make(event_shape=images.event_shape, **config['teacher'])
   with workdirs.open_run(workdir, {'kind': 'teacher', **sections}) as path:
-    images, preprocess = _data(config)
-    teacher = teachers.make(event_shape=images.event_shape, **config['teacher'])
     params = loop.fit(
         path, 'teacher', config=config, loss_fn=losses.maximum_likelihood(teacher),
         evaluation_loss_fn=losses.maximum_likelihood(deterministic(teacher)), init=teacher.init, teacher_params=None,

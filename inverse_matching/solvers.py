@@ -68,7 +68,7 @@ def fixed_point(sweep: Sweep, z: Array, *, init: Array | None = None, tolerance:
     x = jnp.where(active.reshape(-1, *(1,) * len(axes)), jnp.where(k == num_dims - 1, new, _finite(new)), x)
     return x, active & (change > tolerance * scale), sweeps + active, k + 1
 
-  start = jnp.zeros_like(z) if init is None else init
+  start = jnp.zeros_like(z) if init is None else _finite(init)
   # Derived from z so that it varies over the same mapped axes as the rest of the carry.
   active = jnp.all(jnp.ones_like(z, bool), axes)
   x, _, sweeps, _ = jax.lax.while_loop(

@@ -1,6 +1,6 @@
 """Teachers from their parts (autoregressive, from_transform, chain), and the map from pixels to the teacher's space."""
 import math
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Callable, NamedTuple, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import numpy as np
 from inverse_matching import random, solvers
 from inverse_matching.elementwise import gaussian
 from inverse_matching.errors import InputError
-from inverse_matching.types import (Array, Conditional, Elementwise, Incremental, Params, Prior, Teacher, check_event)
+from inverse_matching.types import Array, Conditional, Elementwise, Incremental, Params, Prior, Teacher, check_event
 
 
 def permute(order: Sequence[int]) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:

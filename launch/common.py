@@ -3,6 +3,7 @@ import logging as std_logging
 import os
 import pathlib
 import re
+import runpy
 import shlex
 import signal
 import sys
@@ -27,12 +28,18 @@ def define_flags(config: str | None = None) -> None:
                       required=True)
   flags.DEFINE_integer('devices', None, 'Local devices to use (on a CPU, that many are made); default: the largest number '
                        'that divides the batch.', lower_bound=1)
-  flags.DEFINE_string('profile', None, 'Folder for a JAX trace of the whole command, to be opened in TensorBoard or Perfetto.')
+  flags.DEFINE_string('profile', None, 'Folder for a JAX trace of the whole command, for TensorBoard or Perfetto.')
+  for flag in ('config', 'workdir', 'devices', 'profile'):
+    if flag in FLAGS:  # --help of a command shows these too, not only its own
+      FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[flag])
 
 
 def config() -> dict[str, Any]:
   """The config of the flags as a plain dict."""
-  return FLAGS.config.to_dict()
+  try:
+    return FLAGS.config.to_dict()
+  except OSError as error:
+    raise InputError(f'The config cannot be read: {_last_line(error)}.') from error
 
 
 def command() -> str:
@@ -46,17 +53,25 @@ def _parse(argv: Sequence[str]) -> list[str]:
     return FLAGS(list(argv))
   except (AttributeError, KeyError) as error:
     # ml_collections names neither the field nor its neighbours on the command line.
-    for arg in argv[1:]:
-      name = arg.lstrip('-').partition('=')[0]
-      if name.startswith('config.') and 'config' in FLAGS and (wrong := _unknown(name.split('.')[1:])):
+    given = [arg.lstrip('-').partition('=') for arg in argv[1:]]
+    path = next((value for name, _, value in reversed(given) if name == 'config'), FLAGS['config'].default)
+    for name, _, _ in given:
+      if name.startswith('config.') and (wrong := _unknown(path, name.split('.')[1:])):
         _fail(wrong)
-    _fail(f'The config cannot be read: {error}.')
+    _fail(f'The config cannot be read: {_last_line(error)}.')
   except (flags.Error, ValueError, TypeError, OSError) as error:
+    if '\n' in str(error).strip():  # of the config file, with its traceback
+      _fail(f'The config cannot be read: {_last_line(error)}')
     _fail(str(error).replace('FATAL Flags parsing error: ', ''))
 
 
-def _unknown(fields: Sequence[str]) -> str | None:
-  node = FLAGS['config'].value
+def _last_line(error: Exception) -> str:
+  return str(error).strip().splitlines()[-1].strip()
+
+
+def _unknown(path: str, fields: Sequence[str]) -> str | None:
+  file, colon, variant = path.partition(':')
+  node = runpy.run_path(file)['get_config'](*([variant] if colon else []))
   for i, field in enumerate(fields):
     if not hasattr(node, 'keys'):
       return None
@@ -86,6 +101,8 @@ def _setup() -> None:
   logging.get_absl_handler().setFormatter(std_logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
   if FLAGS.devices is not None:
     jax.config.update('jax_num_cpu_devices', FLAGS.devices)
+  # z, T, T^-1 and likelihoods are exact to float32; accelerators would round matrix products to TF32 or bfloat16.
+  jax.config.update('jax_default_matmul_precision', 'highest')
   jax.config.update('jax_compilation_cache_dir', str(pathlib.Path(FLAGS.workdir).absolute() / '.cache'))
 
 
@@ -111,4 +128,6 @@ def run(main: Callable[[], None]) -> None:
       print('Stopped. Run the same command again to go on.', file=sys.stderr)
       sys.exit(130)
 
+  for flag in FLAGS.get_flags_for_module(__name__):
+    FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # so that --help shows it
   app.run(wrapped, flags_parser=_parse)

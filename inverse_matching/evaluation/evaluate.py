@@ -1,16 +1,20 @@
 """The numbers of a teacher and of a student, as rows."""
+import functools
+import os
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any, Mapping, NamedTuple
 
 import jax
 import numpy as np
 
 from inverse_matching import distances, files, parallel, random
 from inverse_matching.data.images import Split
-from inverse_matching.evaluation import statistics, tables
+from inverse_matching.evaluation import jacobian, quality, statistics, tables
+from inverse_matching.evaluation.features import Classifier, train_classifier
 from inverse_matching.runs import CHUNK, StudentRun, TeacherRun, load_student, load_teacher, prior_draws, solver_fn
 
 ROUND_TRIPS = 64  # examples solved by ancestral sampling too: T passes each
+JACOBIANS = 8  # examples whose whole Jacobian is taken: T passes each
 
 
 class TeacherSamples(NamedTuple):
@@ -20,6 +24,57 @@ class TeacherSamples(NamedTuple):
   log_prob: np.ndarray  # [N], nats
   floor_log_prob: np.ndarray  # [N], of N further samples: the teacher against itself
   floor_x: np.ndarray  # [N, *event], those samples
+
+
+class Context(NamedTuple):
+  """What every arm of an experiment is evaluated with."""
+  run: TeacherRun
+  samples: TeacherSamples
+  classifier: Classifier
+  references: Mapping[str, quality.Reference]  # 'teacher': teacher samples, 'data': held-out images
+  seed: int
+  devices: int | None
+
+  @property
+  def settings(self) -> dict[str, Any]:
+    """What the numbers depend on, for the record."""
+    return {'teacher_hash': self.run.hash, 'classifier_hash': self.classifier.hash,
+            'classifier_accuracy': self.classifier.held_out_accuracy, 'num_samples': len(self.samples.z), 'seed': self.seed}
+
+
+def make_context(run: TeacherRun, teacher_workdir: str | os.PathLike, samples: TeacherSamples, *, seed: int,
+                 devices: int | None = None) -> Context:
+  """Trains the classifier (in the folder of the teacher, once) and prepares the references.
+
+  Args:
+    run: the teacher.
+    teacher_workdir: its folder.
+    samples: teacher samples to compare with.
+    seed: of the evaluation.
+    devices: number of local devices, or None for all.
+  """
+  classifier = train_classifier(run.config['data'], pathlib.Path(teacher_workdir) / 'classifier', devices)
+  reference = functools.partial(quality.make_reference, classifier=classifier, levels=run.images.levels, num=len(samples.z),
+                                seed=seed)
+  references = {'teacher': reference(to_pixels(run, samples.x), to_pixels(run, samples.floor_x)),
+                'data': reference(run.images.held_out.pixels, run.images.train.pixels)}
+  return Context(run, samples, classifier, references, seed, devices)
+
+
+def to_pixels(run: TeacherRun, x: np.ndarray) -> np.ndarray:
+  """Integers [N, *event] of x [N, *event] in the teacher's space."""
+  return np.asarray(run.preprocess.to_pixels(x))
+
+
+def _sample_rows(arm: str, x: np.ndarray, log_prob: np.ndarray, context: Context) -> list[dict[str, Any]]:
+  """Rows of samples x [N, *event] with their log p_T [N]: likelihood, quality, and the encodings T(x)."""
+  run, seed = context.run, context.seed
+  z = _mapped(run.teacher.x_to_z, context.devices)(run.params, x)[0]
+  return (likelihood_rows(arm, log_prob, context.samples, seed=seed) +
+          quality.sample_rows(arm, to_pixels(run, x), context.references, context.classifier,
+                              train_pixels=run.images.train.pixels, held_out_pixels=run.images.held_out.pixels,
+                              levels=run.images.levels, seed=seed) +
+          quality.encoding_rows(arm, z, seed=seed))
 
 
 def _mapped(function, devices):
@@ -51,17 +106,16 @@ def _relative(a: np.ndarray, b: np.ndarray) -> float:
   return float(np.max(flat(a - b) / np.maximum(1, flat(b))))
 
 
-def evaluate_teacher(run: TeacherRun, *, num: int, seed: int, devices: int | None = None) -> list[dict[str, Any]]:
-  """Rows of a teacher: bits/dim and nats on training and held-out images, round trips, agreement of the solvers, sweeps.
+def evaluate_teacher(context: Context) -> list[dict[str, Any]]:
+  """Rows of a teacher.
 
-  bits/dim is the dequantised bound, with the Jacobian of the preprocessing, one draw of noise per image.
-
-  Args:
-    run: the teacher.
-    num: number of samples for the sweeps.
-    seed: of the evaluation.
-    devices: number of local devices, or None for all.
+  - bits/dim and nats on training and held-out images: the dequantised bound, with the Jacobian of the preprocessing, one draw
+    of noise per image;
+  - round trips, agreement of the solvers, sweeps;
+  - what every student is measured by, for a second set of teacher samples: the floor of what a student can reach;
+  - the encodings of training and held-out images, as arms 'train' and 'held_out'.
   """
+  run, seed, devices, num = context.run, context.seed, context.devices, len(context.samples.z)
   teacher, params, rows = run.teacher, run.params, []
   row = lambda metric, reference, value, n: rows.append(
       statistics.row('teacher', metric, reference, value, n=n, seed=seed))
@@ -72,6 +126,7 @@ def evaluate_teacher(run: TeacherRun, *, num: int, seed: int, devices: int | Non
     bits = np.asarray(run.preprocess.bits_per_dim(nats, x))
     row('bits_per_dim', name, statistics.mean(bits, seed=seed), len(x))
     row('nats', name, statistics.mean(nats, seed=seed), len(x))
+    rows += quality.encoding_rows(name, _mapped(teacher.x_to_z, devices)(params, x)[0], seed=seed)
   x = x[:ROUND_TRIPS]
   solve = solver_fn(teacher, 'fixed_point', devices)
   encode = _mapped(lambda params, x: teacher.x_to_z(params, x)[0], devices)
@@ -83,37 +138,59 @@ def evaluate_teacher(run: TeacherRun, *, num: int, seed: int, devices: int | Non
   row('fixed_point_sweeps_max', None, float(np.max(solution.sweeps)), num)
   exact = solver_fn(teacher, 'ancestral', devices)(params, z[:ROUND_TRIPS]).x
   row('fixed_point_error', 'ancestral', _relative(solution.x[:ROUND_TRIPS], exact), len(exact))
-  return rows
+  samples = context.samples
+  for name in ('l2', 'l1'):
+    error = distances.make(name)(samples.floor_x, samples.x)
+    row(f'oracle_{name}', 'teacher', statistics.mean(error, seed=seed), num)
+  return rows + _sample_rows('teacher', samples.floor_x, samples.floor_log_prob, context)
 
 
-def evaluate_student(arm: str, student_run: StudentRun, run: TeacherRun, samples: TeacherSamples, *, seed: int,
-                     devices: int | None = None) -> list[dict[str, Any]]:
-  """Rows of a student: paired error, reconstructions, and the likelihood of its samples under the teacher.
+def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> list[dict[str, Any]]:
+  """Rows of a student.
 
-  The floor of a paired error is 0; its `teacher` arm (see baseline_rows) is two independent teacher samples.
+  - every objective's loss at this student, whichever it was trained on: oracle_l2 (and l1), z_reconstruction_l2,
+    x_reconstruction_l2 on training and held-out images, reverse_kl in nats where it has a density;
+  - the likelihood of its samples under the teacher, their quality (evaluation.quality) and their encodings T(S(z));
+  - the rank of its Jacobian, and the variance of its samples over that of teacher samples.
+
+  A student trained on encodings with noise saw a wider z than the prior. Its samples are taken from N(0, I), as in the paper,
+  and again, as arm `<arm>@matched`, from a prior of the variance of its training.
 
   Args:
     arm: its name, such as 'flow/x_reconstruction'.
     student_run: the student.
-    run: its teacher.
-    samples: what to compare with.
-    seed: of the evaluation.
-    devices: number of local devices, or None for all.
+    context: what to evaluate with.
   """
-  rows, n = [], len(samples.z)
+  run, samples, seed, devices = context.run, context.samples, context.seed, context.devices
+  rows, n, student, params = [], len(samples.z), student_run.student, student_run.params
   row = lambda metric, reference, value, n, floor=None: rows.append(
       statistics.row(arm, metric, reference, value, n=n, seed=seed, floor=floor))
-  generate = _mapped(lambda params, z: student_run.student.z_to_x(params, z).x, devices)
-  encode = _mapped(lambda params, x: run.teacher.x_to_z(params, x)[0], devices)
-  x = generate(student_run.params, samples.z)
+  mean = functools.partial(statistics.mean, seed=seed)
+  generate = _mapped(student.z_to_x, devices)
+  encode = _mapped(run.teacher.x_to_z, devices)
+  log_prob = _mapped(run.teacher.log_prob, devices)
+  output = generate(params, samples.z)
   for name in ('l2', 'l1'):
-    distance = distances.make(name)
-    row(f'paired_error_{name}', 'teacher', statistics.mean(distance(x, samples.x), seed=seed), n, 0.0)
+    row(f'oracle_{name}', 'teacher', mean(distances.make(name)(output.x, samples.x)), n, 0.0)
+  row('z_reconstruction_l2', 'teacher', mean(distances.l2(encode(run.params, output.x)[0], samples.z)), n, 0.0)
   for name, split in (('train', run.images.train), ('held_out', run.images.held_out)):
     data = encode_split(run, split, seed, devices)
-    error = distances.l2(generate(student_run.params, encode(run.params, data)), data)
-    row('reconstruction_l2', name, statistics.mean(error, seed=seed), len(data), 0.0)
-  rows += likelihood_rows(arm, _mapped(run.teacher.log_prob, devices)(run.params, x), samples, seed=seed)
+    error = distances.l2(generate(params, encode(run.params, data)[0]).x, data)
+    row('x_reconstruction_l2', name, mean(error), len(data), 0.0)
+  log_teacher = log_prob(run.params, output.x)
+  if student.has_log_det:
+    log_student = np.asarray(run.teacher.prior.log_prob(samples.z)) - output.log_det
+    row('reverse_kl', 'teacher', mean(log_student - log_teacher), n, 0.0)
+  rows += _sample_rows(arm, output.x, log_teacher, context)
+  noise_std = student_run.config['loss'].get('noise_std', 0.0)
+  if noise_std:
+    wide = generate(params, samples.z * np.float32(np.sqrt(1 + noise_std**2))).x
+    rows += _sample_rows(f'{arm}@matched', wide, log_prob(run.params, wide), context)
+  values = jacobian.singular_values(student, params, samples.z[:JACOBIANS])
+  row('jacobian_rank', None, float(np.median(jacobian.ranks(values))), JACOBIANS, float(values.shape[1]))
+  variance = statistics.bootstrap(lambda a, b: float(np.mean(np.var(a, 0)) / np.mean(np.var(b, 0))), output.x, samples.x,
+                                  seed=seed)
+  row('variance_ratio', 'teacher', variance, n, float(np.mean(np.var(samples.floor_x, 0)) / np.mean(np.var(samples.x, 0))))
   return rows
 
 
@@ -126,14 +203,6 @@ def likelihood_rows(arm: str, log_prob: np.ndarray, samples: TeacherSamples, *, 
     rows.append(statistics.row(arm, metric, 'teacher', statistics.bootstrap(statistic, log_prob, samples.log_prob, seed=seed),
                                n=len(log_prob), seed=seed, floor=statistic(samples.floor_log_prob, samples.log_prob)))
   return rows
-
-
-def baseline_rows(samples: TeacherSamples, *, seed: int) -> list[dict[str, Any]]:
-  """The rows of `evaluate_student` for the teacher itself: independent samples in place of a student's."""
-  rows = [statistics.row('teacher', f'paired_error_{name}', 'teacher',
-                         statistics.mean(distances.make(name)(samples.floor_x, samples.x), seed=seed), n=len(samples.x),
-                         seed=seed, floor=0.0) for name in ('l2', 'l1')]
-  return rows + likelihood_rows('teacher', samples.floor_log_prob, samples, seed=seed)
 
 
 def evaluate_run(workdir: str, teacher_workdir: str | None, *, num: int, seed: int, command: str,
@@ -150,12 +219,12 @@ def evaluate_run(workdir: str, teacher_workdir: str | None, *, num: int, seed: i
   """
   run = load_teacher(teacher_workdir or workdir)
   samples = draw_teacher_samples(run, num, seed, devices)
+  context = make_context(run, teacher_workdir or workdir, samples, seed=seed, devices=devices)
   if teacher_workdir is None:
-    arm, rows = 'teacher', evaluate_teacher(run, num=num, seed=seed, devices=devices) + baseline_rows(samples, seed=seed)
+    rows = evaluate_teacher(context)
   else:
     student_run = load_student(workdir, run)
     arm = f'{student_run.config["student"]["name"]}/{student_run.config["loss"]["name"]}'
-    rows = evaluate_student(arm, student_run, run, samples, seed=seed, devices=devices)
-  settings = {'teacher_hash': run.hash, 'num_samples': num, 'seed': seed}
-  files.write_json(pathlib.Path(workdir) / 'evaluation.json', {'command': command, 'settings': settings, 'rows': rows})
-  return tables.plain(tables.pivot(rows, [arm]))
+    rows = evaluate_student(arm, student_run, context)
+  files.write_json(pathlib.Path(workdir) / 'evaluation.json', {'command': command, 'settings': context.settings, 'rows': rows})
+  return tables.plain(tables.by_metric(rows))

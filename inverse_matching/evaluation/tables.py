@@ -11,16 +11,28 @@ def _cell(row: Mapping[str, Any] | None) -> str:
   return text if row['low'] is None else f'{text} [{row["low"]:.3g}, {row["high"]:.3g}]'
 
 
-def pivot(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> list[list[str]]:
-  """A header and a line per (metric, reference), with a column per arm and the floor where there is one."""
-  found = {(r['metric'], r['reference'], r['arm']): r for r in rows}
-  kinds = list(dict.fromkeys((r['metric'], r['reference']) for r in rows))
-  lines = [['metric', 'against', *arms, 'floor']]
-  for metric, reference in kinds:
-    here = [found.get((metric, reference, arm)) for arm in arms]
-    floors = [r['floor'] for r in here if r is not None and r['floor'] is not None]
-    lines.append([metric, reference or '', *map(_cell, here), f'{floors[0]:.3g}' if floors else ''])
-  return lines
+def by_arm(rows: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, str | None]] | None = None) -> list[list[str]]:
+  """A header, a line per arm, and a last line with the floors.
+
+  Args:
+    rows: of evaluation.statistics.row.
+    columns: (metric, reference) of each column; None is all that occur. Arms with none of them are left out.
+  """
+  found = {(r['arm'], r['metric'], r['reference']): r for r in rows}
+  columns = columns or list(dict.fromkeys((r['metric'], r['reference']) for r in rows))
+  arms = [arm for arm in dict.fromkeys(r['arm'] for r in rows) if any((arm, *column) in found for column in columns)]
+  lines = [['arm', *(metric if reference is None else f'{metric} ({reference})' for metric, reference in columns)]]
+  lines += [[arm, *(_cell(found.get((arm, *column))) for column in columns)] for arm in arms]
+  floors = []
+  for column in columns:
+    known = [found[arm, *column]['floor'] for arm in arms if (arm, *column) in found]
+    floors.append('' if not known or known[0] is None else f'{known[0]:.3g}')
+  return [*lines, ['floor', *floors]]
+
+
+def by_metric(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+  """`by_arm` on its side: a line per metric, for few arms."""
+  return [list(line) for line in zip(*by_arm(rows))]
 
 
 def plain(lines: Sequence[Sequence[str]]) -> str:

@@ -23,23 +23,25 @@ def _median_seconds(functions: Mapping[str, Callable[[], Any]], rounds: int) -> 
   return {name: float(np.median(values)) for name, values in times.items()}
 
 
-def sampling_rows(run: TeacherRun, student_run: StudentRun, *, batch: int, seed: int, rounds: int = 3) -> list[dict[str, Any]]:
+def sampling_rows(run: TeacherRun, students: Mapping[str, StudentRun], *, batch: int, seed: int,
+                  rounds: int = 3) -> list[dict[str, Any]]:
   """Rows {"solver", "shape", "batch", "seconds_per_image", "sweeps", "speedup_over_ancestral", "passes"} on one device.
 
   Args:
     run: the teacher, solved by ancestral sampling and by the fixed point.
-    student_run: a student, one pass.
+    students: name -> student, one pass each.
     batch: images in a call.
     seed: of the prior draws.
     rounds: the median of so many interleaved ones.
   """
   teacher = run.teacher
   z = jnp.asarray(prior_draws(teacher, seed, np.arange(batch)))
-  student = jax.jit(lambda params, z: student_run.student.z_to_x(params, z).x)
+  generate = {name: jax.jit(lambda params, z, s=s.student: s.z_to_x(params, z).x) for name, s in students.items()}
   solve = {solver: jax.jit(lambda params, z, solver=solver: solvers.solve(teacher, params, z, solver=solver))
            for solver in ('ancestral', 'fixed_point')}
   one_pass = jax.jit(lambda params, z: teacher.x_to_z(params, z)[0])
-  functions = {'student': lambda: student(student_run.params, z), 'teacher pass': lambda: one_pass(run.params, z)}
+  functions = {name: lambda f=f, name=name: f(students[name].params, z) for name, f in generate.items()}
+  functions |= {'teacher pass': lambda: one_pass(run.params, z)}
   functions |= {solver: lambda f=f: f(run.params, z) for solver, f in solve.items()}
   seconds = _median_seconds(functions, rounds)
   sweeps = {solver: float(np.max(f(run.params, z).sweeps)) for solver, f in solve.items()}

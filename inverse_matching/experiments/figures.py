@@ -4,6 +4,7 @@ import os
 from typing import Mapping
 
 import matplotlib
+
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt  # after the backend is chosen
 import numpy as np
@@ -29,7 +30,10 @@ def panels(path: str | os.PathLike, pictures: Mapping[str, np.ndarray], *, level
     columns: images beside each other in a panel.
     title: above the panels.
   """
-  figure, axes = plt.subplots(1, len(pictures), figsize=(2.6 * len(pictures), 5.6), squeeze=False)
+  count, height, width = next(iter(pictures.values())).shape[:3]
+  aspect = -(-count // columns) * height / (columns * width)
+  size = (1.9 * len(pictures), 1.9 * aspect + 0.9)
+  figure, axes = plt.subplots(1, len(pictures), figsize=size, squeeze=False, layout='constrained')
   for axis, (name, images) in zip(axes[0], pictures.items()):
     grid = writer.image_grid(images, columns, levels)
     axis.imshow(grid[..., 0] if grid.shape[-1] == 1 else grid, cmap='gray', vmin=0, vmax=255, interpolation='nearest')

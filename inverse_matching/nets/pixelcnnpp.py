@@ -61,7 +61,7 @@ class PixelCNNPP(nn.Module):
         down = causal_conv.Upsample(filters)(down, height, width)
         right = causal_conv.Upsample(filters)(right, height, width)
     assert not skips
-    return nn.Dense(self.num_outputs, kernel_init=nn.initializers.variance_scaling(0.1, 'fan_in', 'normal'))(nn.elu(right))
+    return nn.Dense(self.num_outputs, kernel_init=causal_conv.kernel_init(0.1))(nn.elu(right))
 
 
 def gaussian_conditional(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num_filters: int = 32,

@@ -1,18 +1,28 @@
 """The linear student of sections 3.2 and 4.1.1: x = mean + R z."""
+import jax
 import jax.numpy as jnp
 
+from inverse_matching.errors import InputError
 from inverse_matching.types import Student, StudentOutput, check_event
 
 
-def linear(num_dims: int, *, mean: float = 0.0, scale: float = 1.0) -> Student:
+def linear(num_dims: int, *, mean: float = 0.0, scale: float = 1.0, initial: str = 'identity') -> Student:
   """A Gaussian student with parameters {'mean' [T], 'matrix' [T, T]}; starts at the given mean and scale times identity.
 
   The paper does not give the initial R, and it decides the outcome of reverse KL: identity is the default here.
+
+  Args:
+    num_dims: T.
+    mean: of every dimension at the start.
+    scale: factor of the initial R.
+    initial: R / scale at the start: 'identity', or 'normal' for independent N(0, 1) entries.
   """
+  if initial not in ('identity', 'normal'):
+    raise InputError(f'Unknown initial {initial!r} of the linear student: use identity or normal.')
 
   def init(key):
-    del key
-    return {'mean': jnp.full(num_dims, mean), 'matrix': scale * jnp.eye(num_dims)}
+    matrix = jnp.eye(num_dims) if initial == 'identity' else jax.random.normal(key, (num_dims, num_dims))
+    return {'mean': jnp.full(num_dims, mean), 'matrix': scale * matrix}
 
   def z_to_x(params, z, cond=None, key=None):
     del cond, key

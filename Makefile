@@ -1,0 +1,61 @@
+# Everything runs in $(VENV), made from requirements.lock on first use and made anew when that file or setup.py changes.
+PYTHON ?= python3
+VENV ?= .venv
+LOCK_FLAGS ?=
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+REPRODUCE := $(BIN)/python -m launch.reproduce --figure=4,5
+UV := build/uv
+
+.PHONY: help install digits smoke test test-slow lint lock clean
+
+help:
+	@echo 'make install    the environment alone, in $(VENV)'
+	@echo 'make digits     figures 4 and 5 of the paper on handwritten digits, into runs/digits'
+	@echo 'make smoke      the same path, tiny, into runs/smoke'
+	@echo 'make test       the tests'
+	@echo 'make test-slow  the tests that take long'
+	@echo 'make lint       the style checks'
+	@echo 'make lock       requirements.lock from setup.py; LOCK_FLAGS=--upgrade takes the newest versions'
+	@echo 'make clean      removes the environment, builds and caches; runs/ stays'
+	@echo
+	@echo 'PYTHON=... names the Python (3.11 or newer) that makes the environment, VENV=... where it is made.'
+
+$(READY): requirements.lock setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'error: $(PYTHON) is not Python 3.11 or newer: name one that is, as in make PYTHON=python3.12.' >&2; exit 1; }
+	@test ! -e $(VENV) -o -f $(VENV)/pyvenv.cfg || { \
+	  echo 'error: $(VENV) exists and is no environment of Python: remove it, or name another VENV.' >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+install: $(READY)
+
+digits: $(READY)
+	$(REPRODUCE) --config=configs/digits.py --workdir=runs/digits
+
+smoke: $(READY)
+	$(REPRODUCE) --config=configs/digits.py:smoke --workdir=runs/smoke
+
+test: $(READY)
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+
+# uv is needed here alone, and comes into a folder of its own.
+lock:
+	$(PYTHON) -m venv $(UV)
+	$(UV)/bin/python -m pip install --disable-pip-version-check --quiet uv
+	$(UV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --custom-compile-command 'make lock' $(LOCK_FLAGS) --extra test --extra tensorboard setup.py -o requirements.lock
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './runs/*' -prune -exec rm -rf {} +

@@ -1,0 +1,32 @@
+"""The rank of a student's Jacobian: whether noise of all dimensions reaches the sample."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from inverse_matching.types import Params, Student
+
+
+def singular_values(student: Student, params: Params, z: np.ndarray) -> np.ndarray:
+  """Singular values of dS/dz, in falling order.
+
+  Args:
+    student: any.
+    params: its parameters.
+    z: [N, *event].
+
+  Returns:
+    [N, T], T the number of dimensions.
+  """
+  size = int(np.prod(z.shape[1:]))
+
+  @jax.jit
+  def one(z):
+    jacobian = jax.jacfwd(lambda z: student.z_to_x(params, z[None]).x.reshape(-1))(z).reshape(size, size)
+    return jnp.linalg.svd(jacobian, compute_uv=False)
+
+  return np.stack([np.asarray(one(each)) for each in z])
+
+
+def ranks(values: np.ndarray, relative: float = 1e-4) -> np.ndarray:
+  """Numerical rank [N]: singular values [N, T] above `relative` times the largest."""
+  return np.sum(values > relative * values[:, :1], axis=1)

@@ -1,0 +1,286 @@
+"""How far one set of samples is from another: x [N, F] against a reference y [M, F].
+
+The distances of sets come in two forms. `name(x, y)` is the number. `name_statistic(x, y)` computes what all subsets share
+and gives the function of the subsets' indices (i of x, j of y) that resampling.jackknife takes.
+"""
+from typing import Callable, NamedTuple
+
+import numpy as np
+from scipy.spatial import distance
+import scipy.special
+
+from inverse_matching.errors import InputError
+
+Statistic = Callable[[np.ndarray, np.ndarray], float]
+
+NUM_DIRECTIONS = 128
+
+
+def _all(statistic: Callable, x: np.ndarray, y: np.ndarray):
+  return statistic(np.arange(len(x)), np.arange(len(y)))
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+  return np.asarray(x, np.float64).reshape(len(x), -1)
+
+
+def subset(matrix: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+  """Rows i and columns j, both in order and without repetition; an axis of which all is kept is not copied."""
+  rows = matrix if len(i) == matrix.shape[0] else matrix[i]
+  return rows if len(j) == matrix.shape[1] else rows[:, j]
+
+
+def u_statistic(kernel: np.ndarray) -> float:
+  """Mean of k(x_i, x_j) over i != j, of the kernel matrix [N, N]."""
+  n = len(kernel)
+  return float((kernel.sum() - np.trace(kernel)) / (n * (n - 1)))
+
+
+def polynomial_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+  """(x.y / F + 1)^3, [N, M]: the kernel of Binkowski et al. (2018), equation 3."""
+  base = x @ y.T / x.shape[1] + 1
+  return base * base * base
+
+
+def kernel_statistic(x: np.ndarray, y: np.ndarray) -> Statistic:
+  """See kernel_distance."""
+  x, y = _flat(x), _flat(y)
+  xx, xy, yy = polynomial_kernel(x, x), polynomial_kernel(x, y), polynomial_kernel(y, y)
+
+  return lambda i, j: (u_statistic(subset(xx, i, i)) + u_statistic(subset(yy, j, j)) -
+                       2 * float(np.mean(subset(xy, i, j))))
+
+
+def kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
+  """The squared maximum mean discrepancy under the polynomial kernel, unbiased: KID (Binkowski et al., 2018).
+
+  The full U-statistic (Gretton et al., 2012, equation 3), without blocks: 0 in the mean for equal laws, so it can be
+  negative, and it compares across sample sizes.
+
+  Args:
+    x: [N, F].
+    y: [M, F].
+  """
+  return _all(kernel_statistic(x, y), x, y)
+
+
+def frechet_statistic(x: np.ndarray, y: np.ndarray) -> Statistic:
+  """See frechet_distance."""
+  x, y = _flat(x), _flat(y)
+
+  def moments(a):
+    mean = a.mean(0)
+    root = np.linalg.qr(a - mean, mode='r') / np.sqrt(len(a) - 1)  # root' root is the covariance
+    return mean, root
+
+  def statistic(i, j):
+    (mean_x, root_x), (mean_y, root_y) = moments(x[i]), moments(y[j])
+    cross = np.linalg.svd(root_x @ root_y.T, compute_uv=False).sum()
+    return float(np.sum((mean_x - mean_y)**2) + np.sum(root_x**2) + np.sum(root_y**2) - 2 * cross)
+
+  return statistic
+
+
+def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
+  """The squared Frechet distance of the Gaussians with the moments of x and y (FID: Heusel et al., 2017).
+
+  The trace of (S_x S_y)^(1/2) is the nuclear norm of R_x R_y' for covariances S = R'R, with R from a QR factorisation of
+  the centred sample: no square root of a matrix that is not symmetric, and it holds where N is near or below F. Biased
+  upwards by an amount that depends on N, M and the law (Chong and Forsyth, 2020): compare equal sizes, beside the floor.
+
+  Args:
+    x: [N, F].
+    y: [M, F].
+  """
+  return _all(frechet_statistic(x, y), x, y)
+
+
+class Manifolds(NamedTuple):
+  """See nearest_neighbour_metrics."""
+  precision: float
+  recall: float
+  density: float
+  coverage: float
+
+
+def nearest_neighbour_statistic(x: np.ndarray, y: np.ndarray, *, k_precision: int = 3,
+                                k_density: int = 5) -> Callable[[np.ndarray, np.ndarray], Manifolds]:
+  """See nearest_neighbour_metrics."""
+  x, y = _flat(x), _flat(y)
+  if min(len(x), len(y)) <= max(k_precision, k_density):
+    raise InputError(f'Sets of {len(x)} and {len(y)} samples have no {max(k_precision, k_density)} neighbours each: '
+                     'evaluate more samples.')
+  xx, xy, yy = distance.cdist(x, x), distance.cdist(x, y), distance.cdist(y, y)
+
+  def radii(distances, i, *ks):
+    """Distance from each of i to its k-th nearest neighbour among the others of i."""
+    parts = np.partition(subset(distances, i, i), ks, axis=1)  # its own zero is at place 0
+    return [parts[:, k] for k in ks]
+
+  def statistic(i, j):
+    between = subset(xy, i, j)
+    x_radius, = radii(xx, i, k_precision)
+    y_radius, y_radius_density = radii(yy, j, k_precision, k_density)
+    return Manifolds(precision=float(np.mean((between <= y_radius).any(1))),
+                     recall=float(np.mean((between <= x_radius[:, None]).any(0))),
+                     density=float(np.mean((between <= y_radius_density).sum(1)) / k_density),
+                     coverage=float(np.mean(between.min(0) <= y_radius_density)))
+
+  return statistic
+
+
+def nearest_neighbour_metrics(x: np.ndarray, y: np.ndarray, *, k_precision: int = 3, k_density: int = 5) -> Manifolds:
+  """Precision and recall (Kynkaanniemi et al., 2019); density and coverage (Naeem et al., 2020).
+
+  The manifold of a set is the union of balls around its points that reach their k-th nearest neighbour. Precision: share of
+  x within the manifold of y. Recall: share of y within the manifold of x. Density: mean number of the balls of y around a
+  point of x, over k. Coverage: share of the balls of y that hold a point of x. All but density depend on the sample sizes.
+
+  Args:
+    x: [N, F] samples.
+    y: [M, F] reference.
+    k_precision: k of precision and recall.
+    k_density: k of density and coverage.
+  """
+  return _all(nearest_neighbour_statistic(x, y, k_precision=k_precision, k_density=k_density), x, y)
+
+
+def sliced_wasserstein_statistic(x: np.ndarray, y: np.ndarray, *, seed: int,
+                                 num_directions: int = NUM_DIRECTIONS) -> Statistic:
+  """See sliced_wasserstein."""
+  x, y = _flat(x), _flat(y)
+  directions = np.random.default_rng(seed).normal(size=(x.shape[1], num_directions))
+  directions /= np.linalg.norm(directions, axis=0)
+  values = np.concatenate([x @ directions, y @ directions]).T  # [directions, N + M]
+  order = np.argsort(values, axis=1)
+  gaps = np.diff(np.take_along_axis(values, order, axis=1), axis=1)
+
+  def statistic(i, j):
+    weights = np.zeros(len(x) + len(y))
+    weights[i], weights[len(x) + j] = 1 / len(i), -1 / len(j)
+    difference = np.cumsum(weights[order], axis=1)[:, :-1]  # of the distribution functions, between neighbouring values
+    return float(np.sum(np.abs(difference) * gaps) / num_directions)
+
+  return statistic
+
+
+def sliced_wasserstein(x: np.ndarray, y: np.ndarray, *, seed: int, num_directions: int = NUM_DIRECTIONS) -> float:
+  """Mean over random directions of the Wasserstein-1 distance of the projections (Bonneel et al., 2015, with p = 1).
+
+  Exact in each direction for any N and M, as the integral of the absolute difference of the distribution functions.
+
+  Args:
+    x: [N, *event].
+    y: [M, *event].
+    seed: of the directions.
+    num_directions: how many.
+  """
+  return _all(sliced_wasserstein_statistic(x, y, seed=seed, num_directions=num_directions), x, y)
+
+
+def two_sample_test(x: np.ndarray, y: np.ndarray, *, seed: int, num_folds: int = 5) -> np.ndarray:
+  """The classifier two-sample test (Lopez-Paz and Oquab, 2017): whether held-out examples were told apart, [2 n] of 0 and 1.
+
+  A logistic regression on standardised features, cross-validated. n = min(N, M): the larger set is thinned at random, so
+  chance is an accuracy (mean) of 1/2. It sees what is linear in the features. The examples are not quite independent, for
+  they share the fitted models: at equal laws the accuracy spreads about a tenth more than that of as many coins.
+
+  Args:
+    x: [N, F].
+    y: [M, F].
+    seed: of the thinning and the folds.
+    num_folds: of the cross-validation.
+  """
+  from sklearn import linear_model, model_selection, pipeline, preprocessing  # slow to import
+  rng = np.random.default_rng(seed)
+  n = min(len(x), len(y))
+  if n < num_folds:
+    raise InputError(f'The two-sample test needs {num_folds} samples of each set or more, got {n}.')
+  inputs = np.concatenate([a[rng.permutation(len(a))[:n]] for a in (_flat(x), _flat(y))])
+  labels = np.repeat([0, 1], n)
+  folds = model_selection.StratifiedKFold(num_folds, shuffle=True, random_state=seed)
+  model = pipeline.make_pipeline(preprocessing.StandardScaler(), linear_model.LogisticRegression(max_iter=1000))
+  return (model_selection.cross_val_predict(model, inputs, labels, cv=folds) == labels).astype(np.float64)
+
+
+def histogram(labels: np.ndarray, num_classes: int) -> np.ndarray:
+  """Share of each class [K] among labels [N]."""
+  return np.bincount(labels, minlength=num_classes) / len(labels)
+
+
+def entropy(shares: np.ndarray) -> float:
+  """-sum p log p in nats, of shares [K]."""
+  return float(np.sum(scipy.special.entr(shares)))
+
+
+def num_classes_present(shares: np.ndarray, reference: np.ndarray) -> int:
+  """Number of the reference's classes that have more than a third of their share there, of shares [K] and [K]."""
+  return int(np.sum((reference > 0) & (shares > reference / 3)))
+
+
+def total_variation(shares: np.ndarray, reference: np.ndarray) -> float:
+  """Half the sum of the absolute differences of shares [K] and [K]."""
+  return float(np.abs(shares - reference).sum() / 2)
+
+
+def _squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+  """|x_i - y_j|^2, [N, M]. Exact for integers: the distance to a copy is 0."""
+  return np.maximum(np.sum(x * x, 1)[:, None] + np.sum(y * y, 1) - 2 * x @ y.T, 0)
+
+
+def _nearest(x: np.ndarray, y: np.ndarray, chunk: int = 256) -> np.ndarray:
+  """Distance [N] from each of x to the nearest of y."""
+  return np.sqrt(np.concatenate([_squared_distances(x[i:i + chunk], y).min(1) for i in range(0, len(x), chunk)]))
+
+
+def _expected_nearest(x: np.ndarray, y: np.ndarray, m: int, chunk: int = 256) -> np.ndarray:
+  """Mean distance [N] from each of x to the nearest among m of y, over all choices of m."""
+  n = len(y)
+  k = np.arange(1, n + 1)
+  log_choose = lambda a, b: scipy.special.gammaln(a + 1) - scipy.special.gammaln(b + 1) - scipy.special.gammaln(a - b + 1)
+  # The k-th nearest of all is the nearest of m when it is chosen with m - 1 of the n - k farther ones.
+  weights = np.where(n - k >= m - 1, np.exp(log_choose(np.maximum(n - k, m - 1), m - 1) - log_choose(n, m)), 0)
+  return np.concatenate([np.sort(np.sqrt(_squared_distances(x[i:i + chunk], y)), axis=1) @ weights
+                         for i in range(0, len(x), chunk)])
+
+
+class Memorisation(NamedTuple):
+  """See memorisation."""
+  ratio: np.ndarray  # [N], of the samples
+  data: np.ndarray  # [Q], of held-out images, each beside the other held-out images
+
+
+def memorisation(x: np.ndarray, train: np.ndarray, held_out: np.ndarray, *, num_queries: int = 1000) -> Memorisation:
+  """Distance from each sample to its nearest training image over that to its nearest held-out image, sizes made equal.
+
+  With more training than held-out images the nearest training image is nearer for that reason alone. The ratio is therefore
+  multiplied by how much farther the nearest of a random subset of the training images, of the held-out set's size, would
+  be: the mean over all subsets, in closed form, with held-out images in the place of samples. So 1 is a sampler
+  that knows the law and not the training images, and 0 a sampler of copies. A sampler far from all images is as far from
+  both sets, and lies above 1.
+
+  Args:
+    x: [N, *event] integer pixels.
+    train: [L, *event] integer pixels.
+    held_out: [M, *event] integer pixels, M <= L.
+    num_queries: at most so many held-out images stand in the place of samples.
+  """
+  x, train, held_out = _flat(x), _flat(train), _flat(held_out)
+  if not 2 <= len(held_out) <= len(train):
+    raise InputError(f'memorisation needs 2 or more held-out images and no fewer training images, got {len(held_out)} and '
+                     f'{len(train)}.')
+  index = np.unique(np.linspace(0, len(held_out) - 1, min(num_queries, len(held_out))).astype(int))
+  queries = held_out[index]
+  near_train = _nearest(queries, train)
+  scale = np.mean(near_train)  # 0 if all held-out images are training images too
+  correction = lambda size: np.mean(_expected_nearest(queries, train, size)) / scale if scale else 1.0
+  among = _squared_distances(queries, held_out)
+  among[np.arange(len(index)), index] = np.inf
+  return Memorisation(_ratio(_nearest(x, train), _nearest(x, held_out)) * correction(len(held_out)),
+                      _ratio(near_train, np.sqrt(among.min(1))) * correction(len(held_out) - 1))
+
+
+def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  """a / b; 1 where both are 0, infinite where b alone is."""
+  with np.errstate(divide='ignore', invalid='ignore'):
+    return np.where((a == 0) & (b == 0), 1.0, a / b)

@@ -1,0 +1,43 @@
+"""What the paper says of samples in words, smooth (section 4.1.2) and striped (figure 4b), as numbers per image.
+
+Both look at the energy of an image over spatial frequencies, from the two-dimensional discrete Fourier transform of the
+image mirrored at its borders (the cosine transform DCT-II): an image that is cut off at the border has no false edge there.
+Fine means a period of at most 4 pixels (0.25 cycles per pixel, half the Nyquist frequency). Constant images give 0.
+"""
+import numpy as np
+import scipy.fft
+
+FINEST_COARSE = 0.25  # cycles per pixel
+
+
+def _energy(images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """(share of the energy about the mean [N, H, W], vertical frequency [H, 1], horizontal frequency [1, W])."""
+  images = np.asarray(images, np.float64)
+  energy = np.sum(scipy.fft.dctn(images, axes=(1, 2), norm='ortho')**2, axis=-1)
+  scale = energy.sum((1, 2), keepdims=True)
+  energy[:, 0, 0] = 0
+  total = energy.sum((1, 2), keepdims=True)
+  share = np.divide(energy, total, out=np.zeros_like(energy), where=total > 1e-12 * scale)  # else rounding of a constant
+  height, width = images.shape[1:3]
+  return share, np.arange(height)[:, None] / (2 * height), np.arange(width) / (2 * width)
+
+
+def sharpness(images: np.ndarray) -> np.ndarray:
+  """Share of an image's energy (about its mean) at fine scales in any direction, [N] of images [N, H, W, C]."""
+  share, vertical, horizontal = _energy(images)
+  return share[:, np.hypot(vertical, horizontal) >= FINEST_COARSE].sum(-1)
+
+
+def stripe_score(images: np.ndarray) -> np.ndarray:
+  """Share of energy in fine horizontal or vertical stripes, above that of white noise, [N] of images [N, H, W, C].
+
+  A pattern that is constant along rows (columns) has all its energy at zero horizontal (vertical) frequency: the fine
+  frequencies on these two axes hold what the row means and column means vary from line to line. White noise has
+  (number of such frequencies) / (H W - 1) there, which is taken off: about 0 for noise and for images of objects, towards
+  1 for stripes of either direction or a mixture. The difference of the row and column autocorrelation, the plain choice, is
+  far from 0 for upright writing, and stripes of two directions cancel in it.
+  """
+  share, vertical, horizontal = _energy(images)
+  fine = ((vertical >= FINEST_COARSE) & (horizontal == 0)) | ((horizontal >= FINEST_COARSE) & (vertical == 0))
+  expected = fine.sum() / (fine.size - 1)
+  return np.where(share.sum((1, 2)) > 0, share[:, fine].sum(-1) - expected, 0.0)

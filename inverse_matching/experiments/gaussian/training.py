@@ -1,0 +1,106 @@
+"""Training of linear students on Gaussian teachers: all updates in one scan, all seeds in one compiled program."""
+import math
+from typing import Any, Callable, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import scipy.linalg  # noqa: F401  the LAPACK that jax calls: loaded before its threads are limited
+import threadpoolctl
+
+from inverse_matching import random
+from inverse_matching.errors import InputError
+from inverse_matching.types import Array, Batch, LossFn, Params, Teacher
+
+# Updates whose samples are drawn in one call. The generator's fixed cost per call is most of a small update.
+_DRAWN = 50
+
+Optimizer = Callable[[Params], optax.GradientTransformation]  # from the teacher's parameters
+
+
+class Trained(NamedTuple):
+  """What training leaves, with one leading entry per lane (a seed, or a seed and an initial R)."""
+  params: Params  # leaves [L, ...]
+  loss: np.ndarray  # [L, num_steps], mean over the batch before each update
+  snapshots: Params  # leaves [L, 1 + num_steps // snapshot_every, ...], from before the first update on; None if not asked
+
+
+def adam(learning_rate: float | optax.Schedule) -> Optimizer:
+  """Adam with the same steps for every teacher."""
+  return lambda teacher_params: optax.adam(learning_rate)
+
+
+def limit_lapack() -> None:
+  """Keeps LAPACK to one thread, for the rest of the process.
+
+  At T = 64 and below several threads only wait for each other: 15 times slower on a machine that has other work.
+  """
+  threadpoolctl.threadpool_limits(1, user_api='blas')
+
+
+def lane_keys(num_lanes: int, *, seed: int) -> Array:
+  """Typed keys [num_lanes] of training; lane i is the same whatever the number of lanes."""
+  return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(num_lanes))
+
+
+def train_gaussian(loss_fn: LossFn, teacher: Teacher, teacher_params: Params, student_params: Params, keys: Array, *,
+                   num_steps: int, batch_size: int, optimizer: Optimizer, teacher_samples: bool = False,
+                   snapshot_every: int | None = None,
+                   teacher_at: Callable[[Params, Array], Params] | None = None) -> Trained:
+  """Trains one student per lane, each update on fresh samples.
+
+  Args:
+    loss_fn: as for images.
+    teacher: event shape (T,).
+    teacher_params: leaves [L, ...], best with teachers.precompute.
+    student_params: leaves [L, ...], the start.
+    keys: [L] typed keys.
+    num_steps: updates.
+    batch_size: B.
+    optimizer: a function of the lane's teacher parameters, which preconditioners use.
+    teacher_samples: whether a batch holds x from the teacher (x-reconstruction).
+    snapshot_every: updates between two snapshots of the parameters; it divides num_steps. None: no snapshots.
+    teacher_at: (teacher_params, step) -> those that the loss sees, for annealing.
+  """
+  if num_steps < 1 or batch_size < 1:
+    raise InputError(f'Training needs one update and one example or more, got {num_steps} and {batch_size}.')
+  if num_steps % (snapshot_every or 1):
+    raise InputError(f'snapshot_every must divide the number of updates, got {snapshot_every} and {num_steps}.')
+  every = snapshot_every or math.gcd(num_steps, _DRAWN)
+
+  def draw(teacher_params, key, step):
+    keys = jax.random.split(jax.random.fold_in(key, step), batch_size)
+    if teacher_samples:
+      return Batch(key=keys, x=teacher.sample(teacher_params, keys))
+    return Batch(key=keys, z=teacher.prior.sample(random.stream(keys, 'prior')))
+
+  def train_lane(teacher_params, params, key):
+    transform = optimizer(teacher_params)
+
+    def update(carry, step_and_batch):
+      params, opt_state = carry
+      step, batch = step_and_batch
+      seen = teacher_params if teacher_at is None else teacher_at(teacher_params, step)
+      loss, grads = jax.value_and_grad(lambda params: jnp.mean(loss_fn(params, seen, batch)[0]))(params)
+      updates, opt_state = transform.update(grads, opt_state, params)
+      return (optax.apply_updates(params, updates), opt_state), loss
+
+    def segment(carry, first):
+      steps = first + jnp.arange(every)
+      batches = jax.vmap(draw, (None, None, 0))(teacher_params, key, steps)
+      carry, loss = jax.lax.scan(update, carry, (steps, batches))
+      return carry, (loss, carry[0] if snapshot_every else None)
+
+    start = params
+    (params, _), (loss, later) = jax.lax.scan(segment, (params, transform.init(params)), jnp.arange(0, num_steps, every))
+    snapshots = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start, later) if snapshot_every else None
+    return params, loss.reshape(-1), snapshots
+
+  limit_lapack()
+  return Trained(*jax.device_get(jax.jit(jax.vmap(train_lane))(teacher_params, student_params, keys)))
+
+
+def repeat(params: Any, times: int) -> Any:
+  """Lanes [L, ...] -> [times * L, ...], the whole list again and again."""
+  return jax.tree.map(lambda leaf: jnp.tile(leaf, (times, *(1,) * (leaf.ndim - 1))), params)

@@ -1,0 +1,57 @@
+"""A residual network over images that sees all of its input at every output, at full resolution."""
+from typing import Sequence
+
+from flax import linen as nn
+import jax.numpy as jnp
+
+from inverse_matching.errors import InputError
+from inverse_matching.nets.causal_conv import concat_elu, dropout, kernel_init
+from inverse_matching.types import Array
+
+
+class ResNet(nn.Module):
+  """[B, H, W, C] -> [B, H, W, C]; block i has two 3 x 3 convolutions of dilation dilations[i % len(dilations)].
+
+  Attributes:
+    num_blocks: residual blocks.
+    num_filters: channels.
+    dilations: cycled over the blocks.
+    dropout: rate inside the blocks.
+    bottleneck: units of a hidden vector in the middle that all passes through, or None. It breaks what the paper asks of a
+      student (section 4, "Invertibility"): no hidden layer smaller than the input without skip connections.
+    bottleneck_skip: whether a skip connection goes around the bottleneck.
+  """
+  num_blocks: int
+  num_filters: int
+  dilations: tuple[int, ...]
+  dropout: float
+  bottleneck: int | None
+  bottleneck_skip: bool
+
+  @nn.compact
+  def __call__(self, z: Array, keys: Array | None = None) -> Array:
+    # A channel of ones tells the padding from the image.
+    h = _conv(self.num_filters)(jnp.concatenate([z, jnp.ones_like(z[..., :1])], axis=-1))
+    for i in range(self.num_blocks):
+      if self.bottleneck is not None and i == self.num_blocks // 2:
+        narrow = nn.Dense(self.bottleneck)(h.reshape(h.shape[0], -1))
+        wide = nn.Dense(h.size // h.shape[0])(narrow).reshape(h.shape)
+        h = h + wide if self.bottleneck_skip else wide
+      dilation = self.dilations[i % len(self.dilations)]
+      r = _conv(self.num_filters, dilation)(concat_elu(h))
+      r = dropout(concat_elu(r), keys, self.dropout, (*self.path, str(i)))
+      h = h + _conv(self.num_filters, dilation, init_scale=0.1)(r)
+    return nn.Dense(z.shape[-1], kernel_init=kernel_init(0.1))(concat_elu(h))
+
+
+def _conv(features: int, dilation: int = 1, init_scale: float = 1.0) -> nn.Conv:
+  return nn.Conv(features, (3, 3), kernel_dilation=dilation, kernel_init=kernel_init(init_scale))
+
+
+def check_receptive_field(event_shape: tuple[int, int, int], num_blocks: int, dilations: Sequence[int]) -> None:
+  """Raises InputError unless every output sees every input (section 4.1.3 of the paper)."""
+  radius = 1 + sum(2 * dilations[i % len(dilations)] for i in range(num_blocks))
+  need = max(event_shape[:2]) - 1
+  if radius < need:
+    raise InputError(f'The ResNet sees {radius} pixels around each output, but images of {event_shape[0]}x{event_shape[1]} '
+                     f'need {need}: raise num_blocks or the dilations.')

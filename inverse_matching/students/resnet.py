@@ -1,0 +1,40 @@
+"""The free-form student of section 4.1.3: a ResNet from z to x, with no density."""
+from typing import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from inverse_matching import random
+from inverse_matching.nets.resnet import ResNet, check_receptive_field
+from inverse_matching.types import Student, StudentOutput, check_event
+
+
+def resnet(event_shape: tuple[int, int, int], *, num_blocks: int, num_filters: int, dilations: Sequence[int] = (1, 2, 4),
+           dropout: float = 0.0, bottleneck: int | None = None, bottleneck_skip: bool = False) -> Student:
+  """x = net(z), each output seeing all of z.
+
+  Args:
+    event_shape: (H, W, C).
+    num_blocks: residual blocks of two 3 x 3 convolutions.
+    num_filters: channels.
+    dilations: cycled over the blocks.
+    dropout: rate inside the blocks, rounded to 1/256.
+    bottleneck: see nets.resnet.ResNet.
+    bottleneck_skip: see nets.resnet.ResNet.
+
+  Raises:
+    InputError: the receptive field does not span the image.
+  """
+  check_receptive_field(event_shape, num_blocks, dilations)
+  net = ResNet(num_blocks, num_filters, tuple(dilations), dropout, bottleneck, bottleneck_skip)
+
+  def init(key):
+    return net.lazy_init(key, jax.ShapeDtypeStruct((1, *event_shape), jnp.float32))['params']
+
+  def z_to_x(params, z, cond=None, key=None):
+    del cond
+    check_event('z', z, event_shape)
+    keys = None if key is None else random.stream(key, 'dropout')
+    return StudentOutput(net.apply({'params': params}, z, keys))
+
+  return Student(tuple(event_shape), init, z_to_x, has_log_det=False)

@@ -1,0 +1,30 @@
+"""Settings of every test: eight CPU devices, typed keys only, quick compilation, fixed hypothesis examples."""
+import os
+import pathlib
+import sys
+
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))  # the checkout, installed or not
+
+import hypothesis  # noqa: E402
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+jax.config.update('jax_num_cpu_devices', 8)
+jax.config.update('jax_legacy_prng_key', 'error')
+jax.config.update('jax_disable_most_optimizations', True)  # a third of the compile time
+
+hypothesis.settings.register_profile('fixed', derandomize=True, deadline=None, max_examples=50, database=None)
+hypothesis.settings.load_profile('fixed')
+
+
+@pytest.fixture(scope='session')
+def folder(tmp_path_factory):
+  """A teacher, its pairs and a student, each made by its command."""
+  from test_launch import CONFIG, launched
+  path = tmp_path_factory.mktemp('launch')
+  launched('train_teacher', *CONFIG, f'--workdir={path}/teacher')
+  launched('make_pairs', f'--teacher={path}/teacher', '--num=64', f'--workdir={path}/pairs')
+  launched('distill', *CONFIG, '--config.loss.name=oracle_prediction', f'--teacher={path}/teacher', f'--pairs={path}/pairs',
+           f'--workdir={path}/student')
+  return path

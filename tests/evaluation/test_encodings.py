@@ -1,0 +1,119 @@
+"""Encodings against scipy, and against what the prior itself gives."""
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.stats
+
+from inverse_matching.evaluation import encodings, quality
+
+RNG = np.random.default_rng
+
+
+@pytest.mark.parametrize('num_dims', [1, 2, 64, 3072])
+def test_norm_of_the_prior(num_dims):
+  """The chi distribution of scipy."""
+  mean, std = encodings.normal_norm(num_dims)
+  np.testing.assert_allclose(mean * np.sqrt(num_dims), scipy.stats.chi.mean(num_dims), rtol=1e-9)
+  np.testing.assert_allclose(std * np.sqrt(num_dims), scipy.stats.chi.std(num_dims), rtol=1e-4)
+
+
+def test_norms():
+  """By hand."""
+  np.testing.assert_allclose(encodings.norms(np.array([[3.0, 4, 0, 0], [1, 1, 1, 1]])), [2.5, 1])
+
+
+def test_kolmogorov_smirnov_against_scipy():
+  """Each dimension, and the threshold as the p-value."""
+  z = RNG(0).normal(size=(60, 5)) * [1, 1.5, 0.3, 1, 1] + [0, 0, 0, 0.8, -0.2]
+  tests = [scipy.stats.kstest(column, 'norm') for column in z.T]
+  distances = encodings.kolmogorov_smirnov(z)
+  np.testing.assert_allclose(distances, [t.statistic for t in tests], rtol=1e-12)
+  rejected = distances > encodings.ks_threshold(60, 5)
+  assert list(rejected) == [t.pvalue < 0.01 / 5 for t in tests]
+  assert 0 < rejected.sum() < 5
+
+
+def test_covariance_spectrum():
+  """Known eigenvalues; the Marchenko-Pastur edges for prior draws; fewer samples than dimensions; not finite."""
+  rng = RNG(1)
+  rotation, _ = np.linalg.qr(rng.normal(size=(4, 4)))
+  x = rng.normal(size=(50, 4))
+  x = (x - x.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(x, rowvar=False))).T
+  low, high = encodings.covariance_spectrum(x * np.sqrt([0.3, 1, 2, 5]) @ rotation + 7)
+  np.testing.assert_allclose([low, high], [0.3, 5], rtol=1e-9)
+  z = rng.normal(size=(1200, 300))
+  np.testing.assert_allclose(encodings.covariance_spectrum(z), encodings.marchenko_pastur_edges(1200, 300), rtol=0.06)
+  np.testing.assert_allclose(encodings.marchenko_pastur_edges(1201, 300), [0.25, 2.25])
+  assert encodings.covariance_spectrum(z[:100])[0] == pytest.approx(0, abs=1e-9)
+  assert encodings.marchenko_pastur_edges(101, 300)[0] == 0
+  z[3, 3] = np.inf
+  assert np.isnan(encodings.covariance_spectrum(z)).all()
+
+
+def test_gaussian_kernel_parts():
+  """The two integrals over the prior by quadrature in one dimension, and as a product over dimensions."""
+  z = RNG(2).normal(size=(6, 1)) * 2
+  between, to_prior, constant = encodings.gaussian_kernel_parts(z)
+  np.testing.assert_allclose(between, np.exp(-(z - z.T)**2 / 2), rtol=1e-9)
+  density = scipy.stats.norm.pdf
+  expected = [scipy.integrate.quad(lambda y, a=a: np.exp(-(a - y)**2 / 2) * density(y), -20, 20)[0] for a in z[:, 0]]
+  np.testing.assert_allclose(to_prior, expected, rtol=1e-6)
+  # The difference of two draws has variance 2.
+  np.testing.assert_allclose(
+      constant, scipy.integrate.quad(lambda d: np.exp(-d**2 / 2) * density(d, scale=np.sqrt(2)), -20, 20)[0], rtol=1e-6)
+  z = RNG(3).normal(size=(4, 3))
+  product = np.prod([[scipy.integrate.quad(lambda y, a=a: np.exp(-(a - y)**2 / 6) * density(y), -20, 20)[0] for a in row]
+                     for row in z], axis=1)
+  np.testing.assert_allclose(encodings.gaussian_kernel_parts(z)[1], product, rtol=1e-6)
+
+
+def test_kernel_distance_is_unbiased():
+  """Mean 0 under the prior at small sizes, and positive for what is not the prior."""
+  rng = RNG(4)
+  null = [encodings.kernel_distance(rng.normal(size=(10, 5))) for _ in range(3000)]
+  assert abs(np.mean(null)) < 4 * scipy.stats.sem(null) and min(null) < 0
+  wide = [encodings.kernel_distance(1.3 * rng.normal(size=(10, 5))) for _ in range(500)]
+  assert np.mean(wide) > 10 * scipy.stats.sem(wide)
+
+
+def rows_of(z, **settings):
+  """metric -> row."""
+  return {row['metric']: row for row in quality.encoding_rows('arm', z, seed=0, **settings)}
+
+
+def test_prior_draws_pass():
+  """Values are near their floors, within what the interval allows for."""
+  rows = rows_of(RNG(5).normal(size=(800, 4, 5, 1)))
+  assert set(rows) == set(quality.ENCODING_METRICS)
+  assert rows['encoding_ks_rejected']['value'] == 0
+  for metric in ('encoding_ks_mean', 'encoding_ks_max'):
+    assert 0.7 < rows[metric]['value'] / rows[metric]['floor'] < 1.4
+  for metric, row in rows.items():
+    assert row['reference'] == 'prior' and row['n'] == 800
+    assert row['low'] <= row['value'] <= row['high']
+    assert row['floor'] == pytest.approx(row['value'], abs=3 * (row['high'] - row['low']) / 2 + 0.02), metric
+
+
+@pytest.mark.parametrize('law', ['wide', 'narrow', 'shifted', 'correlated'])
+def test_other_laws_fail(law):
+  """Each is seen by the metrics that should see it, with intervals that leave the floor out."""
+  z = RNG(6).normal(size=(800, 20))
+  z = {'wide': 1.4 * z, 'narrow': 0.65 * z, 'shifted': z + 0.3,
+       'correlated': np.sqrt(0.5) * (z + z[:, :1])}[law]
+  rows = rows_of(z)
+  outside = {metric for metric, row in rows.items() if not row['low'] <= row['floor'] <= row['high']}
+  assert 'encoding_kernel_distance' in outside and rows['encoding_kernel_distance']['low'] > 0
+  if law == 'correlated':
+    assert {'encoding_norm_std', 'encoding_max_eigenvalue'} <= outside
+    return
+  assert {'encoding_norm', 'encoding_ks_max', 'encoding_ks_mean', 'encoding_ks_rejected'} <= outside
+  assert rows['encoding_ks_rejected']['value'] > 0.5
+  assert law == 'shifted' or {'encoding_min_eigenvalue', 'encoding_max_eigenvalue'} <= outside
+
+
+def test_encodings_that_are_not_finite_give_rows():
+  """A student far off the teacher's data may overflow."""
+  z = RNG(7).normal(size=(50, 6))
+  z[0, 0] = np.inf
+  rows = rows_of(z)
+  assert np.isnan(rows['encoding_max_eigenvalue']['value']) and np.isfinite(rows['encoding_ks_max']['value'])

@@ -1,0 +1,67 @@
+"""Bad input on the command line: exit status 1, one line that begins with `error:`, no traceback, nothing lost."""
+import pytest
+
+from test_launch import CONFIG, launch
+
+
+def refused(module, *flags) -> str:
+  """The one line on stderr."""
+  process = launch(module, *flags)
+  lines = [line for line in process.stderr.splitlines() if line.strip()]
+  assert process.returncode == 1 and process.stdout == ''
+  assert len(lines) == 1 and lines[0].startswith('error: '), process.stderr
+  assert '\\n' not in lines[0] and 'Traceback' not in lines[0]
+  return lines[0]
+
+
+@pytest.mark.parametrize('flags,words', [
+    (['--config.train.num_epoch=1'], ["config.train has no field 'num_epoch'", "did you mean 'num_epochs'"]),
+    (['--config.trian.num_epochs=1'], ["config has no field 'trian'", "did you mean 'train'"]),
+    (['--config.train.batch_size=many'], ['config.train.batch_size', 'many']),
+    (['--config.train.batch_size=0'], ['config.train.batch_size must be at least 1, got 0']),
+    (['--config.train.batch_size=63', '--devices=2'], ['batch of 63 does not divide over 2 devices']),
+    (['--devices=0'], ['--devices=0']),
+    (['--config=configs/digits.py:huge'], ['config', "'huge'"]),
+    (['--config=configs/none.py'], ['configs/none.py']),
+    (['--config.teacher.name=pixelcn'], ["Unknown teacher 'pixelcn' (did you mean 'pixelcnn'?)"]),
+    (['--config.teacher.dropout=1.0'], ['dropout must be a rate', 'got 1.0']),
+    (['--config.data.levels=256'], ['config.data.levels is 256, but digits has 17']),
+    (['extra'], ["Unexpected argument 'extra'"]),
+], ids=lambda value: value[-1].removeprefix('--') if isinstance(value, list) and value[-1].startswith('--') else None)
+def test_train_teacher(tmp_path, flags, words):
+  """What was given, and what is allowed."""
+  line = refused('train_teacher', *CONFIG, f'--workdir={tmp_path}/run', *flags)
+  for word in words:
+    assert word in line
+
+
+def test_workdir(tmp_path):
+  """Missing, and one that cannot be made."""
+  assert '--workdir' in refused('train_teacher', *CONFIG)
+  (tmp_path / 'file').write_text('')
+  assert 'cannot be written' in refused('train_teacher', *CONFIG, f'--workdir={tmp_path}/file/run')
+
+
+def test_missing_teacher(tmp_path):
+  """No folder, and a folder that holds something else."""
+  line = refused('distill', *CONFIG, f'--teacher={tmp_path}/none', f'--workdir={tmp_path}/run')
+  assert f'{tmp_path}/none holds no run' in line
+  assert not (tmp_path / 'run' / 'config.json').exists()
+
+
+def test_wrong_kind_and_missing_pairs(folder, tmp_path):
+  """A student given as the teacher; oracle prediction without pairs; another config in the same folder."""
+  line = refused('evaluate', f'--workdir={folder}/student')
+  assert "kind 'student', but a teacher is needed" in line
+  line = refused('distill', *CONFIG, '--config.loss.name=oracle_prediction', f'--teacher={folder}/teacher',
+                 f'--workdir={tmp_path}/run')
+  assert '--pairs' in line
+  before = (folder / 'teacher' / 'config.json').read_bytes()
+  line = refused('train_teacher', *CONFIG, '--config.train.seed=1', f'--workdir={folder}/teacher')
+  assert 'train.seed is 0 there and 1 now' in line
+  assert (folder / 'teacher' / 'config.json').read_bytes() == before
+
+
+def test_unknown_figure(tmp_path):
+  """Before anything is trained."""
+  assert "Unknown figure '99'" in refused('reproduce', *CONFIG, '--figure=99', f'--workdir={tmp_path}')

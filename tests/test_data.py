@@ -1,0 +1,123 @@
+"""The digits, the stream of batches, and the store of pairs."""
+import hypothesis
+from hypothesis import strategies
+import numpy as np
+import pytest
+
+from inverse_matching import files
+from inverse_matching.data import images, pairs
+from inverse_matching.data.stream import Stream
+from inverse_matching.errors import InputError
+
+
+@pytest.fixture(scope='module')
+def digits():
+  return images.load('digits', levels=17, held_out=0.1, split_seed=0)
+
+
+def as_set(split):
+  return [(image.tobytes(), int(label)) for image, label in zip(split.pixels, split.labels)]
+
+
+def test_digits_split(digits):
+  """1,617 and 180 images of 17 levels; together they are the 1,797 of scikit-learn, each once, with their labels."""
+  from sklearn.datasets import load_digits
+  assert len(digits.train.pixels) == len(digits.train.labels) == 1617 and len(digits.held_out.pixels) == 180
+  assert digits.event_shape == (8, 8, 1) and digits.levels == 17
+  everything = np.concatenate([digits.train.pixels, digits.held_out.pixels])
+  assert everything.min() == 0 and everything.max() == 16 and everything.dtype == np.uint8
+  bunch = load_digits()
+  expected = [(image.astype(np.uint8).tobytes(), int(label)) for image, label in zip(bunch.images, bunch.target)]
+  assert sorted(as_set(digits.train) + as_set(digits.held_out)) == sorted(expected)
+  assert set(as_set(digits.train)).isdisjoint(as_set(digits.held_out))
+  assert np.bincount(digits.held_out.labels, minlength=10).min() > 5, 'the split is not mixed'
+
+
+def test_digits_split_depends_on_its_seed_alone(digits):
+  """The same seed, the same split; another seed, another."""
+  again = images.load('digits', levels=17, held_out=0.1, split_seed=0)
+  np.testing.assert_array_equal(again.train.pixels, digits.train.pixels)
+  other = images.load('digits', levels=17, held_out=0.1, split_seed=1)
+  assert set(as_set(other.held_out)) != set(as_set(digits.held_out))
+
+
+def test_wrong_data_settings_get_a_sentence():
+  """Levels, share and name."""
+  with pytest.raises(InputError, match='config.data.levels is 256, but digits has 17 grey levels'):
+    images.load('digits', levels=256)
+  with pytest.raises(InputError, match='held_out must be a share between 0 and 1, got 1.0'):
+    images.load('digits', levels=17, held_out=1.0)
+  with pytest.raises(InputError, match="Unknown data set 'digit' .did you mean 'digits'"):
+    images.load('digit', levels=17)
+
+
+@hypothesis.settings(max_examples=15)
+@hypothesis.given(size=strategies.integers(2, 40), batch_size=strategies.integers(1, 12), seed=strategies.integers(0, 100))
+def test_stream(size, batch_size, seed):
+  """Each epoch is a permutation, positions count up, stream[step] depends on step alone, in any order of asking."""
+  stream = Stream({'x': np.arange(size) * 10, 'y': np.arange(size)}, batch_size, seed)
+  assert stream.steps_per_epoch == int(np.ceil(size / batch_size))
+  num_steps = -(-3 * size // batch_size)
+  backwards = {step: stream[step] for step in reversed(range(num_steps))}
+  again = Stream({'x': np.arange(size) * 10, 'y': np.arange(size)}, batch_size, seed)
+  for step in range(num_steps):
+    for name, value in again[step].items():
+      np.testing.assert_array_equal(value, backwards[step][name])
+  seen = np.concatenate([backwards[step]['y'] for step in range(num_steps)])
+  np.testing.assert_array_equal(np.concatenate([backwards[step]['x'] for step in range(num_steps)]), seen * 10)
+  positions = np.concatenate([backwards[step]['position'] for step in range(num_steps)])
+  np.testing.assert_array_equal(positions, np.arange(num_steps * batch_size))
+  assert positions.dtype == np.uint32
+  for epoch in range(3):
+    np.testing.assert_array_equal(np.sort(seen[epoch * size:(epoch + 1) * size]), np.arange(size))
+
+
+def test_epochs_and_seeds_differ():
+  """Every epoch has its own order, and every seed."""
+  order = lambda seed, epoch: tuple(Stream({'y': np.arange(50)}, 50, seed)[epoch]['y'])
+  assert len({order(seed, epoch) for seed in range(3) for epoch in range(4)}) == 12
+
+
+FACTS = {'kind': 'pairs', 'teacher': 'a' * 64, 'num': 5}
+
+
+@pytest.fixture
+def store(tmp_path):
+  """Two shards of pairs; z = 2 x."""
+  x = np.arange(15, dtype=np.float32).reshape(5, 3)
+  for i, part in enumerate((slice(0, 3), slice(3, 5))):
+    files.write_arrays(pairs.shard_path(tmp_path, i), x=x[part], z=2 * x[part])
+  assert not pairs.is_finished(tmp_path)
+  with pytest.raises(InputError, match='holds no finished pairs: run launch.make_pairs'):
+    pairs.load(tmp_path, FACTS['teacher'])
+  pairs.finish(tmp_path, 2, FACTS)
+  return tmp_path
+
+
+def test_pairs_load_in_order(store):
+  """All shards, x and z kept together."""
+  loaded = pairs.load(store, FACTS['teacher'])
+  np.testing.assert_array_equal(loaded['x'], np.arange(15).reshape(5, 3))
+  np.testing.assert_array_equal(loaded['z'], 2 * loaded['x'])
+
+
+@pytest.mark.parametrize('damage', ['flip', 'remove', 'swap'])
+def test_altered_shards_are_refused(store, damage):
+  """One flipped bit, a missing shard, two shards swapped: the sentence names the shard."""
+  path = pairs.shard_path(store, 1)
+  if damage == 'flip':
+    data = bytearray(path.read_bytes())
+    data[-40] ^= 1
+    path.write_bytes(data)
+  elif damage == 'remove':
+    path.unlink()
+  else:
+    path.write_bytes(pairs.shard_path(store, 0).read_bytes())
+  with pytest.raises(InputError, match='pairs-00001.npz is missing or altered.*makes only what is missing'):
+    pairs.load(store, FACTS['teacher'])
+
+
+def test_pairs_of_another_teacher_are_refused(store):
+  """Both hashes are shown."""
+  with pytest.raises(InputError, match='another teacher .aaaaaaaaaaaa, not bbbbbbbbbbbb'):
+    pairs.load(store, 'b' * 64)

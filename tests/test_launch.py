@@ -1,0 +1,150 @@
+"""The command lines, run as people run them, from the teacher to the numbers."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+from PIL import Image
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CONFIG = ['--config=configs/digits.py:smoke', '--config.train.num_epochs=1', '--config.student.num_filters=4',
+          '--config.student.num_blocks=1', '--config.student.num_levels=1', '--config.teacher.num_filters=4',
+          '--config.teacher.num_blocks=1', '--config.teacher.num_levels=1']
+
+
+def environment():
+  return {**os.environ, 'JAX_PLATFORMS': 'cpu', 'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}
+
+
+def launch(module, *flags):
+  """Runs python -m launch.MODULE; the finished process."""
+  return subprocess.run([sys.executable, '-m', f'launch.{module}', *map(str, flags)], cwd=ROOT, env=environment(),
+                        capture_output=True, text=True, timeout=300, check=False)
+
+
+def launched(module, *flags):
+  """The same, which must succeed."""
+  process = launch(module, *flags)
+  assert process.returncode == 0, process.stderr
+  assert 'Traceback' not in process.stderr
+  return process
+
+
+def metrics(workdir):
+  return [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+
+
+def test_train_teacher(folder):
+  """config.json holds the overrides, metrics.jsonl the documented numbers, and there is a checkpoint."""
+  config = json.loads((folder / 'teacher' / 'config.json').read_text())
+  assert config['kind'] == 'teacher' and config['teacher']['num_filters'] == 4 and config['data']['levels'] == 17
+  rows = [row for row in metrics(folder / 'teacher') if 'loss' in row]
+  assert [row['step'] for row in rows] == [10, 20, 26]  # 1,617 images in batches of 64
+  assert {'loss', 'grad_norm', 'param_norm', 'update_norm', 'examples_per_second', 'wall_time'} <= set(rows[0])
+  assert rows[-1]['loss'] < rows[0]['loss']
+  assert sorted(p.name for p in (folder / 'teacher' / 'checkpoints').iterdir()) == ['00000026', '00000026.json']
+
+
+def test_pairs_and_student(folder):
+  """The student names its teacher and its pairs."""
+  manifest = json.loads((folder / 'pairs' / 'manifest.json').read_text())
+  config = json.loads((folder / 'student' / 'config.json').read_text())
+  assert manifest['num'] == 64 and manifest['teacher'] == config['teacher_hash']
+  assert config['kind'] == 'student' and config['loss']['name'] == 'oracle_prediction' and config['pairs_hash']
+  assert metrics(folder / 'student')[-1]['step'] == 1  # 60 pairs, the rest is held out
+
+
+def test_sample(folder, tmp_path):
+  """Integers in data space; one seed gives one z, for the teacher and the student; a picture."""
+  launched('sample', f'--workdir={folder}/teacher', '--num_samples=6', '--seed=3', f'--output={tmp_path}/teacher')
+  launched('sample', f'--workdir={folder}/student', f'--teacher={folder}/teacher', '--num_samples=6', '--seed=3', '--devices=2',
+           f'--output={tmp_path}/student')
+  teacher, student = (np.load(tmp_path / name / 'samples.npz') for name in ('teacher', 'student'))
+  np.testing.assert_array_equal(teacher['z'], student['z'])
+  for samples in (teacher, student):
+    assert samples['x'].shape == samples['z'].shape == (6, 8, 8, 1)
+    assert samples['x'].dtype == np.int32 and samples['x'].min() >= 0 and samples['x'].max() <= 16
+  assert np.any(teacher['x'] != student['x'])
+  assert Image.open(tmp_path / 'teacher' / 'samples.png').size == (4 * 55, 4 * 10)
+
+
+@pytest.mark.slow
+def test_evaluate(folder):
+  """evaluation.json: the command, the settings and flat rows; the table is printed."""
+  process = launched('evaluate', f'--workdir={folder}/student', f'--teacher={folder}/teacher', '--num_samples=8')
+  evaluation = json.loads((folder / 'student' / 'evaluation.json').read_text())
+  assert evaluation['command'].startswith('python -m launch.evaluate --workdir=')
+  assert evaluation['settings']['num_samples'] == 8
+  fields = {'arm', 'metric', 'reference', 'value', 'low', 'high', 'floor', 'n', 'seed'}
+  assert evaluation['rows'] and all(set(row) == fields for row in evaluation['rows'])
+  assert all(row['value'] is not None for row in evaluation['rows'])
+  for row in evaluation['rows']:
+    assert row['metric'] in process.stdout
+
+
+def test_a_finished_command_does_nothing(folder):
+  """The same command again: the same files."""
+  before = {p: p.stat().st_mtime_ns for p in (folder / 'teacher').rglob('*') if p.is_file() and p.name != '.lock' and '.cache' not in p.parts}
+  launched('train_teacher', *CONFIG, f'--workdir={folder}/teacher')
+  assert before == {p: p.stat().st_mtime_ns for p in before}
+
+
+COMMANDS = {
+    'train_teacher': ['config'], 'distill': ['config', 'teacher', 'pairs'],
+    'make_pairs': ['teacher', 'num', 'seed', 'solver', 'pairs_from'], 'evaluate': ['teacher', 'num_samples', 'seed'],
+    'sample': ['teacher', 'num_samples', 'seed', 'solver', 'output'], 'reproduce': ['config', 'figure'],
+}
+
+
+def test_every_command_is_here():
+  """A new command line needs a line in this table."""
+  commands = {path.stem for path in (ROOT / 'launch').glob('*.py')} - {'__init__', 'common'}
+  assert commands == set(COMMANDS)
+
+
+@pytest.mark.parametrize('module', COMMANDS)
+def test_help_explains_each_flag(module):
+  """--help lists the documented flags, each with a sentence, and how to call the command."""
+  process = launch(module, '--help')
+  assert f'python -m launch.{module}' in process.stdout
+  words = process.stdout.split()
+  for flag in [*COMMANDS[module], 'workdir', 'devices', 'profile']:
+    at = [i for i, word in enumerate(words) if word in (f'--{flag}:', f'--[no]{flag}:')]
+    assert at, f'--{flag} is not explained'
+    assert not words[at[0] + 1].startswith('-'), f'--{flag} has no sentence'
+
+
+@pytest.mark.slow
+def test_killed_command_ends_with_the_same_numbers(folder, tmp_path):
+  """SIGTERM, then kill -9, then to the end: the checkpoint has the same bits as that of a run that nothing stopped."""
+  flags = [*CONFIG[:1], '--config.train.num_epochs=3', *CONFIG[2:]]
+  launched('train_teacher', *flags, f'--workdir={tmp_path}/whole')
+  command = [sys.executable, '-m', 'launch.train_teacher', *flags, f'--workdir={tmp_path}/stopped']
+  for signum, line in ((signal.SIGTERM, 1), (signal.SIGKILL, 4)):
+    process = subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
+    path = tmp_path / 'stopped' / 'metrics.jsonl'
+    while process.poll() is None and (not path.exists() or len(path.read_text().splitlines()) < line):
+      time.sleep(0.05)
+    process.send_signal(signum)
+    stderr = process.communicate()[1]
+    assert process.returncode == (0 if signum == signal.SIGTERM else -9), stderr
+    assert signum == signal.SIGKILL or 'Run the same command again to go on.' in stderr
+  launched('train_teacher', *flags, f'--workdir={tmp_path}/stopped')
+  strip = lambda row: {k: v for k, v in row.items() if k not in ('wall_time', 'examples_per_second')}
+  assert [strip(r) for r in metrics(tmp_path / 'stopped')] == [strip(r) for r in metrics(tmp_path / 'whole')]
+
+
+@pytest.mark.slow
+def test_reproduce(tmp_path):
+  """The whole path of figure 4, twice: the second call has nothing left to do and prints the same table."""
+  flags = [*CONFIG, '--config.pairs.num=64', '--config.evaluation.num_samples=32', '--figure=4', f'--workdir={tmp_path}']
+  first = launched('reproduce', *flags)
+  figure = json.loads((tmp_path / 'figure4.json').read_text())
+  assert figure['command'].startswith('python -m launch.reproduce') and figure['rows']
+  assert Image.open(tmp_path / 'figure4.png').size[0] > 200
+  assert launched('reproduce', *flags).stdout == first.stdout

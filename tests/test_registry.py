@@ -1,0 +1,40 @@
+"""Things by name, and a user's own by import path."""
+import constructors
+import pytest
+
+from inverse_matching import registry, students, teachers
+from inverse_matching.errors import InputError
+
+
+def test_own_factory_by_import_path():
+  """'package.module:factory' is called with the event shape and the settings."""
+  teacher = teachers.make('constructors:dense_teacher', (2, 3), order=range(5, -1, -1))
+  assert teacher.event_shape == (2, 3) and teacher.order == (5, 4, 3, 2, 1, 0)
+  assert students.make('constructors:dense_flow', (4,)).event_shape == (4,)
+
+
+@pytest.mark.parametrize('name,words', [
+    ('pixelcn', ['pixelcn', "did you mean 'pixelcnn'?", 'package.module:factory']),
+    ('no_such_package:factory', ['no_such_package', 'cannot be imported']),
+    ('constructors:no_such_factory', ['no_such_factory', 'cannot be imported']),
+])
+def test_unknown_names_get_a_sentence(name, words):
+  """The name given, and the nearest one or the reason."""
+  with pytest.raises(InputError) as error:
+    teachers.make(name, (4, 4, 1))
+  for word in words:
+    assert word in str(error.value)
+
+
+def test_unknown_settings_get_a_sentence():
+  """The setting that is not the factory's own is named."""
+  with pytest.raises(InputError, match='config.teacher does not fit .pixelcnn.*num_filter'):
+    teachers.make('pixelcnn', (4, 4, 1), num_filter=4)
+  with pytest.raises(InputError, match='config.student does not fit .constructors:dense_flow.*widht'):
+    students.make('constructors:dense_flow', (4,), widht=4)
+
+
+def test_nearest():
+  """Only names that are near are offered."""
+  assert registry.nearest('num_filter', ['num_filters', 'dropout']) == " (did you mean 'num_filters'?)"
+  assert registry.nearest('zzz', ['num_filters', 'dropout']) == ''

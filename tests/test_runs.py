@@ -1,0 +1,143 @@
+"""Pairs, distillation and loading, on a teacher without a network."""
+import constructors
+import jax
+import numpy as np
+import pytest
+
+from inverse_matching import checkpoint, runs, transforms
+from inverse_matching.data import images, pairs
+from inverse_matching.errors import InputError
+
+EVENT, LEVELS = (2, 2, 1), 5
+CONFIG = {
+    'student': dict(name='constructors:dense_flow'),
+    'loss': dict(name='x_reconstruction', distance='l2'),
+    'optimizer': dict(name='adam', learning_rate=1e-2, decay_rate=0.95),
+    'train': dict(batch_size=8, num_epochs=2, seed=0, ema_decay=0.9, grad_clip=1.0, log_every_steps=2, evaluate_every_epochs=1,
+                  checkpoint_every_epochs=1, keep_checkpoints=2),
+}
+
+
+def make_run(seed=0):
+  """A TeacherRun over 2 x 2 images."""
+  rng = np.random.default_rng(0)
+  splits = [images.Split(rng.integers(0, LEVELS, (n, *EVENT)).astype(np.uint8), np.zeros(n, np.int32)) for n in (24, 8)]
+  teacher = constructors.dense_teacher(EVENT, scale=1.0)
+  params = teacher.init(jax.random.key(seed))
+  return runs.TeacherRun({}, images.Images(*splits, LEVELS), transforms.dequantise_logit(LEVELS, 0.01), teacher, params,
+                         checkpoint.tree_hash(params))
+
+
+RUN = make_run()
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+  """Shards and chunks that a few pairs fill."""
+  monkeypatch.setattr(runs, 'SHARD', 16)
+  monkeypatch.setattr(runs, 'CHUNK', 4)
+
+
+def make_pairs(workdir, run=RUN, **settings):
+  return runs.make_pairs(run, workdir, **{'num': 40, 'seed': 1, **settings})
+
+
+def encode(x):
+  return np.asarray(jax.jit(RUN.teacher.x_to_z)(RUN.params, x)[0])
+
+
+@pytest.mark.parametrize('settings', [{}, {'solver': 'ancestral'}, {'pairs_from': 'sample'}])
+def test_pairs_are_pairs(tmp_path, settings):
+  """z = T(x) for every pair, however it was made; z is the stream of the seed."""
+  loaded = pairs.load(make_pairs(tmp_path, **settings), RUN.hash)
+  assert loaded['x'].shape == loaded['z'].shape == (40, *EVENT)
+  np.testing.assert_allclose(encode(loaded['x']), loaded['z'], atol=1e-3)
+  np.testing.assert_allclose(loaded['z'], runs.prior_draws(RUN.teacher, 1, np.arange(40)), atol=1e-3)
+  assert len(np.unique(loaded['z'])) == loaded['z'].size
+
+
+def test_pairs_do_not_depend_on_the_devices(tmp_path):
+  """Bit for bit."""
+  one, eight = (pairs.load(make_pairs(tmp_path / str(n), devices=n), RUN.hash) for n in (1, 8))
+  for name in ('x', 'z'):
+    np.testing.assert_array_equal(one[name], eight[name])
+
+
+def test_make_pairs_makes_only_what_is_missing(tmp_path, monkeypatch):
+  """A stopped run keeps its shards; a removed one is made again to the same bits; a finished one is left alone."""
+  make_pairs(tmp_path)
+  before = pairs.load(tmp_path, RUN.hash)
+  times = {i: pairs.shard_path(tmp_path, i).stat().st_mtime_ns for i in range(3)}
+  (tmp_path / pairs.MANIFEST).unlink()
+  pairs.shard_path(tmp_path, 1).unlink()
+  asked, draws = [], runs.prior_draws
+  monkeypatch.setattr(runs, 'prior_draws', lambda teacher, seed, positions: asked.append(positions) or draws(teacher, seed, positions))
+  make_pairs(tmp_path)
+  np.testing.assert_array_equal(asked, [np.arange(16, 32)])
+  after = {i: pairs.shard_path(tmp_path, i).stat().st_mtime_ns for i in range(3)}
+  assert after[0] == times[0] and after[2] == times[2] and after[1] != times[1]
+  again = pairs.load(tmp_path, RUN.hash)
+  for name in ('x', 'z'):
+    np.testing.assert_array_equal(again[name], before[name])
+  make_pairs(tmp_path)
+  assert len(asked) == 1
+
+
+@pytest.mark.parametrize('change,field', [({'num': 41}, 'num'), ({'seed': 2}, 'seed'), ({'solver': 'ancestral'}, 'solver'),
+                                          ({'run': make_run(1)}, 'teacher')])
+def test_pairs_of_other_settings_are_not_mixed(tmp_path, change, field):
+  """The field that differs is named."""
+  make_pairs(tmp_path)
+  with pytest.raises(InputError, match=f'holds a run of another config: {field} is'):
+    make_pairs(tmp_path, **change)
+
+
+def test_make_pairs_refuses():
+  """Settings that make no sense, and a teacher without an inverse."""
+  for settings, words in (({'pairs_from': 'x'}, "pairs_from is 'x'"), ({'num': 0}, 'num must be at least 1'),
+                          ({'run': RUN._replace(teacher=RUN.teacher._replace(z_to_x=None))}, 'use --pairs_from=sample')):
+    with pytest.raises(InputError, match=words):
+      make_pairs('unused', **settings)
+
+
+def distill(workdir, run=RUN, source=None, **sections):
+  config = {**CONFIG, **{name: {**CONFIG[name], **section} for name, section in sections.items()}}
+  return runs.distill(config, workdir, run, source)
+
+
+def test_distill_and_load(tmp_path):
+  """The student that comes back is the one that was trained, and belongs to its teacher."""
+  student_run = distill(tmp_path / 'student')
+  loaded = runs.load_student(tmp_path / 'student', RUN)
+  jax.tree.map(np.testing.assert_array_equal, loaded.params, student_run.params)
+  initial = student_run.student.init(jax.random.key(0))
+  assert all(np.any(a != b) for a, b in zip(jax.tree.leaves(initial), jax.tree.leaves(loaded.params)))
+  with pytest.raises(InputError, match='was distilled from another teacher'):
+    runs.load_student(tmp_path / 'student', make_run(1))
+  with pytest.raises(InputError, match='loss.distance is .l2. there and .l1. now'):
+    distill(tmp_path / 'student', loss={'distance': 'l1'})
+  with pytest.raises(InputError, match='teacher_hash is'):
+    distill(tmp_path / 'student', run=make_run(1))
+
+
+def test_oracle_prediction_learns_from_pairs(tmp_path):
+  """On pairs alone; more epochs come closer to T^-1 on new noise."""
+  source = make_pairs(tmp_path / 'pairs', num=200)
+  z = runs.prior_draws(RUN.teacher, 9, np.arange(200))
+  x = runs.solver_fn(RUN.teacher, 'auto')(RUN.params, z).x
+  errors = []
+  for epochs in (1, 12):
+    student_run = distill(tmp_path / str(epochs), source=source, loss={'name': 'oracle_prediction'}, train={'num_epochs': epochs})
+    errors.append(float(np.mean(np.square(student_run.student.z_to_x(student_run.params, z).x - x))))
+  assert errors[1] < 0.8 * errors[0]
+  assert errors[1] < 0.8 * float(np.mean(np.square(z - x)))
+
+
+def test_oracle_prediction_needs_pairs(tmp_path):
+  """One sentence, before anything is written; pairs of another teacher are refused."""
+  with pytest.raises(InputError, match='run launch.make_pairs and give --pairs'):
+    distill(tmp_path / 'student', loss={'name': 'oracle_prediction'})
+  source = make_pairs(tmp_path / 'pairs', run=make_run(1))
+  with pytest.raises(InputError, match='made by another teacher'):
+    distill(tmp_path / 'student', source=source, loss={'name': 'oracle_prediction'})
+  assert not (tmp_path / 'student').exists()
