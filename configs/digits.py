@@ -26,7 +26,7 @@ def get_config(variant: str = 'default') -> ml_collections.ConfigDict:
   config.evaluation = dict(num_samples=128 if smoke else 1000, seed=2)
 
   # Each arm puts other sections in the place of some.
-  resnet = dict(name='resnet', num_blocks=4, num_filters=8 if smoke else 32, dilations=(1, 2), dropout=0.0,
+  resnet = dict(name='resnet', num_blocks=3, num_filters=8 if smoke else 32, dilations=(1, 2, 1), dropout=0.0,
                 bottleneck=None, bottleneck_skip=False)
   narrow = dict(resnet, bottleneck=4)
   config.arms = {
@@ -52,7 +52,7 @@ def get_config(variant: str = 'default') -> ml_collections.ConfigDict:
     resnets.append(f'resnet/x_reconstruction_{name}')
   # The arms of each figure in the order of its panels.
   config.figures = {'4': ('flow/reverse_kl', 'flow/z_reconstruction', 'flow/x_reconstruction', 'flow/oracle_prediction'),
-                    '5': tuple(resnets)}
+                    '5': ('resnet/x_reconstruction_l1', 'resnet/x_reconstruction_l1_noise') if smoke else tuple(resnets)}
   for part in parts:
     if part in config.arms:
       for section, fields in config.arms[part].items():

@@ -44,7 +44,7 @@ def config() -> dict[str, Any]:
 
 def command() -> str:
   """The command line, as somebody would type it."""
-  module = re.sub(r'.*?(launch)/(\w+)\.py$', r'\1.\2', sys.argv[0].replace(os.sep, '/'))
+  module = re.sub(r'.*?(launch|benchmarks)/(\w+)\.py$', r'\1.\2', sys.argv[0].replace(os.sep, '/'))
   return shlex.join(['python', '-m', module, *sys.argv[1:]])
 
 

@@ -1,14 +1,29 @@
 """Runs a figure of the paper from the start to its numbers.
 
     python -m launch.reproduce --figure=4 --config=configs/digits.py --workdir=runs/digits
+    python -m launch.reproduce --figure=2 --workdir=runs/gaussian
+
+Without --config, the Gaussian figures take configs/gaussian.py and the others configs/digits.py.
 """
+import sys
+
 from absl import flags
 
 from inverse_matching import experiments
 from launch import common
 
 FLAGS = common.FLAGS
-common.define_flags(config='configs/digits.py')
+
+
+
+def _default_config(argv: list[str]) -> str:
+  """The config of the first figure named; flags are not parsed yet when their defaults are set."""
+  line = ' '.join(argv).replace('=', ' ').replace(',', ' ').split()
+  named = [line[i + 1] for i, word in enumerate(line[:-1]) if word in ('--figure', '-figure')]
+  return 'configs/gaussian.py' if named and named[-1] in experiments.gaussian.FIGURES else 'configs/digits.py'
+
+
+common.define_flags(config=_default_config(sys.argv))
 flags.DEFINE_string('figure', None, f'What to reproduce: {", ".join(experiments.FIGURES)}.', required=True)
 
 

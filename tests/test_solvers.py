@@ -79,6 +79,21 @@ def test_examples_stop_by_themselves():
     np.testing.assert_array_equal(mixed.sweeps[::2], whole.sweeps[::2])
 
 
+def test_a_settled_example_is_frozen():
+  """Beside slower ones it stops where it stops among copies of itself, though further sweeps would change its bits."""
+  model = constructors.dense_teacher((12,), scale=1.0)
+  params = model.init(jax.random.key(0))
+  run = jax.jit(lambda z: solvers.solve(model, params, z, tolerance=0.03))
+  z = model.prior.sample(jax.random.split(jax.random.key(1), 16))
+  whole = run(z)
+  first = int(np.argmin(whole.sweeps))
+  assert whole.sweeps[first] < whole.sweeps.max()
+  alone = run(jnp.broadcast_to(z[first], z.shape))
+  np.testing.assert_array_equal(alone.x[first], whole.x[first])
+  np.testing.assert_array_equal(alone.sweeps, whole.sweeps[first])
+  assert np.any(model.sweep(params, z, whole.x)[first] != whole.x[first])
+
+
 @pytest.mark.parametrize('name', ['pixelcnn', 'dense_reversed'])
 def test_a_start_at_the_solution_takes_one_sweep(name):
   """A good guess saves sweeps and changes the answer by no more than the tolerance."""

@@ -124,6 +124,16 @@ def test_to_x_matches_float64(levels, lam):
   np.testing.assert_allclose(preprocess.to_x(pixels, KEYS), np.log(p) - np.log(q), rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize('pixel,noise', [(255, 1 - 2.0**-24), (255, 1 - 2.0**-20), (0, 2.0**-126), (0, 2.0**-20)])
+def test_to_x_at_the_ends(monkeypatch, pixel, noise):
+  """The last float32 before one and the first after zero, at lambda 1e-6: as exact as in the middle."""
+  monkeypatch.setattr(transforms.random, 'uniform', lambda keys, shape: jnp.full((len(keys), *shape), noise, jnp.float32))
+  x = transforms.dequantise_logit(256, 1e-6).to_x(np.full((8, 1), pixel, np.uint8), KEYS)
+  v, rest = (pixel + noise) / 256, ((255 - pixel) + (1 - noise)) / 256
+  exact = np.log(1e-6 + (1 - 2e-6) * v) - np.log(1e-6 + (1 - 2e-6) * rest)
+  np.testing.assert_allclose(x, exact, rtol=1e-6)
+
+
 def test_noise_is_per_example_and_fresh():
   """Another key gives other noise; the same key the same, wherever it stands in the batch."""
   preprocess = transforms.dequantise_logit(17, 0.01)

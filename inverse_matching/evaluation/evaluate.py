@@ -2,7 +2,7 @@
 import functools
 import os
 import pathlib
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple
 
 import jax
 import numpy as np
@@ -32,6 +32,9 @@ class Context(NamedTuple):
   samples: TeacherSamples
   classifier: Classifier
   references: Mapping[str, quality.Reference]  # 'teacher': teacher samples, 'data': held-out images
+  data: Mapping[str, tuple[np.ndarray, np.ndarray]]  # 'train' and 'held_out' -> (x, z = T(x)), each [N, *event]
+  encode: Callable[..., Any]  # (params, x [N, *event]) -> (z, log_det), compiled once for all arms
+  log_prob: Callable[..., np.ndarray]  # (params, x [N, *event]) -> [N]
   seed: int
   devices: int | None
 
@@ -58,7 +61,10 @@ def make_context(run: TeacherRun, teacher_workdir: str | os.PathLike, samples: T
                                 seed=seed)
   references = {'teacher': reference(to_pixels(run, samples.x), to_pixels(run, samples.floor_x)),
                 'data': reference(run.images.held_out.pixels, run.images.train.pixels)}
-  return Context(run, samples, classifier, references, seed, devices)
+  encode = _mapped(run.teacher.x_to_z, devices)
+  xs = {name: encode_split(run, getattr(run.images, name), seed, devices) for name in ('train', 'held_out')}
+  data = {name: (x, encode(run.params, x)[0]) for name, x in xs.items()}
+  return Context(run, samples, classifier, references, data, encode, _mapped(run.teacher.log_prob, devices), seed, devices)
 
 
 def to_pixels(run: TeacherRun, x: np.ndarray) -> np.ndarray:
@@ -69,7 +75,7 @@ def to_pixels(run: TeacherRun, x: np.ndarray) -> np.ndarray:
 def _sample_rows(arm: str, x: np.ndarray, log_prob: np.ndarray, context: Context) -> list[dict[str, Any]]:
   """Rows of samples x [N, *event] with their log p_T [N]: likelihood, quality, and the encodings T(x)."""
   run, seed = context.run, context.seed
-  z = _mapped(run.teacher.x_to_z, context.devices)(run.params, x)[0]
+  z = context.encode(run.params, x)[0]
   return (likelihood_rows(arm, log_prob, context.samples, seed=seed) +
           quality.sample_rows(arm, to_pixels(run, x), context.references, context.classifier,
                               train_pixels=run.images.train.pixels, held_out_pixels=run.images.held_out.pixels,
@@ -119,21 +125,18 @@ def evaluate_teacher(context: Context) -> list[dict[str, Any]]:
   teacher, params, rows = run.teacher, run.params, []
   row = lambda metric, reference, value, n: rows.append(
       statistics.row('teacher', metric, reference, value, n=n, seed=seed))
-  log_prob = _mapped(teacher.log_prob, devices)
-  for name, split in (('train', run.images.train), ('held_out', run.images.held_out)):
-    x = encode_split(run, split, seed, devices)
-    nats = log_prob(params, x)
+  for name, (x, encodings) in context.data.items():
+    nats = context.log_prob(params, x)
     bits = np.asarray(run.preprocess.bits_per_dim(nats, x))
     row('bits_per_dim', name, statistics.mean(bits, seed=seed), len(x))
     row('nats', name, statistics.mean(nats, seed=seed), len(x))
-    rows += quality.encoding_rows(name, _mapped(teacher.x_to_z, devices)(params, x)[0], seed=seed)
-  x = x[:ROUND_TRIPS]
+    rows += quality.encoding_rows(name, encodings, seed=seed)
+  x, encodings = x[:ROUND_TRIPS], encodings[:ROUND_TRIPS]
   solve = solver_fn(teacher, 'fixed_point', devices)
-  encode = _mapped(lambda params, x: teacher.x_to_z(params, x)[0], devices)
-  row('round_trip_x', 'held_out', _relative(solve(params, encode(params, x)).x, x), len(x))
+  row('round_trip_x', 'held_out', _relative(solve(params, encodings).x, x), len(x))
   z = prior_draws(teacher, seed, np.arange(num))
   solution = solve(params, z)
-  row('round_trip_z', None, _relative(encode(params, solution.x), z), num)
+  row('round_trip_z', None, _relative(context.encode(params, solution.x)[0], z), num)
   row('fixed_point_sweeps_mean', None, float(np.mean(solution.sweeps)), num)
   row('fixed_point_sweeps_max', None, float(np.max(solution.sweeps)), num)
   exact = solver_fn(teacher, 'ancestral', devices)(params, z[:ROUND_TRIPS]).x
@@ -161,23 +164,19 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
     student_run: the student.
     context: what to evaluate with.
   """
-  run, samples, seed, devices = context.run, context.samples, context.seed, context.devices
+  run, samples, seed = context.run, context.samples, context.seed
   rows, n, student, params = [], len(samples.z), student_run.student, student_run.params
   row = lambda metric, reference, value, n, floor=None: rows.append(
       statistics.row(arm, metric, reference, value, n=n, seed=seed, floor=floor))
   mean = functools.partial(statistics.mean, seed=seed)
-  generate = _mapped(student.z_to_x, devices)
-  encode = _mapped(run.teacher.x_to_z, devices)
-  log_prob = _mapped(run.teacher.log_prob, devices)
+  generate = _mapped(student.z_to_x, context.devices)
   output = generate(params, samples.z)
   for name in ('l2', 'l1'):
     row(f'oracle_{name}', 'teacher', mean(distances.make(name)(output.x, samples.x)), n, 0.0)
-  row('z_reconstruction_l2', 'teacher', mean(distances.l2(encode(run.params, output.x)[0], samples.z)), n, 0.0)
-  for name, split in (('train', run.images.train), ('held_out', run.images.held_out)):
-    data = encode_split(run, split, seed, devices)
-    error = distances.l2(generate(params, encode(run.params, data)[0]).x, data)
-    row('x_reconstruction_l2', name, mean(error), len(data), 0.0)
-  log_teacher = log_prob(run.params, output.x)
+  row('z_reconstruction_l2', 'teacher', mean(distances.l2(context.encode(run.params, output.x)[0], samples.z)), n, 0.0)
+  for name, (x, encodings) in context.data.items():
+    row('x_reconstruction_l2', name, mean(distances.l2(generate(params, encodings).x, x)), len(x), 0.0)
+  log_teacher = context.log_prob(run.params, output.x)
   if student.has_log_det:
     log_student = np.asarray(run.teacher.prior.log_prob(samples.z)) - output.log_det
     row('reverse_kl', 'teacher', mean(log_student - log_teacher), n, 0.0)
@@ -185,7 +184,7 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
   noise_std = student_run.config['loss'].get('noise_std', 0.0)
   if noise_std:
     wide = generate(params, samples.z * np.float32(np.sqrt(1 + noise_std**2))).x
-    rows += _sample_rows(f'{arm}@matched', wide, log_prob(run.params, wide), context)
+    rows += _sample_rows(f'{arm}@matched', wide, context.log_prob(run.params, wide), context)
   values = jacobian.singular_values(student, params, samples.z[:JACOBIANS])
   row('jacobian_rank', None, float(np.median(jacobian.ranks(values))), JACOBIANS, float(values.shape[1]))
   variance = statistics.bootstrap(lambda a, b: float(np.mean(np.var(a, 0)) / np.mean(np.var(b, 0))), output.x, samples.x,

@@ -2,27 +2,29 @@
 from typing import Any, Mapping, Sequence
 
 
-def _cell(row: Mapping[str, Any] | None) -> str:
+def _cell(row: Mapping[str, Any] | None, intervals: bool) -> str:
   if row is None:
     return ''
   if row['value'] is None:
     return 'not finite'
   text = f'{row["value"]:.3g}'
-  return text if row['low'] is None else f'{text} [{row["low"]:.3g}, {row["high"]:.3g}]'
+  return text if row['low'] is None or not intervals else f'{text} [{row["low"]:.3g}, {row["high"]:.3g}]'
 
 
-def by_arm(rows: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, str | None]] | None = None) -> list[list[str]]:
+def by_arm(rows: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, str | None]] | None = None, *,
+           intervals: bool = True) -> list[list[str]]:
   """A header, a line per arm, and a last line with the floors.
 
   Args:
     rows: of evaluation.statistics.row.
     columns: (metric, reference) of each column; None is all that occur. Arms with none of them are left out.
+    intervals: whether to show them.
   """
   found = {(r['arm'], r['metric'], r['reference']): r for r in rows}
   columns = columns or list(dict.fromkeys((r['metric'], r['reference']) for r in rows))
   arms = [arm for arm in dict.fromkeys(r['arm'] for r in rows) if any((arm, *column) in found for column in columns)]
   lines = [['arm', *(metric if reference is None else f'{metric} ({reference})' for metric, reference in columns)]]
-  lines += [[arm, *(_cell(found.get((arm, *column))) for column in columns)] for arm in arms]
+  lines += [[arm, *(_cell(found.get((arm, *column)), intervals) for column in columns)] for arm in arms]
   floors = []
   for column in columns:
     known = [found[arm, *column]['floor'] for arm in arms if (arm, *column) in found]

@@ -5,6 +5,7 @@ import time
 from typing import Any, Mapping
 
 from absl import logging
+import jax
 
 from inverse_matching import checkpoint, files, runs
 from inverse_matching.data import pairs as pair_data
@@ -80,6 +81,7 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
     merged = {**config, **changes}
     source = pairs if merged['loss']['name'] == 'oracle_prediction' else None
     students[arm] = stages.run(f'distil {arm}', runs.distill, merged, path / 'students' / arm, teacher_run, source, devices)
+    jax.clear_caches()  # each arm compiles programs of its own: a gigabyte for a handful of them
 
   samples = evaluate.teacher_samples(teacher_run, **pair_data.load(held, teacher_run.hash), devices=devices)
   context = stages.run('train the classifier of the metrics', evaluate.make_context, teacher_run, path / 'teacher', samples,
@@ -94,7 +96,7 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
 
   files.write_json(path / f'figure{figure}.json', {'command': command, 'settings': _settings(config), 'rows': rows})
   report.write(path)
-  return f'Figure {figure}\n' + tables.plain(tables.by_arm(rows, report.MAIN))
+  return f'Figure {figure}\n' + tables.plain(tables.by_arm(rows, report.MAIN, intervals=False))
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,14 +110,14 @@ def _draw(path: pathlib.Path, figure: str, config: Mapping[str, Any], context: e
   held_out = teacher_run.images.held_out
   z = samples.z[:SHOWN]
   drawn = {'data/(held out)': held_out.pixels[:SHOWN], 'teacher/T^-1(z)': to_pixels(samples.x[:SHOWN])}
-  drawn |= {arm: to_pixels(s.student.z_to_x(s.params, z).x) for arm, s in students.items()}
+  generate = {arm: jax.jit(lambda params, z, s=s.student: s.z_to_x(params, z).x) for arm, s in students.items()}
+  drawn |= {arm: to_pixels(generate[arm](s.params, z)) for arm, s in students.items()}
   figures.panels(path / f'figure{figure}.png', drawn, levels=levels, columns=COLUMNS,
                  title='Samples: the same noise z for the teacher and every student')
 
-  x = evaluate.encode_split(teacher_run, held_out._replace(pixels=held_out.pixels[:SHOWN]), seed)
-  z = teacher_run.teacher.x_to_z(teacher_run.params, x)[0]
+  x, z = (value[:SHOWN] for value in context.data['held_out'])
   drawn = {'held-out x': to_pixels(x)}
-  drawn |= {arm: to_pixels(s.student.z_to_x(s.params, z).x) for arm, s in students.items()}
+  drawn |= {arm: to_pixels(generate[arm](s.params, z)) for arm, s in students.items()}
   figures.panels(path / f'reconstructions{figure}.png', drawn, levels=levels, columns=COLUMNS,
                  title='Reconstructions S(T(x)) of held-out images')
   batch = min(64, config['train']['batch_size'])

@@ -1,19 +1,18 @@
 """Figure 2 of the paper: log p_T of samples from the teacher and from students of three losses, in 4 to 64 dimensions."""
-import concurrent.futures
 import itertools
 import math
 from typing import Any, Mapping
 
-from matplotlib import pyplot as plt
 import numpy as np
 
 from inverse_matching import losses
 from inverse_matching.experiments import figures
 from inverse_matching.experiments.gaussian import measures, pairs, reporting, training
 
+plt = figures.plt
+
 LOSSES = ('reverse_kl', 'z_reconstruction', 'x_reconstruction')
 LAST = 100  # updates over which the final loss is a mean
-THREADS = 2  # programs side by side: a small one does not fill two cores
 
 
 def train(pair: pairs.Pairs, loss: str, settings: Mapping[str, Any], **changes: Any) -> training.Trained:
@@ -36,19 +35,16 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   made = {n: pairs.make(n, settings['inits'], settings['num_seeds'], seed=settings['seed']) for n in settings['dimensions']}
   rows, pictures = [], {}
 
-  def arm(key):
-    num_dims, loss = key
-    pair = made[num_dims]
+  def arm(pair, loss):
     if loss == 'teacher':
       return pair.teacher_params, [None] * len(pair.seeds)
     trained = train(pair, loss, settings)
     return trained.params, np.mean(trained.loss[:, -LAST:], axis=1, dtype=np.float64).tolist()
 
   keys = list(itertools.product(settings['dimensions'], (*LOSSES, 'teacher')))
-  with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-    results = list(pool.map(arm, reversed(keys)))[::-1]  # the largest first
-  for (num_dims, loss), (params, final_loss) in zip(keys, results):
+  for num_dims, loss in keys:
     pair = made[num_dims]
+    params, final_loss = arm(pair, loss)
     samples = measures.likelihoods(pair.teacher_params, params, settings['num_samples'], seed=settings['seed'])
     found = measures.rows(samples, measures.kl(pair.teacher_params, params))
     conditions = pair.condition_numbers()

@@ -2,15 +2,15 @@
 
 Measured at the paper's centre, the mode of the teacher: the event (x - mu_T) . g_x > 0, from fresh samples and exactly.
 """
-import concurrent.futures
 from typing import Any, Mapping
 
-from matplotlib import pyplot as plt
 import numpy as np
 
 from inverse_matching.analysis import expansion
 from inverse_matching.experiments import figures
 from inverse_matching.experiments.gaussian import figure2, measures, pairs, reporting
+
+plt = figures.plt
 
 LOSS = 'reverse_kl'
 
@@ -39,14 +39,10 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   report = reporting.Report('figure3', workdir, command)
   settings = config['gaussian'] | config['figure3']
   every = settings['snapshot_every']
-  made = {n: pairs.make(n, [settings['init']], settings['num_seeds'], seed=settings['seed']) for n in settings['dimensions']}
-  with concurrent.futures.ThreadPoolExecutor(figure2.THREADS) as pool:
-    trained = dict(zip(made, pool.map(
-        lambda pair: figure2.train(pair, LOSS, settings, snapshot_every=every).snapshots, made.values())))
-
   rows = []
-  for num_dims, pair in made.items():
-    snapshots = trained[num_dims]
+  for num_dims in settings['dimensions']:
+    pair = pairs.make(num_dims, [settings['init']], settings['num_seeds'], seed=settings['seed'])
+    snapshots = figure2.train(pair, LOSS, settings, snapshot_every=every).snapshots
     frequency = signal_frequency(pair.teacher_params, snapshots, settings['num_expansion_samples'], seed=settings['seed'])
     offsets = np.asarray(snapshots['mean'], np.float64) - np.asarray(pair.teacher_params['mean'], np.float64)[:, None]
     kl = measures.kl(pair.teacher_params, snapshots)

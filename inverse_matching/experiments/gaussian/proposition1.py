@@ -2,12 +2,13 @@
 import math
 from typing import Any, Mapping
 
-from matplotlib import pyplot as plt
 import numpy as np
 
 from inverse_matching.analysis import expansion_probability, spectra
 from inverse_matching.experiments import figures
 from inverse_matching.experiments.gaussian import reporting
+
+plt = figures.plt
 
 COVARIANCES = {'R R^T': False, 'R R^T / T': True}  # name -> whether it is normalised
 

@@ -69,7 +69,7 @@ def natural_gradient(learning_rate: float | optax.Schedule) -> training.Optimize
     def update(grads, step, params):
       matrix = params['matrix']
       relative = jax.tree.map(lambda g: jnp.matmul(matrix.T, g, precision='highest'), grads)
-      size = schedule(step) / jnp.maximum(1.0, optax.global_norm(relative))
+      size = schedule(step) / jnp.maximum(1.0, optax.tree.norm(relative))
       return jax.tree.map(lambda g: -size * jnp.matmul(matrix, g, precision='highest'), relative), step + 1
 
     return optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)

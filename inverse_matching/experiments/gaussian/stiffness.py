@@ -5,10 +5,10 @@ signal is the sign of an unbiased estimate of a gradient: a rare sign need not b
 (closed_form), with a better estimator (path) or with more samples (large_batch) tells what noise costs; an arm in coordinates
 where the teacher is round (whitened), or along the natural gradient, tells what the condition number costs.
 """
-import concurrent.futures
+import itertools
 from typing import Any, Callable, Mapping
 
-from matplotlib import pyplot as plt
+from absl import logging
 import numpy as np
 import optax
 
@@ -16,6 +16,8 @@ from inverse_matching import losses, registry
 from inverse_matching.errors import InputError
 from inverse_matching.experiments import figures
 from inverse_matching.experiments.gaussian import figure2, measures, pairs, remedies, reporting, training
+
+plt = figures.plt
 
 Arm = Callable[[pairs.Pairs, Mapping[str, Any]], training.Trained]
 
@@ -64,11 +66,13 @@ ARMS: dict[str, Arm] = {
     'warm_start': _warm_start,
     'natural': lambda pair, settings: _train(
         pair, settings, optimizer=remedies.natural_gradient(_cosine(settings, settings['natural_factor']))),
+    'closed_form_natural': lambda pair, settings: _train(
+        pair, settings, loss=remedies.closed_form_kl,
+        optimizer=remedies.natural_gradient(_cosine(settings, settings['natural_factor']))),
     'whitened': lambda pair, settings: _train(
         pair, settings, optimizer=remedies.whitened_adam(settings['learning_rate'])),
-    'whitened_decayed': lambda pair, settings: _train(pair, settings, optimizer=remedies.whitened_adam(_cosine(settings))),
-    'closed_form_whitened': lambda pair, settings: _train(
-        pair, settings, loss=remedies.closed_form_kl, optimizer=remedies.whitened_adam(_cosine(settings))),
+    'whitened_fast': lambda pair, settings: _train(
+        pair, settings, optimizer=remedies.whitened_adam(_cosine(settings, settings['fast_factor']))),
     'x_reconstruction': lambda pair, settings: figure2.train(pair, 'x_reconstruction', settings),
 }
 
@@ -82,12 +86,11 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
     if arm not in ARMS:
       raise InputError(f'Unknown arm {arm!r} of stiffness{registry.nearest(arm, ARMS)}: use some of {", ".join(ARMS)}.')
   made = {n: pairs.make(n, settings['inits'], settings['num_seeds'], seed=settings['seed']) for n in settings['dimensions']}
-  keys = [(num_dims, arm) for num_dims in sorted(made, reverse=True) for arm in settings['arms']]
-  with concurrent.futures.ThreadPoolExecutor(figure2.THREADS) as pool:
-    results = dict(zip(keys, pool.map(lambda key: ARMS[key[1]](made[key[0]], settings).params, keys)))
   rows = []
-  for num_dims, arm in sorted(keys, key=lambda key: (settings['dimensions'].index(key[0]), settings['arms'].index(key[1]))):
-    pair, params = made[num_dims], results[num_dims, arm]
+  for num_dims, arm in itertools.product(settings['dimensions'], settings['arms']):
+    pair = made[num_dims]
+    params = ARMS[arm](pair, settings).params
+    logging.info('stiffness: %s at T = %d', arm, num_dims)
     samples = measures.likelihoods(pair.teacher_params, params, settings['num_samples'], seed=settings['seed'])
     found = measures.rows(samples, measures.kl(pair.teacher_params, params))
     for init, seed, condition, row in zip(pair.inits, pair.seeds, pair.condition_numbers(), found):

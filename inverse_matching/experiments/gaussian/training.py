@@ -97,6 +97,7 @@ def train_gaussian(loss_fn: LossFn, teacher: Teacher, teacher_params: Params, st
     snapshots = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start, later) if snapshot_every else None
     return params, loss.reshape(-1), snapshots
 
+  # One program at a time: two that run side by side can wait for each other's threads for ever (jax 0.10 on a CPU).
   limit_lapack()
   return Trained(*jax.device_get(jax.jit(jax.vmap(train_lane))(teacher_params, student_params, keys)))
 
