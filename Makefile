@@ -6,14 +6,16 @@ LOCK_FLAGS ?=
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 REPRODUCE := $(BIN)/python -m launch.reproduce --figure=4,5
+GAUSSIAN := 1,2,3,proposition1,norms,spectra,modes,stiffness,claims
 UV := build/uv
 
-.PHONY: help install digits smoke test test-slow lint lock clean
+.PHONY: help install digits gaussian smoke test test-slow lint lock clean
 
 help:
 	@echo 'make install    the environment alone, in $(VENV)'
 	@echo 'make digits     figures 4 and 5 of the paper on handwritten digits, into runs/digits'
-	@echo 'make smoke      the same path, tiny, into runs/smoke'
+	@echo 'make gaussian   figures 1 to 3 and the studies of Gaussian teachers, into runs/gaussian'
+	@echo 'make smoke      the path of make digits, tiny, into runs/smoke'
 	@echo 'make test       the tests'
 	@echo 'make test-slow  the tests that take long'
 	@echo 'make lint       the style checks'
@@ -36,6 +38,9 @@ install: $(READY)
 
 digits: $(READY)
 	$(REPRODUCE) --config=configs/digits.py --workdir=runs/digits
+
+gaussian: $(READY)
+	$(BIN)/python -m launch.reproduce --figure=$(GAUSSIAN) --workdir=runs/gaussian
 
 smoke: $(READY)
 	$(REPRODUCE) --config=configs/digits.py:smoke --workdir=runs/smoke

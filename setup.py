@@ -27,6 +27,7 @@ setuptools.setup(
         'pillow',
         'scikit-learn',
         'scipy',
+        'threadpoolctl',
         'tqdm',
     ],
     extras_require={

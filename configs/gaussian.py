@@ -16,7 +16,7 @@ def get_config(variant: str = 'default') -> ml_collections.ConfigDict:
   # Section 3.2. A figure's own section below takes precedence over this one.
   config.gaussian = dict(dimensions=(4, 8) if smoke else (4, 16, 32, 64), num_steps=100 if smoke else 5000, batch_size=64,
                          learning_rate=0.005, num_seeds=2 if smoke else 8, seed=0, num_samples=100 if smoke else 1000)
-  config.figure1 = dict(teacher_scales=(2.0, 0.45), angle_degrees=35.0, x=(0.4, 1.5))
+  config.figure1 = dict(teacher_scales=(2.0, 0.6), angle_degrees=35.0, x=(0.35, 1.2))
   # Initial R of the student: I, '0.1 I', 'N(0,1)' or 'N(0,1)/sqrt(T)'. The paper does not give it.
   config.figure2 = dict(inits=('I', 'N(0,1)'))
   # snapshot_every: updates between two points of the curve; steps: where the exact probability is computed too.

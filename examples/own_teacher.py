@@ -7,7 +7,7 @@ from inverse_matching import transforms
 from inverse_matching.types import Gaussian
 
 
-def teacher(event_shape, **unused):
+def teacher(event_shape):
   size = math.prod(event_shape)
 
   def init(key):

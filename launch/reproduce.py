@@ -15,7 +15,6 @@ from launch import common
 FLAGS = common.FLAGS
 
 
-
 def _default_config(argv: list[str]) -> str:
   """The config of the first figure named; flags are not parsed yet when their defaults are set."""
   line = ' '.join(argv).replace('=', ' ').replace(',', ' ').split()

@@ -1,6 +1,5 @@
 """Bad input on the command line: exit status 1, one line that begins with `error:`, no traceback, nothing lost."""
 import pytest
-
 from test_launch import CONFIG, launch
 
 

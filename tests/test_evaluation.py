@@ -1,12 +1,11 @@
 """Statistics against scipy and numpy, tables, and an evaluation whose answer is known."""
-import constructors
 import jax
 import numpy as np
 import pytest
 import scipy.stats
 import test_runs
 
-from inverse_matching import runs
+from inverse_matching import parallel, runs
 from inverse_matching.evaluation import evaluate, statistics, tables
 from inverse_matching.types import Student, StudentOutput
 
@@ -55,17 +54,31 @@ def test_rows_and_tables():
           statistics.row('flow/a', 'error', 'data', 2.0, n=3, seed=0),
           statistics.row('flow/a', 'rank', None, None, n=3, seed=0)]
   assert list(rows[0]) == ['arm', 'metric', 'reference', 'value', 'low', 'high', 'floor', 'n', 'seed']
-  lines = tables.pivot(rows)
-  assert lines == [['metric', 'against', 'teacher', 'flow/a', 'floor'], ['error', 'data', '1 [0.5, 1.5]', '2', '0.25'],
-                   ['rank', '', '', 'not finite', '']]
-  assert tables.plain(lines).splitlines()[1].split() == ['error', 'data', '1', '[0.5,', '1.5]', '2', '0.25']
-  assert tables.markdown(lines).splitlines()[:2] == ['| metric | against | teacher | flow/a | floor |', '| --- | --- | --- | --- | --- |']
+  lines = tables.by_arm(rows)
+  assert lines == [['arm', 'error (data)', 'rank'], ['teacher', '1 [0.5, 1.5]', ''], ['flow/a', '2', 'not finite'],
+                   ['floor', '0.25', '']]
+  assert tables.by_metric(rows) == [list(column) for column in zip(*lines)]
+  assert tables.by_arm(rows, [('error', 'data')], intervals=False)[1] == ['teacher', '1']
+  assert tables.plain(lines).splitlines()[1].split() == ['teacher', '1', '[0.5,', '1.5]']
+  assert tables.markdown(lines).splitlines()[:2] == ['| arm | error (data) | rank |', '| --- | --- | --- |']
 
 
 @pytest.fixture(scope='module')
 def samples():
   """Teacher samples on eight devices."""
   return evaluate.draw_teacher_samples(test_runs.RUN, 40, 3)
+
+
+@pytest.fixture
+def context(samples, monkeypatch):
+  """Without the classifier of image quality, which has tests of its own."""
+  monkeypatch.setattr(evaluate, '_sample_rows', lambda arm, x, log_prob, context: evaluate.likelihood_rows(
+      arm, log_prob, context.samples, seed=context.seed))
+  run = test_runs.RUN
+  encode, log_prob = (parallel.map_examples(f, 8, 4) for f in (run.teacher.x_to_z, run.teacher.log_prob))
+  xs = {name: evaluate.encode_split(run, getattr(run.images, name), 3) for name in ('train', 'held_out')}
+  data = {name: (x, encode(run.params, x)[0]) for name, x in xs.items()}
+  return evaluate.Context(run, samples, None, {}, data, encode, log_prob, 3, None)
 
 
 def test_teacher_samples(samples):
@@ -80,12 +93,13 @@ def test_teacher_samples(samples):
   jax.tree.map(np.testing.assert_array_equal, one, samples)
 
 
-def test_teacher_rows():
+def test_teacher_rows(context):
   """bits/dim from its definition, round trips and the agreement of the solvers; all finite."""
   run = test_runs.RUN
-  rows = {(r['metric'], r['reference']): r for r in evaluate.evaluate_teacher(run, num=32, seed=3)}
+  rows = {(r['metric'], r['reference']): r for r in evaluate.evaluate_teacher(context)
+          if r['arm'] == 'teacher'}
   for name, split in (('train', run.images.train), ('held_out', run.images.held_out)):
-    x = evaluate.encode_split(run, split, 3)
+    x = context.data[name][0]
     np.testing.assert_array_equal(run.preprocess.to_pixels(x), split.pixels)
     nats = np.asarray(run.teacher.log_prob(run.params, x), np.float64)
     bits = np.log2(test_runs.LEVELS) - (nats + np.asarray(run.preprocess.log_det(x))) / (4 * np.log(2))
@@ -98,7 +112,7 @@ def test_teacher_rows():
   assert 1 < rows['fixed_point_sweeps_mean', None]['value'] <= rows['fixed_point_sweeps_max', None]['value'] <= 4
 
 
-def test_the_exact_student_has_no_error(samples):
+def test_the_exact_student_has_no_error(context):
   """S = T^-1: every error whose floor is zero is zero, and the likelihood of its samples is that of the teacher's."""
   run = test_runs.RUN
 
@@ -107,7 +121,7 @@ def test_the_exact_student_has_no_error(samples):
     return StudentOutput(x, -run.teacher.x_to_z(run.params, x)[1])
 
   exact = runs.StudentRun({'loss': {'name': 'x_reconstruction'}}, Student(test_runs.EVENT, None, z_to_x, True), None)
-  rows = evaluate.evaluate_student('exact', exact, run, samples, seed=3)
+  rows = evaluate.evaluate_student('exact', exact, context)
   errors = {(r['metric'], r['reference']): r['value'] for r in rows if r['floor'] == 0}
   assert len(errors) >= 4
   assert all(abs(value) < 1e-3 for value in errors.values()), errors
@@ -116,12 +130,11 @@ def test_the_exact_student_has_no_error(samples):
   assert likelihood['log_prob_ks']['floor'] > 0, 'the floor is the teacher against other samples of itself'
 
 
-def test_a_wrong_student_has_errors(samples):
+def test_a_wrong_student_has_errors(context):
   """S = 0: the same rows tell."""
   zero = lambda params, z, cond=None, key=None: StudentOutput(0 * z, None)
   wrong = runs.StudentRun({'loss': {'name': 'x_reconstruction'}}, Student(test_runs.EVENT, None, zero, False), None)
-  rows = evaluate.evaluate_student('zero', wrong, test_runs.RUN, samples, seed=3)
+  rows = evaluate.evaluate_student('zero', wrong, context)
   by_name = {(r['metric'], r['reference']): r['value'] for r in rows}
-  oracle = [r['value'] for r in rows if r['metric'].endswith('_l2') and r['reference'] == 'teacher' and 'z_' not in r['metric']]
-  np.testing.assert_allclose(oracle[0], np.square(samples.x).mean(), rtol=1e-4)
+  np.testing.assert_allclose(by_name['oracle_l2', 'teacher'], np.square(context.samples.x).mean(), rtol=1e-4)
   assert by_name['log_prob_ks', 'teacher'] > 0.4

@@ -11,7 +11,8 @@ from inverse_matching.errors import InputError
 
 def test_write_json_is_plain_json(tmp_path):
   """Numpy values become numbers and lists; what is not finite becomes null, which every reader takes."""
-  value = {'a': np.float32(1.5), 'b': np.arange(3), 'c': [float('nan'), -np.inf, np.array([np.inf, 1.0])], 2: (True, None, 's')}
+  value = {'a': np.float32(1.5), 'b': np.arange(3), 'c': [float('nan'), -np.inf, np.array([np.inf, 1.0])],
+           2: (True, None, 's')}
   files.write_json(tmp_path / 'sub' / 'a.json', value)
   strict = json.loads((tmp_path / 'sub' / 'a.json').read_text(), parse_constant=lambda name: pytest.fail(name))
   assert strict == {'a': 1.5, 'b': [0, 1, 2], 'c': [None, None, [None, 1.0]], '2': [True, None, 's']}

@@ -31,7 +31,8 @@ def sgd_run(num_devices, num_steps=3):
   state, teacher_params = parallel.replicate((state, teacher.init(jax.random.key(1))), num_devices)
   rng, metrics = np.random.default_rng(0), []
   for i in range(num_steps):
-    batch = {'x': rng.normal(size=(16, *EVENT)).astype(np.float32), 'position': np.arange(16 * i, 16 * (i + 1), dtype=np.uint32)}
+    positions = np.arange(16 * i, 16 * (i + 1), dtype=np.uint32)
+    batch = {'x': rng.normal(size=(16, *EVENT)).astype(np.float32), 'position': positions}
     state, values = step(state, teacher_params, batch)
     metrics.append(jax.device_get(values))
   return jax.device_get(state), metrics

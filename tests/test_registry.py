@@ -1,5 +1,5 @@
 """Things by name, and a user's own by import path."""
-import constructors
+import jax
 import pytest
 
 from inverse_matching import registry, students, teachers
@@ -30,8 +30,12 @@ def test_unknown_settings_get_a_sentence():
   """The setting that is not the factory's own is named."""
   with pytest.raises(InputError, match='config.teacher does not fit .pixelcnn.*num_filter'):
     teachers.make('pixelcnn', (4, 4, 1), num_filter=4)
-  with pytest.raises(InputError, match='config.student does not fit .constructors:dense_flow.*widht'):
-    students.make('constructors:dense_flow', (4,), widht=4)
+
+
+def test_own_factory_gets_the_fields_that_it_names():
+  """The config it is named in holds those of the default factory too: they are left out."""
+  student = students.make('constructors:dense_flow', (4,), scale=0.0, num_filters=24)
+  assert all(not leaf.any() for leaf in jax.tree.leaves(student.init(jax.random.key(0))))
 
 
 def test_nearest():

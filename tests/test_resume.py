@@ -43,7 +43,8 @@ def final(workdir):
   step = checkpoint.latest(workdir)
   state = checkpoint.load(workdir, step, reference_state())
   rows = [json.loads(line) for line in (pathlib.Path(workdir) / 'metrics.jsonl').read_text().splitlines()]
-  return jax.device_get(state), [{k: v for k, v in row.items() if k not in ('wall_time', 'examples_per_second')} for row in rows]
+  strip = lambda row: {k: v for k, v in row.items() if k not in ('wall_time', 'examples_per_second')}
+  return jax.device_get(state), [strip(row) for row in rows]
 
 
 def reference_state():

@@ -71,7 +71,7 @@ def test_make_pairs_makes_only_what_is_missing(tmp_path, monkeypatch):
   (tmp_path / pairs.MANIFEST).unlink()
   pairs.shard_path(tmp_path, 1).unlink()
   asked, draws = [], runs.prior_draws
-  monkeypatch.setattr(runs, 'prior_draws', lambda teacher, seed, positions: asked.append(positions) or draws(teacher, seed, positions))
+  monkeypatch.setattr(runs, 'prior_draws', lambda teacher, seed, p: asked.append(p) or draws(teacher, seed, p))
   make_pairs(tmp_path)
   np.testing.assert_array_equal(asked, [np.arange(16, 32)])
   after = {i: pairs.shard_path(tmp_path, i).stat().st_mtime_ns for i in range(3)}
@@ -127,7 +127,8 @@ def test_oracle_prediction_learns_from_pairs(tmp_path):
   x = runs.solver_fn(RUN.teacher, 'auto')(RUN.params, z).x
   errors = []
   for epochs in (1, 12):
-    student_run = distill(tmp_path / str(epochs), source=source, loss={'name': 'oracle_prediction'}, train={'num_epochs': epochs})
+    student_run = distill(tmp_path / str(epochs), source=source, loss={'name': 'oracle_prediction'},
+                          train={'num_epochs': epochs})
     errors.append(float(np.mean(np.square(student_run.student.z_to_x(student_run.params, z).x - x))))
   assert errors[1] < 0.8 * errors[0]
   assert errors[1] < 0.8 * float(np.mean(np.square(z - x)))

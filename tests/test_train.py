@@ -41,7 +41,8 @@ def test_adam_is_adam():
 def test_clipping_is_by_global_norm():
   """A gradient (3, 4) of norm 5 clipped at 1 keeps its direction; a small one is left alone."""
   optimizer = train.make_optimizer(name='sgd', **{**SETTINGS, 'grad_clip': 1.0})
-  large, small = run_updates(optimizer, [{'a': jnp.float32(3), 'b': jnp.float32(4)}, {'a': jnp.float32(0.3), 'b': jnp.float32(0)}])
+  grads = [{'a': jnp.float32(a), 'b': jnp.float32(b)} for a, b in ((3, 4), (0.3, 0))]
+  large, small = run_updates(optimizer, grads)
   np.testing.assert_allclose([large['a'], large['b'], small['a']], [-0.06, -0.08, -0.03], rtol=1e-6)
 
 

@@ -25,7 +25,8 @@ def test_metrics_are_lines_of_json(tmp_path):
 
 def test_resume_drops_what_is_past_the_checkpoint(tmp_path):
   """Lines past the resumed step, and the line that was cut off by a kill."""
-  (tmp_path / 'metrics.jsonl').write_text('{"step": 1, "loss": 3}\n{"step": 2, "loss": 2}\n{"step": 3, "loss": 1}\n{"step": 3, "lo')
+  (tmp_path / 'metrics.jsonl').write_text('{"step": 1, "loss": 3}\n{"step": 2, "loss": 2}\n{"step": 3, "loss": 1}\n'
+                                          '{"step": 3, "lo')
   metrics = writer.MetricsWriter(tmp_path, 2)
   metrics.write(3, {'loss': 1.0})
   metrics.close()

@@ -47,7 +47,8 @@ def test_path_derivative_is_zero_at_the_optimum_where_the_total_derivative_is_no
 
 def test_x_reconstruction_beats_the_others_in_64_dimensions():
   pair = pairs.make(64, ['I'], 2, seed=1)
-  kl = {loss: np.median(measures.kl(pair.teacher_params, figure2.train(pair, loss, SHORT).params)) for loss in figure2.LOSSES}
+  kl = {loss: np.median(measures.kl(pair.teacher_params, figure2.train(pair, loss, SHORT).params))
+        for loss in figure2.LOSSES}
   assert kl['x_reconstruction'] < 0.1 * min(kl['reverse_kl'], kl['z_reconstruction'])
 
 
@@ -88,7 +89,8 @@ def test_initial_factors():
                     for name in ('N(0,1)', 'N(0,1)/sqrt(T)'))
   assert float(jnp.std(normal)) == pytest.approx(1, abs=0.02)
   np.testing.assert_allclose(scaled, normal / np.sqrt(200), rtol=1e-6)
-  np.testing.assert_allclose(students.linear(2, **pairs.INITS['0.1 I'](2)).init(jax.random.key(0))['matrix'], 0.1 * np.eye(2))
+  tenth = students.linear(2, **pairs.INITS['0.1 I'](2)).init(jax.random.key(0))['matrix']
+  np.testing.assert_allclose(tenth, 0.1 * np.eye(2))
 
 
 @pytest.mark.parametrize('call,message', [
@@ -122,7 +124,8 @@ def test_annealed_teacher_is_wide_first_and_itself_at_last():
   # The precomputed parts belong to the same Gaussian.
   wide = teacher_at(params, 4)
   x = jax.random.normal(jax.random.key(1), (5, 3))
-  np.testing.assert_allclose(teacher.log_prob(wide, x), teacher.log_prob({k: wide[k] for k in ('mean', 'matrix')}, x), rtol=1e-3)
+  plain = {name: wide[name] for name in ('mean', 'matrix')}
+  np.testing.assert_allclose(teacher.log_prob(wide, x), teacher.log_prob(plain, x), rtol=1e-3)
 
 
 def _steps(optimizer, teacher_params, params, count=5):

@@ -1,4 +1,4 @@
-"""Figure 1 of the paper: the two counteracting gradients at a sample of the student, and the cone of the expansion signal."""
+"""Figure 1 of the paper: the counteracting gradients at a sample of the student, and the cone of the expansion signal."""
 from typing import Any, Mapping
 
 import numpy as np
@@ -12,7 +12,7 @@ plt = figures.plt
 
 
 def gradients(x: np.ndarray, covariance: np.ndarray) -> dict[str, np.ndarray]:
-  """At x [2] from the student N(0, I), for the teacher N(0, covariance): what pulls to the mode, what pushes away, the sum."""
+  """At x [2] from the student N(0, I), for the teacher N(0, covariance): the pull to the mode, the push away, the sum."""
   teacher, student = -np.linalg.solve(covariance, x), x
   net = teacher + student
   parallel = (net @ x) / (x @ x) * x
@@ -68,8 +68,8 @@ def _draw(path, x, covariance, basis, scales, arrows) -> None:
     axis.plot([0, here[0]], [0, here[1]], ':', color='gray', lw=1)
     axis.plot(*here, '*', color='gold', ms=14, mec='k')
     axis.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect='equal')
-  axes[0].legend(fontsize=8, loc='lower right')
   axes[0].set_title('Gradients at a sample of the student (dashed); teacher solid', fontsize=9)
   axes[1].set_title('Rotated by the eigenvectors of the teacher; shaded: x . g_x > 0', fontsize=9)
-  figure.tight_layout()
+  figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, ncols=5, loc='lower center')
+  figure.tight_layout(rect=(0, 0.05, 1, 1))
   figures.save(figure, path)

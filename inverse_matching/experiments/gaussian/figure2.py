@@ -50,7 +50,8 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
     conditions = pair.condition_numbers()
     for i, row in enumerate(found):
       rows.append({'loss': loss, 'dimension': num_dims, 'init': pair.inits[i], 'seed': pair.seeds[i],
-                   'condition_number': float(conditions[i]), **row, 'final_loss': final_loss[i]})
+                   'condition_number': float(conditions[i]), **row, 'final_loss': final_loss[i],
+                   'teacher_log_prob': np.mean(samples.teacher[i])})
     pictures[num_dims, loss] = samples
 
   for i, init in enumerate(settings['inits']):

@@ -46,21 +46,23 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
     frequency = signal_frequency(pair.teacher_params, snapshots, settings['num_expansion_samples'], seed=settings['seed'])
     offsets = np.asarray(snapshots['mean'], np.float64) - np.asarray(pair.teacher_params['mean'], np.float64)[:, None]
     kl = measures.kl(pair.teacher_params, snapshots)
+    matrix = np.asarray(pair.teacher_params['matrix'], np.float64)
+    whitened = np.swapaxes(np.linalg.solve(matrix, np.swapaxes(offsets, 1, 2)), 1, 2)
     for k in range(frequency.shape[1]):
       row = {'dimension': num_dims, 'init': settings['init'], 'step': k * every, 'frequency': np.mean(frequency[:, k]),
              'lowest_seed': np.min(frequency[:, k]), 'highest_seed': np.max(frequency[:, k]), 'probability': None,
-             'mean_distance': None, 'kl': None}
+             'mean_distance': None, 'mean_mahalanobis': None, 'kl': None}
       if k * every in settings['steps']:
         exact = [expansion.expansion_probability_factors(offset, student, teacher) for offset, student, teacher in
-                 zip(offsets[:, k], snapshots['matrix'][:, k], np.asarray(pair.teacher_params['matrix']))]
+                 zip(offsets[:, k], snapshots['matrix'][:, k], matrix)]
         row |= {'probability': np.mean(exact), 'mean_distance': np.median(np.linalg.norm(offsets[:, k], axis=-1)),
-                'kl': np.median(kl[:, k])}
+                'mean_mahalanobis': np.median(np.linalg.norm(whitened[:, k], axis=-1)), 'kl': np.median(kl[:, k])}
       rows.append(row)
   _draw(report.picture(), settings, rows)
   report.write(settings, rows)
   listed = [row for row in rows if row['probability'] is not None]
   return reporting.table(listed, ['dimension', 'step', 'frequency', 'probability', 'lowest_seed', 'highest_seed',
-                                  'mean_distance', 'kl']) + '\n\n' + verdicts(rows, settings)
+                                  'mean_distance', 'mean_mahalanobis', 'kl']) + '\n\n' + verdicts(rows, settings)
 
 
 def verdicts(rows, settings: Mapping[str, Any]) -> str:

@@ -33,8 +33,8 @@ def _x_to_z(x: Array, theta: Mixture) -> tuple[Array, Array]:
 def ring(num_modes: int, radius: float, scale: float) -> Teacher:
   """Equal Gaussians around a circle as an autoregressive model: x_1, then x_2 given the modes that x_1 leaves likely.
 
-  Parameters {'mean' [K, 2], 'log_scale' []}. z = Phi^-1(F(x_t | x_<t)), F the distribution function. Samples are drawn through
-  the component, so nothing is inverted.
+  Parameters {'mean' [K, 2], 'log_scale' []}. z = Phi^-1(F(x_t | x_<t)), F the distribution function. Samples are drawn
+  through the component, so nothing is inverted.
   """
 
   def init(key):

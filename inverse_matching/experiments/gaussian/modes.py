@@ -51,7 +51,7 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
 
 
 def _shares(x: np.ndarray, means: np.ndarray, settings: Mapping[str, Any]) -> dict[str, Any]:
-  """A sample counts for the nearest mode if it is within four scales of it. A mode is kept if it has a quarter of its share."""
+  """A sample within four scales of a mode counts for the nearest one. A mode is kept if it has a quarter of its share."""
   distance = np.linalg.norm(x[:, None] - means, axis=-1)
   near = np.min(distance, axis=1) < 4 * settings['scale']
   shares = np.bincount(np.argmin(distance, axis=1)[near], minlength=len(means)) / len(x)
@@ -70,6 +70,6 @@ def _draw(path, settings: Mapping[str, Any], rows, drawn: Mapping[str, np.ndarra
     kept = f'\n{here[seed]["modes_kept"]} of {settings["num_modes"]} modes, KL {here[seed]["kl"]:.2f}' if here else '\n'
     axis.set_title(name + kept, fontsize=9)
     axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect='equal')
-  figure.suptitle('The seed with the median KL', fontsize=9)
+  figure.suptitle('The seed with the median KL', fontsize=9, y=1.04)
   figure.tight_layout()
   figures.save(figure, path)

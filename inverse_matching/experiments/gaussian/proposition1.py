@@ -68,7 +68,8 @@ def _draw(path, settings: Mapping[str, Any], rows, pooled: Mapping[int, list[np.
     axes[0].plot(dims, [np.mean(v) for v in values.values()], 'o-', color=f'C{color}', label=f'{name}, mean')
     axes[0].plot(dims, middle, '--', color=f'C{color}', lw=1, label=f'{name}, median and quartiles')
     axes[0].fill_between(dims, low, high, color=f'C{color}', alpha=0.15)
-  axes[0].set(xscale='log', xlabel='T', ylabel='probability of the expansion signal', title='Student N(0, I), exact')
+  axes[0].set(xscale='log', xlabel='T', ylabel='probability of the expansion signal', title='Student N(0, I), exact',
+              ylim=(-0.02, 0.75))
   axes[0].legend(fontsize=7)
   for color, num_dims in enumerate(settings['dimensions']):
     smallest = np.sort([v[0] for v in pooled[num_dims]]) * num_dims ** 2

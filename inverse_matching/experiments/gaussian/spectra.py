@@ -42,7 +42,8 @@ def controlled(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
       offset = np.einsum('lti,lt->li', q, offset) / sigma
       for i, value in enumerate(sigma):
         rows.append({'kind': 'controlled', 'loss': loss, 'condition': condition, 'sigma': value,
-                     'log_scale_error': np.median(log_ratio[:, i]), 'abs_log_scale_error': np.median(np.abs(log_ratio[:, i])),
+                     'log_scale_error': np.median(log_ratio[:, i]),
+                     'abs_log_scale_error': np.median(np.abs(log_ratio[:, i])),
                      'low': np.quantile(np.abs(log_ratio[:, i]), 0.25), 'high': np.quantile(np.abs(log_ratio[:, i]), 0.75),
                      'abs_mean_error': np.median(np.abs(offset[:, i]))})
   return rows
@@ -65,8 +66,8 @@ def real(settings: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[tuple,
       # KL(N(0, v I) || N(0, Sigma)) is least at v = the harmonic mean of the eigenvalues.
       for student, variance in (('same trace', np.mean(values)), ('least KL', 1 / np.mean(1 / values))):
         relative = values / variance
-        rows.append({'kind': 'real', 'data': name, 'logit_lambda': logit_lambda, 'dimension': len(values), 'student': student,
-                     'variance': variance, 'probability': expansion_probability(relative),
+        rows.append({'kind': 'real', 'data': name, 'logit_lambda': logit_lambda, 'dimension': len(values),
+                     'student': student, 'variance': variance, 'probability': expansion_probability(relative),
                      'smallest_relative': relative[0], 'largest_relative': relative[-1],
                      'below_one': np.mean(relative < 1), 'effective_rank': np.sum(values) ** 2 / np.sum(values ** 2),
                      'kl_per_dimension': 0.5 * np.mean(1 / relative - 1 + np.log(relative))})
@@ -83,10 +84,14 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   rows += real_rows
   _draw(report.picture(), settings, rows, held)
   report.write(settings, rows)
-  first = [row for row in rows if row['kind'] == 'controlled']
-  return (reporting.table(first, ['condition', 'loss', 'sigma', 'log_scale_error', 'abs_log_scale_error', 'abs_mean_error']) +
-          '\n\n' + reporting.table(real_rows, ['data', 'logit_lambda', 'dimension', 'student', 'probability', 'variance',
+  shown = [row for i, row in enumerate(rows[:-len(real_rows)]) if i % settings['dimension'] in _shown(settings['dimension'])]
+  columns = ['condition', 'loss', 'sigma', 'log_scale_error', 'abs_log_scale_error', 'abs_mean_error']
+  return (reporting.table(shown, columns) + '\n\n' + reporting.table(real_rows, ['data', 'logit_lambda', 'dimension', 'student', 'probability', 'variance',
                                                'smallest_relative', 'largest_relative', 'below_one', 'effective_rank']))
+
+
+def _shown(num_dims: int) -> set[int]:
+  return {0, num_dims // 2, num_dims - 1}  # the smallest, a middle and the largest sigma
 
 
 def _draw(path, settings: Mapping[str, Any], rows, held) -> None:
@@ -101,6 +106,7 @@ def _draw(path, settings: Mapping[str, Any], rows, held) -> None:
       axis.fill_between(sigma, low, high, color=f'C{color}', alpha=0.15)
     axis.set(xscale='log', yscale='log', xlabel='sigma of the eigen-direction', title=f'condition number {condition:g}',
              ylim=(1e-6, 20))
+    axis.xaxis.set_minor_formatter('')
   axes[0].set_ylabel('|log(student scale / sigma)|')
   axes[0].legend(fontsize=8)
   for (name, logit_lambda), values in held.items():

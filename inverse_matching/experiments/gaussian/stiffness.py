@@ -1,9 +1,9 @@
 """Is the caveat a rare signal or ill-conditioning? Reverse KL with one thing changed at a time.
 
-E[(x - mu_T) . g_x] is minus the derivative of the KL with respect to the log scale of the student about mu_T, so the expansion
-signal is the sign of an unbiased estimate of a gradient: a rare sign need not be a wrong one. An arm without noise
-(closed_form), with a better estimator (path) or with more samples (large_batch) tells what noise costs; an arm in coordinates
-where the teacher is round (whitened), or along the natural gradient, tells what the condition number costs.
+E[(x - mu_T) . g_x] is minus the derivative of the KL with respect to the log scale of the student about mu_T, so the
+expansion signal is the sign of an unbiased estimate of a gradient: a rare sign need not be a wrong one. An arm without
+noise (closed_form), with a better estimator (path) or with more samples (large_batch) tells what noise costs; an arm in
+coordinates where the teacher is round (whitened), or along the natural gradient, tells what the condition number costs.
 """
 import itertools
 from typing import Any, Callable, Mapping
@@ -94,7 +94,8 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
     samples = measures.likelihoods(pair.teacher_params, params, settings['num_samples'], seed=settings['seed'])
     found = measures.rows(samples, measures.kl(pair.teacher_params, params))
     for init, seed, condition, row in zip(pair.inits, pair.seeds, pair.condition_numbers(), found):
-      rows.append({'arm': arm, 'dimension': num_dims, 'init': init, 'seed': seed, 'condition_number': float(condition), **row})
+      rows.append({'arm': arm, 'dimension': num_dims, 'init': init, 'seed': seed, 'condition_number': float(condition),
+                   **row})
   _draw(report.picture(), settings, rows)
   report.write(settings, rows)
   return reporting.median_table(rows, ['dimension', 'init', 'arm'], ['kl', 'ks', 'mean_shift'])

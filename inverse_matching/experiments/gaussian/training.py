@@ -44,11 +44,9 @@ def lane_keys(num_lanes: int, *, seed: int) -> Array:
   return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(num_lanes))
 
 
-def train_gaussian(loss_fn: LossFn, teacher: Teacher, teacher_params: Params, student_params: Params, keys: Array, *,
-                   num_steps: int, batch_size: int, optimizer: Optimizer, teacher_samples: bool = False,
-                   snapshot_every: int | None = None,
-                   teacher_at: Callable[[Params, Array], Params] | None = None) -> Trained:
-  """Trains one student per lane, each update on fresh samples.
+def train_gaussian(loss_fn: LossFn, teacher: Teacher, teacher_params: Params, student_params: Params, keys: Array,
+                   **settings: Any) -> Trained:
+  """Trains one student per lane in one compiled program.
 
   Args:
     loss_fn: as for images.
@@ -56,6 +54,22 @@ def train_gaussian(loss_fn: LossFn, teacher: Teacher, teacher_params: Params, st
     teacher_params: leaves [L, ...], best with teachers.precompute.
     student_params: leaves [L, ...], the start.
     keys: [L] typed keys.
+    **settings: see make_lane.
+  """
+  # One program at a time: two that run side by side can wait for each other's threads for ever (jax 0.10 on a CPU).
+  limit_lapack()
+  train = jax.jit(jax.vmap(make_lane(loss_fn, teacher, **settings)))
+  return Trained(*jax.device_get(train(teacher_params, student_params, keys)))
+
+
+def make_lane(loss_fn: LossFn, teacher: Teacher, *, num_steps: int, batch_size: int, optimizer: Optimizer,
+              teacher_samples: bool = False, snapshot_every: int | None = None,
+              teacher_at: Callable[[Params, Array], Params] | None = None) -> Callable[[Params, Params, Array], Trained]:
+  """The training of one lane, (teacher_params, student_params, key) -> Trained, each update on fresh samples.
+
+  Args:
+    loss_fn: as for images.
+    teacher: event shape (T,).
     num_steps: updates.
     batch_size: B.
     optimizer: a function of the lane's teacher parameters, which preconditioners use.
@@ -95,11 +109,9 @@ def train_gaussian(loss_fn: LossFn, teacher: Teacher, teacher_params: Params, st
     start = params
     (params, _), (loss, later) = jax.lax.scan(segment, (params, transform.init(params)), jnp.arange(0, num_steps, every))
     snapshots = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start, later) if snapshot_every else None
-    return params, loss.reshape(-1), snapshots
+    return Trained(params, loss.reshape(-1), snapshots)
 
-  # One program at a time: two that run side by side can wait for each other's threads for ever (jax 0.10 on a CPU).
-  limit_lapack()
-  return Trained(*jax.device_get(jax.jit(jax.vmap(train_lane))(teacher_params, student_params, keys)))
+  return train_lane
 
 
 def repeat(params: Any, times: int) -> Any:
