@@ -19,7 +19,7 @@ def get_config(variant: str = 'default') -> ml_collections.ConfigDict:
   config.student = dict(name='flow', dropout=0.0, **network)
   config.loss = _loss('x_reconstruction')
   config.optimizer = dict(name='adam', learning_rate=0.003, decay_rate=0.95)
-  config.train = dict(batch_size=64, num_epochs=2 if smoke else 40, seed=0, ema_decay=0.999, grad_clip=10.0,
+  config.train = dict(batch_size=64, num_epochs=2 if smoke else 30, seed=0, ema_decay=0.999, grad_clip=10.0,
                       log_every_steps=10, evaluate_every_epochs=1 if smoke else 5, checkpoint_every_epochs=1 if smoke else 5,
                       keep_checkpoints=2)
   config.pairs = dict(num=256 if smoke else 8192, seed=1, solver='auto')

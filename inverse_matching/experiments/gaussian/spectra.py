@@ -84,14 +84,12 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   rows += real_rows
   _draw(report.picture(), settings, rows, held)
   report.write(settings, rows)
-  shown = [row for i, row in enumerate(rows[:-len(real_rows)]) if i % settings['dimension'] in _shown(settings['dimension'])]
-  columns = ['condition', 'loss', 'sigma', 'log_scale_error', 'abs_log_scale_error', 'abs_mean_error']
-  return (reporting.table(shown, columns) + '\n\n' + reporting.table(real_rows, ['data', 'logit_lambda', 'dimension', 'student', 'probability', 'variance',
-                                               'smallest_relative', 'largest_relative', 'below_one', 'effective_rank']))
-
-
-def _shown(num_dims: int) -> set[int]:
-  return {0, num_dims // 2, num_dims - 1}  # the smallest, a middle and the largest sigma
+  places = {0, settings['dimension'] // 2, settings['dimension'] - 1}  # the smallest, a middle and the largest sigma
+  shown = [row for i, row in enumerate(rows[:-len(real_rows)]) if i % settings['dimension'] in places]
+  return '\n\n'.join([
+      reporting.table(shown, ['condition', 'loss', 'sigma', 'log_scale_error', 'abs_log_scale_error', 'abs_mean_error']),
+      reporting.table(real_rows, ['data', 'logit_lambda', 'dimension', 'student', 'probability', 'variance',
+                                  'smallest_relative', 'largest_relative', 'below_one', 'effective_rank'])])
 
 
 def _draw(path, settings: Mapping[str, Any], rows, held) -> None:
