@@ -46,7 +46,7 @@ smoke: $(READY)
 	$(REPRODUCE) --config=configs/digits.py:smoke --workdir=runs/smoke
 
 test: $(READY)
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow

@@ -22,7 +22,7 @@ setuptools.setup(
         'matplotlib',
         'ml_collections>=1',
         'numpy>=2',
-        'optax',
+        'optax>=0.2.6',
         'orbax-checkpoint>=0.12',
         'pillow',
         'scikit-learn',

@@ -88,6 +88,7 @@ def main(argv: list[str]) -> None:
   del argv
   try:
     import torch
+    torch.set_num_threads(1)  # as for ours: at these sizes several threads only wait for each other
   except ImportError:
     torch = None
     print('PyTorch is not installed: our own times alone (pip install torch==2.13.0 for the comparison).')

@@ -75,8 +75,8 @@ def make_train_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *,
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     new = TrainState(state.step + 1, params, opt_state, ema_update(state.ema, params, state.step, ema_decay))
-    metrics = {'loss': loss, **parts, 'grad_norm': optax.global_norm(grads), 'param_norm': optax.global_norm(params),
-               'update_norm': optax.global_norm(updates)}
+    metrics = {'loss': loss, **parts, 'grad_norm': optax.tree.norm(grads), 'param_norm': optax.tree.norm(params),
+               'update_norm': optax.tree.norm(updates)}
     finite = jnp.isfinite(loss) & jnp.isfinite(metrics['grad_norm'])
     return jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state), metrics
 

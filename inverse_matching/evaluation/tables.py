@@ -28,7 +28,8 @@ def by_arm(rows: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, str |
   floors = []
   for column in columns:
     known = [found[arm, *column]['floor'] for arm in arms if (arm, *column) in found]
-    floors.append('' if not known or known[0] is None else f'{known[0]:.3g}')
+    known = [floor for floor in known if floor is not None]
+    floors.append(f'{known[0]:.3g}' if known else '')
   return [*lines, ['floor', *floors]]
 
 

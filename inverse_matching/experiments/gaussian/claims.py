@@ -110,7 +110,7 @@ def _section_3_2(held: Mapping[str, _Rows]) -> list[Claim]:
       Claim('3.2', 'the log-likelihood of teacher samples moves away from 0 as T grows',
             f'median over seeds {_list(teacher_level, ".3g")} at T = {_list(dims, "d")}',
             _verdict(teacher_level[-1] < 2 * teacher_level[0] < 0)),
-      Claim('3.2', 'equations 8 and 9: |x / sqrt(T)|^2 goes to m_2',
+      Claim('3.2', 'equations 8 and 9: the squared norm of x / sqrt(T) goes to m_2',
             '; '.join(f'{r["law"]}: {r["squared_norm"]:.3f} (m_2 = {r["second_moment"]:.3f})' for r in largest) +
             f' at T = {largest[0]["dimension"]}',
             _verdict(all(abs(r['squared_norm'] / r['second_moment'] - 1) < 0.01 for r in largest))),
@@ -161,7 +161,7 @@ def _section_4_1_1(held: Mapping[str, _Rows]) -> list[Claim]:
             f'KS {_list(ks["x_reconstruction"])}, that of the teacher against itself {_list(ks["teacher"])}',
             _verdict(*(x < t + 0.03 for x, t in zip(ks['x_reconstruction'], ks['teacher'])))),
       Claim('4', 'z-reconstruction fails where the teacher\'s scale is large',
-            f'condition number {hard[0]["condition"]:g}: |log scale error| {hard[0]["abs_log_scale_error"]:.2g} at sigma '
+            f'condition number {hard[0]["condition"]:g}: log scale wrong by {hard[0]["abs_log_scale_error"]:.2g} at sigma '
             f'{hard[0]["sigma"]:.2g}, {middle["abs_log_scale_error"]:.2g} at {middle["sigma"]:.2g}, '
             f'{hard[-1]["abs_log_scale_error"]:.2g} at {hard[-1]["sigma"]:.2g}',
             _verdict(hard[-1]['abs_log_scale_error'] > 2 * middle['abs_log_scale_error'])),
@@ -186,13 +186,15 @@ def _stiffness_text(table: _Rows) -> str:
   kl = lambda arm: table.where(arm=arm, dimension=n, init=init).values('kl')
   show = lambda arm: f'{np.median(kl(arm)):.2g} (worst seed {np.max(kl(arm)):.2g})'
   return f'''At T = {n} from R = {init}, reverse KL ends at a KL of {show("total")} nats, and with the noise of the gradient
-taken out altogether (closed form) at {show("closed_form")}: what is left then is not a signal that is rarely sampled. The
-path derivative gives {show("path")}, the same samples in larger batches {show("large_batch")}, a decayed learning rate
-{show("decayed")}, decayed from a higher start {show("decayed_fast")}, annealing {show("annealed")}, a warm start by
-x-reconstruction {show("warm_start")}. The natural gradient, which sees the teacher through the same score at the same
-samples and only changes the step, gives {show("natural")} (closed form: {show("closed_form_natural")}). Adam in the
-coordinates where the teacher is round gives {show("whitened")}, and {show("whitened_fast")} with a higher rate; there the
-start is far away along the teacher's thin directions. x-reconstruction gives {show("x_reconstruction")}.'''
+taken out altogether (closed form: every direction gets its signal in every update) at {show("closed_form")}, so noise is part
+of it, but not the part that fails. The path derivative gives {show("path")}, the same number of samples in fewer, larger
+batches {show("large_batch")}, a decayed learning rate {show("decayed")}, decayed from a higher start {show("decayed_fast")},
+annealing {show("annealed")}, a warm start by x-reconstruction {show("warm_start")}. The natural gradient, which sees the
+teacher through the same score at the same noisy samples and only changes the step, gives {show("natural")}, from every start
+and for every teacher (closed form: {show("closed_form_natural")}). Adam in the coordinates where the teacher is round gives
+{show("whitened")}, and {show("whitened_fast")} with a higher rate: its worst seeds start too far away along the thin
+directions. x-reconstruction gives {show("x_reconstruction")}. So here the caveat is ill-conditioning, which a better step
+cures, rather than a signal too rare to learn from.'''
 
 
 def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | None = None) -> str:
@@ -209,11 +211,13 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   commands = '\n'.join(f'    {c}' for c in dict.fromkeys(document['command'] for document in documents.values()))
   text = f'''# Gaussian teachers and students
 
+`make gaussian`, or in parts, as recorded in the files:
+
 {commands}
 
-{settings["num_seeds"]} seeds, {settings["num_steps"]} updates of batches of {settings["batch_size"]}, Adam at
-{settings["learning_rate"]}; medians over seeds unless said. The student starts at mean 0; its initial R, which the paper
-does not give, is named. The text of every row follows from the JSON files beside this page (`--figure=claims` writes it).
+{settings["num_seeds"]} seeds, {settings["num_steps"]} updates of batches of {settings["batch_size"]},
+Adam at {settings["learning_rate"]}; medians over seeds unless said. The student starts at mean 0; its initial R, which the
+paper does not give, is named. The text of every row follows from the JSON files beside this page (`--figure=claims` writes it).
 
 {tables.markdown(lines)}
 
