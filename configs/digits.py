@@ -31,6 +31,7 @@ def get_config(variant: str = 'default') -> ml_collections.ConfigDict:
   narrow = dict(resnet, bottleneck=4)
   config.arms = {
       'flow/reverse_kl': dict(loss=_loss('reverse_kl')),
+      'flow/reverse_kl_path': dict(loss=_loss('reverse_kl', estimator='path')),
       'flow/z_reconstruction': dict(loss=_loss('z_reconstruction')),
       'flow/x_reconstruction': dict(loss=_loss('x_reconstruction')),
       'flow/oracle_prediction': dict(loss=_loss('oracle_prediction')),
@@ -51,7 +52,8 @@ def get_config(variant: str = 'default') -> ml_collections.ConfigDict:
     config.arms[f'resnet/x_reconstruction_{name}'] = dict(student=student, loss=_loss('x_reconstruction', **settings))
     resnets.append(f'resnet/x_reconstruction_{name}')
   # The arms of each figure in the order of its panels.
-  config.figures = {'4': ('flow/reverse_kl', 'flow/z_reconstruction', 'flow/x_reconstruction', 'flow/oracle_prediction'),
+  config.figures = {'4': ('flow/reverse_kl', 'flow/reverse_kl_path', 'flow/z_reconstruction', 'flow/x_reconstruction',
+                          'flow/oracle_prediction'),
                     '5': ('resnet/x_reconstruction_l1', 'resnet/x_reconstruction_l1_noise') if smoke else tuple(resnets)}
   for part in parts:
     if part in config.arms:

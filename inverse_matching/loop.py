@@ -27,12 +27,19 @@ class Stopped(Exception):
 
 @contextlib.contextmanager
 def _signals() -> Iterator[list[int]]:
-  """Collects SIGINT and SIGTERM instead of dying in the middle of a step."""
+  """Collects SIGINT and SIGTERM instead of dying in the middle of a step; a second one is a KeyboardInterrupt."""
   received: list[int] = []
   if threading.current_thread() is not threading.main_thread():
     yield received
     return
-  previous = {s: signal.signal(s, lambda signum, frame: received.append(signum)) for s in (signal.SIGINT, signal.SIGTERM)}
+
+  def receive(signum, frame):
+    del frame
+    if received:
+      raise KeyboardInterrupt
+    received.append(signum)
+
+  previous = {s: signal.signal(s, receive) for s in (signal.SIGINT, signal.SIGTERM)}
   try:
     yield received
   finally:

@@ -12,18 +12,19 @@ from inverse_matching.errors import InputError
 AXIS = 'devices'
 
 
-def choose_devices(batch_size: int, requested: int | None = None) -> int:
-  """Number of local devices to use: `requested`, or the largest that divides the batch.
+def choose_devices(batch_size: int | None = None, requested: int | None = None) -> int:
+  """Number of local devices to use: `requested`, or the largest that divides the batch (None: any does).
 
   Raises:
     InputError: more devices than there are, or a number that does not divide the batch.
   """
   available = jax.local_device_count()
+  divides = lambda n: batch_size is None or batch_size % n == 0
   if requested is None:
-    return max(n for n in range(1, available + 1) if batch_size % n == 0)
+    return max(n for n in range(1, available + 1) if divides(n))
   if not 1 <= requested <= available:
     raise InputError(f'--devices={requested} was asked for, but there are {available} local devices: ask for 1 to {available}.')
-  if batch_size % requested:
+  if not divides(requested):
     raise InputError(f'A batch of {batch_size} does not divide over {requested} devices: change config.train.batch_size or '
                      '--devices.')
   return requested

@@ -86,7 +86,7 @@ def load_teacher(workdir: str | os.PathLike) -> TeacherRun:
 
 def solver_fn(teacher: Teacher, solver: str, devices: int | None = None):
   """Runs solvers.solve over many examples: (params, z [N, *event], progress=None) -> Solution of numpy arrays [N, ...]."""
-  num_devices = parallel.choose_devices(jax.local_device_count(), devices)
+  num_devices = parallel.choose_devices(requested=devices)
   return parallel.map_examples(lambda params, z: solvers.solve(teacher, params, z, solver=solver), num_devices, CHUNK)
 
 
@@ -121,7 +121,7 @@ def make_pairs(run: TeacherRun, workdir: str | os.PathLike, *, num: int, seed: i
   with workdirs.open_run(workdir, facts) as path:
     if pair_data.is_finished(path):
       return path
-    num_devices = parallel.choose_devices(jax.local_device_count(), devices)
+    num_devices = parallel.choose_devices(requested=devices)
     if pairs_from == 'z':
       solve = solver_fn(teacher, solver, devices)
     else:

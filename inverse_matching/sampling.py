@@ -30,7 +30,7 @@ def sample(workdir: str | os.PathLike, output: str | os.PathLike, *, teacher_wor
   with Progress('samples', num, unit='sample') as progress:
     if is_student:
       student_run = runs.load_student(workdir, run)
-      num_devices = parallel.choose_devices(jax.local_device_count(), devices)
+      num_devices = parallel.choose_devices(requested=devices)
       generate = parallel.map_examples(lambda params, z: student_run.student.z_to_x(params, z).x, num_devices, runs.CHUNK)
       x = generate(student_run.params, z, progress=progress.update)
     else:

@@ -120,6 +120,7 @@ def test_choose_devices():
   """The largest number that divides the batch, or the one asked for, or a sentence."""
   assert [parallel.choose_devices(b) for b in (64, 12, 7, 1)] == [8, 6, 7, 1]
   assert parallel.choose_devices(12, 4) == 4
+  assert parallel.choose_devices() == 8 and parallel.choose_devices(requested=3) == 3, 'without a batch any number serves'
   with pytest.raises(InputError, match='--devices=9 .*8 local devices'):
     parallel.choose_devices(64, 9)
   with pytest.raises(InputError, match='--devices=0'):

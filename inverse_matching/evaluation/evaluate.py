@@ -84,7 +84,7 @@ def _sample_rows(arm: str, x: np.ndarray, log_prob: np.ndarray, context: Context
 
 
 def _mapped(function, devices):
-  return parallel.map_examples(function, parallel.choose_devices(jax.local_device_count(), devices), CHUNK)
+  return parallel.map_examples(function, parallel.choose_devices(requested=devices), CHUNK)
 
 
 def encode_split(run: TeacherRun, split: Split, seed: int, devices: int | None = None) -> np.ndarray:

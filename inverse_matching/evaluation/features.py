@@ -82,7 +82,7 @@ def train_classifier(data: Mapping[str, Any], workdir: str | os.PathLike, device
                       held_out={'pixels': images.held_out.pixels, 'label': images.held_out.labels})
 
   outputs = parallel.map_examples(lambda params, pixels: apply(params, _scale(pixels, 0.5, images.levels)),
-                                  parallel.choose_devices(jax.local_device_count(), devices), CHUNK)
+                                  parallel.choose_devices(requested=devices), CHUNK)
   # One constant, so that kernel and Frechet distances do not depend on the scale that training happened to give.
   scale = np.sqrt(np.mean(np.square(outputs(params, images.train.pixels)[1], dtype=np.float64)))
   features = lambda pixels: (outputs(params, pixels)[1] / scale).astype(np.float32)
