@@ -2,7 +2,6 @@
 import os
 import pathlib
 
-import jax
 import numpy as np
 
 from inverse_matching import files, parallel, runs, writer

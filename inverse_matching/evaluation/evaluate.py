@@ -4,7 +4,6 @@ import os
 import pathlib
 from typing import Any, Callable, Mapping, NamedTuple
 
-import jax
 import numpy as np
 
 from inverse_matching import distances, files, parallel, random
