@@ -61,7 +61,8 @@ def _held_out_loss(loss_fn: LossFn, prepare: Callable[[Any], Batch], arrays: Map
 
 def fit(workdir: str | os.PathLike, name: str, *, config: Mapping[str, Any], loss_fn: LossFn, evaluation_loss_fn: LossFn,
         init: Callable[[Array], Params], teacher_params: Params, arrays: Mapping[str, np.ndarray],
-        held_out: Mapping[str, np.ndarray], prepare: Callable[[Any], Batch], devices: int | None = None) -> Params:
+        held_out: Mapping[str, np.ndarray], prepare: Callable[[Any], Batch], epoch_size: int | None = None,
+        devices: int | None = None) -> Params:
   """Trains to the end of config.train.num_epochs, from the last checkpoint if there is one.
 
   Args:
@@ -75,6 +76,7 @@ def fit(workdir: str | os.PathLike, name: str, *, config: Mapping[str, Any], los
     arrays: training examples, name -> [N, ...].
     held_out: held-out examples, name -> [M, ...].
     prepare: batch of those arrays with 'position' [B] -> Batch; runs on the devices.
+    epoch_size: examples that count as an epoch; None is all of them.
     devices: number of local devices, or None for the largest number that divides the batch.
 
   Returns:
@@ -89,7 +91,7 @@ def fit(workdir: str | os.PathLike, name: str, *, config: Mapping[str, Any], los
               'keep_checkpoints'):
     if settings[key] < 1:
       raise InputError(f'config.train.{key} must be at least 1, got {settings[key]}.')
-  stream = Stream(arrays, settings['batch_size'], settings['seed'])
+  stream = Stream(arrays, settings['batch_size'], settings['seed'], epoch_size)
   num_devices = parallel.choose_devices(settings['batch_size'], devices)
   num_steps = stream.steps_per_epoch * settings['num_epochs']
   optimizer = train.make_optimizer(steps_per_epoch=stream.steps_per_epoch, grad_clip=settings['grad_clip'],

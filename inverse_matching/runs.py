@@ -152,7 +152,7 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
     workdir: of the student.
     teacher_run: from load_teacher or train_teacher.
     pairs: folder made by make_pairs; without it the student trains on the teacher's data. A share of the pairs (a
-      sixteenth) is held out.
+      sixteenth) is held out. An epoch is as many updates as one over the data, whatever the number of pairs.
     devices: see loop.fit.
   """
   teacher, images = teacher_run.teacher, teacher_run.images
@@ -178,7 +178,7 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
   with workdirs.open_run(workdir, {'kind': 'student', **sources, **sections}) as path:
     params = loop.fit(path, pathlib.Path(workdir).name, config=config, loss_fn=loss_fn, evaluation_loss_fn=evaluation_loss_fn,
                       init=student.init, teacher_params=teacher_run.params, arrays=arrays, held_out=held_out, prepare=prepare,
-                      devices=devices)
+                      epoch_size=len(images.train.pixels), devices=devices)
   return StudentRun(sections, student, params)
 
 

@@ -14,18 +14,16 @@ class Stream:
     arrays: name -> [N, ...].
     batch_size: examples in a batch.
     seed: of the order.
+    epoch_size: examples that count as an epoch; None is all of them. Objectives that train on stores of different sizes then
+      make the same number of updates in an epoch.
   """
 
-  def __init__(self, arrays: Mapping[str, np.ndarray], batch_size: int, seed: int):
+  def __init__(self, arrays: Mapping[str, np.ndarray], batch_size: int, seed: int, epoch_size: int | None = None):
     self._arrays = dict(arrays)
     self.size = len(next(iter(self._arrays.values())))
     self.batch_size = batch_size
+    self.steps_per_epoch = -(-(epoch_size or self.size) // batch_size)  # rounded up
     self._order = grain.MapDataset.range(self.size).seed(seed).shuffle().repeat(None)
-
-  @property
-  def steps_per_epoch(self) -> int:
-    """Updates that show each example once, rounded up."""
-    return -(-self.size // self.batch_size)
 
   def __getitem__(self, step: int) -> dict[str, np.ndarray]:
     """Arrays [batch_size, ...] and 'position' [batch_size] uint32, the place of each example in the stream."""
