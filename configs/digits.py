@@ -2,14 +2,17 @@
 
     python -m launch.reproduce --figure=4,5 --config=configs/digits.py --workdir=runs/digits
 
-Variants, separated by commas: `smoke` is the same path, tiny; the name of an arm (such as `resnet/x_reconstruction_l1_noise`)
-puts its student and loss into the config, for launch.distill.
+About 25 minutes on 2 CPU cores; the teacher ends at 1.93 bits/dim on held-out images, 1.79 on training images.
+
+Variants, separated by commas: `path` adds an arm to figure 4, reverse KL with the path derivative (7 minutes more); `smoke` is the
+same, tiny; the name of an arm (such as `resnet/x_reconstruction_l1_noise`) puts its student and loss into the config, for
+launch.distill.
 """
 import ml_collections
 
 
 def get_config(variant: str = 'default') -> ml_collections.ConfigDict:
-  """Config of a variant: 'default', 'smoke', the name of an arm, or 'smoke,ARM'."""
+  """Config of a variant: 'default', 'path', 'smoke', the name of an arm, or several with commas between."""
   parts = variant.split(',')
   smoke = 'smoke' in parts
   network = dict(num_blocks=1, num_filters=8 if smoke else 24, num_levels=3)
@@ -52,15 +55,15 @@ def get_config(variant: str = 'default') -> ml_collections.ConfigDict:
     config.arms[f'resnet/x_reconstruction_{name}'] = dict(student=student, loss=_loss('x_reconstruction', **settings))
     resnets.append(f'resnet/x_reconstruction_{name}')
   # The arms of each figure in the order of its panels.
-  config.figures = {'4': ('flow/reverse_kl', 'flow/reverse_kl_path', 'flow/z_reconstruction', 'flow/x_reconstruction',
-                          'flow/oracle_prediction'),
+  kl = ('flow/reverse_kl', 'flow/reverse_kl_path') if 'path' in parts else ('flow/reverse_kl',)
+  config.figures = {'4': (*kl, 'flow/z_reconstruction', 'flow/x_reconstruction', 'flow/oracle_prediction'),
                     '5': ('resnet/x_reconstruction_l1', 'resnet/x_reconstruction_l1_noise') if smoke else tuple(resnets)}
   for part in parts:
     if part in config.arms:
       for section, fields in config.arms[part].items():
         config[section] = fields
-    elif part not in ('default', 'smoke'):
-      raise ValueError(f'configs/digits.py has the variants default, smoke and {", ".join(config.arms)}, not {part!r}.')
+    elif part not in ('default', 'path', 'smoke'):
+      raise ValueError(f'configs/digits.py has the variants default, path, smoke and {", ".join(config.arms)}, not {part!r}.')
   return config
 
 

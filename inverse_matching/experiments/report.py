@@ -47,7 +47,8 @@ Teacher: {_words(settings['teacher'])}. Flow students: {_words(settings['student
 lambda {data['logit_lambda']}. {train['num_epochs']} epochs of batches of {train['batch_size']}, Adam at
 {settings['optimizer']['learning_rate']} times {settings['optimizer']['decay_rate']} an epoch; {settings['pairs']['num']}
 pairs for oracle prediction. The held-out images chose the settings, so held-out numbers are slightly optimistic. Intervals
-are 95% bootstrap over examples; the floor is the reference against itself. Seconds are in timing.json.
+are 95%, by the bootstrap over examples, or by the jackknife where a metric compares sets; the floor is the reference against
+itself. Seconds are in timing.json.
 
 ## Claims of the paper
 
