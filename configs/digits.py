@@ -15,7 +15,7 @@ def get_config(variant: str = 'default') -> ml_collections.ConfigDict:
   """Config of a variant: 'default', 'path', 'smoke', the name of an arm, or several with commas between."""
   parts = variant.split(',')
   smoke = 'smoke' in parts
-  network = dict(num_blocks=1, num_filters=8 if smoke else 24, num_levels=3)
+  network = dict(num_blocks=1, num_filters=8 if smoke else 24, num_levels=2 if smoke else 3)
   config = ml_collections.ConfigDict()
   config.data = dict(name='digits', levels=17, logit_lambda=0.01, held_out=0.1, split_seed=0)
   config.teacher = dict(name='pixelcnn', dropout=0.3, **network)
@@ -57,7 +57,7 @@ def get_config(variant: str = 'default') -> ml_collections.ConfigDict:
   # The arms of each figure in the order of its panels.
   kl = ('flow/reverse_kl', 'flow/reverse_kl_path') if 'path' in parts else ('flow/reverse_kl',)
   config.figures = {'4': (*kl, 'flow/z_reconstruction', 'flow/x_reconstruction', 'flow/oracle_prediction'),
-                    '5': ('resnet/x_reconstruction_l1', 'resnet/x_reconstruction_l1_noise') if smoke else tuple(resnets)}
+                    '5': ('resnet/x_reconstruction_l1_noise',) if smoke else tuple(resnets)}
   for part in parts:
     if part in config.arms:
       for section, fields in config.arms[part].items():
