@@ -55,6 +55,7 @@ class Elementwise(NamedTuple):
 
 
 class Conditional(Protocol):
+  """A causal function: the parameters of every scalar conditional in one pass."""
 
   def __call__(self, params: Params, x: Array, cond: Cond = None, key: Array | None = None) -> Any:
     """Parameters theta of p(x_t | x_<t) for all t in one pass.
@@ -142,6 +143,7 @@ def deterministic(model: Any) -> Any:
 
 
 class LossFn(Protocol):
+  """An objective, per example."""
 
   def __call__(self, student_params: Params, teacher_params: Params, batch: Batch) -> tuple[Array, dict[str, Array]]:
     """Loss per example [B] and named metrics, each [B]. Deterministic: all randomness is in batch.key."""
