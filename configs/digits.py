@@ -2,7 +2,7 @@
 
     python -m launch.reproduce --figure=4,5 --config=configs/digits.py --workdir=runs/digits
 
-About 25 minutes on 2 CPU cores; the teacher ends at 1.93 bits/dim on held-out images, 1.79 on training images.
+Below 30 minutes on 2 CPU cores; the teacher ends at 1.93 bits/dim on held-out images, 1.79 on training images.
 
 Variants, separated by commas: `path` adds reverse KL with the path derivative to figure 4 (7 minutes more); `smoke` is the
 same, tiny; the name of an arm (such as `resnet/x_reconstruction_l1_noise`) puts its student and loss into the config, for
