@@ -16,6 +16,7 @@ setuptools.setup(
     packages=setuptools.find_packages(include=['inverse_matching', 'inverse_matching.*', 'launch', 'configs']),
     install_requires=[
         'absl-py',
+        'array_record; sys_platform != "win32"',
         'flax',
         'grain',
         'jax>=0.10',
@@ -27,12 +28,17 @@ setuptools.setup(
         'pillow',
         'scikit-learn',
         'scipy',
+        'tensorflow-datasets>=4.9.10',  # reads without TensorFlow
         'threadpoolctl',
         'tqdm',
     ],
     extras_require={
-        'data': ['importlib_resources', 'tensorflow-cpu', 'tensorflow-datasets'],
+        'data': [  # to prepare image data sets
+            'importlib_resources',  # tensorflow-datasets needs it, and does not say so
+            'tensorflow-cpu; sys_platform == "linux" and platform_machine == "x86_64"',
+            'tensorflow; sys_platform != "linux" or platform_machine != "x86_64"',
+        ],
         'tensorboard': ['tensorboardX'],
-        'test': ['chex', 'hypothesis', 'pytest', 'pytest-xdist', 'ruff', 'setuptools>=77'],
+        'test': ['chex', 'hypothesis', 'importlib_resources', 'pytest', 'pytest-xdist', 'ruff', 'setuptools>=77'],
     },
 )

@@ -1,30 +1,44 @@
-"""Whole files or none: JSON and arrays are written beside their place and moved into it."""
+"""Whole files or none: they are written beside their place and moved into it."""
+import contextlib
 import hashlib
 import io
 import json
 import os
 import pathlib
-from typing import Any
+from typing import Any, Iterator
 
 import numpy as np
 
 from inverse_matching.errors import InputError
 
 
-def write_bytes(path: str | os.PathLike, data: bytes) -> None:
-  """Writes a file so that a reader, or a run after a kill, sees the old one or the new one."""
+@contextlib.contextmanager
+def whole(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+  """Gives a path to write to, and moves what was written there into place: a reader, or a run after a kill, sees the old file
+  or the new one. If the block raises, the old one stays and nothing else.
+
+  Raises:
+    InputError: the file cannot be written.
+  """
   path = pathlib.Path(path)
   temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(temporary, 'wb') as file:
-      file.write(data)
-      file.flush()
+    yield temporary
+    with open(temporary, 'rb') as file:
       os.fsync(file.fileno())
     os.replace(temporary, path)
   except OSError as error:
-    temporary.unlink(missing_ok=True)
     raise InputError(f'Cannot write {path} ({error.strerror}): free space or name a folder that can be written.') from error
+  finally:
+    with contextlib.suppress(OSError):
+      temporary.unlink()
+
+
+def write_bytes(path: str | os.PathLike, data: bytes) -> None:
+  """Writes a file, whole or not at all."""
+  with whole(path) as temporary:
+    temporary.write_bytes(data)
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

@@ -7,6 +7,7 @@ import time
 from typing import Any, Callable, Iterator, Mapping
 
 from absl import logging
+import grain
 import jax
 import numpy as np
 
@@ -47,10 +48,10 @@ def _signals() -> Iterator[list[int]]:
       signal.signal(s, handler)
 
 
-def _held_out_loss(loss_fn: LossFn, prepare: Callable[[Any], Batch], arrays: Mapping[str, np.ndarray], num_devices: int,
+def _held_out_loss(loss_fn: LossFn, prepare: Callable[[Any], Batch], arrays: Mapping[str, Any], num_devices: int,
                    chunk: int) -> Callable[[Params, Params], float]:
   """(params, teacher_params) -> mean loss over held-out arrays; the same randomness at every call."""
-  size = len(next(iter(arrays.values())))
+  size = len(jax.tree.leaves(arrays)[0])
   # Positions from the far end of the stream: training does not get there.
   raw = {**arrays, 'position': np.uint32(2**32 - 1) - np.arange(size, dtype=np.uint32)}
   names = list(raw)
@@ -60,8 +61,8 @@ def _held_out_loss(loss_fn: LossFn, prepare: Callable[[Any], Batch], arrays: Map
 
 
 def fit(workdir: str | os.PathLike, name: str, *, config: Mapping[str, Any], loss_fn: LossFn, evaluation_loss_fn: LossFn,
-        init: Callable[[Array], Params], teacher_params: Params, arrays: Mapping[str, np.ndarray],
-        held_out: Mapping[str, np.ndarray], prepare: Callable[[Any], Batch], epoch_size: int | None = None,
+        init: Callable[[Array], Params], teacher_params: Params, arrays: Mapping[str, np.ndarray] | grain.MapDataset,
+        held_out: Mapping[str, Any], prepare: Callable[[Any], Batch], epoch_size: int | None = None,
         devices: int | None = None) -> Params:
   """Trains to the end of config.train.num_epochs, from the last checkpoint if there is one.
 
@@ -73,7 +74,7 @@ def fit(workdir: str | os.PathLike, name: str, *, config: Mapping[str, Any], los
     evaluation_loss_fn: the same without dropout, for the held-out loss.
     init: key -> parameters to train.
     teacher_params: constants of the loss, or None.
-    arrays: training examples, name -> [N, ...].
+    arrays: training examples, name -> [N, ...]; or a data set of them that stays on disk.
     held_out: held-out examples, name -> [M, ...].
     prepare: batch of those arrays with 'position' [B] -> Batch; runs on the devices.
     epoch_size: examples that count as an epoch; None is all of them.
@@ -116,8 +117,10 @@ def fit(workdir: str | os.PathLike, name: str, *, config: Mapping[str, Any], los
   metrics_writer = writer.MetricsWriter(workdir, start)
   log_start, log_step = time.monotonic(), start
   with _signals() as received, contextlib.closing(metrics_writer), Progress(name, num_steps, start, 'step') as progress:
+    batch = stream[start]
     for step in range(start, num_steps):
-      state, metrics = step_fn(state, teacher_params, stream[step])
+      state, metrics = step_fn(state, teacher_params, batch)
+      batch = stream[step + 1]  # read while the devices work
       values = {key: float(value) for key, value in jax.device_get(metrics).items()}  # waits for the step
       if not np.isfinite([values['loss'], values['grad_norm']]).all():
         checkpoint.save(workdir, step, state, keep=settings['keep_checkpoints'])

@@ -2,14 +2,18 @@
 
 State has no device axis (in_axes=None, out_axes=None): the same code and the same checkpoints serve any number of devices.
 """
-from typing import Any, Callable
+from concurrent import futures
+import contextlib
+from typing import Any, Callable, Iterator
 
 import jax
+from jax.experimental import multihost_utils
 import numpy as np
 
 from inverse_matching.errors import InputError
 
 AXIS = 'devices'
+CHUNK = 64  # examples per device and call when sampling and evaluating; part of what fixes the bits of a result
 
 
 def choose_devices(batch_size: int | None = None, requested: int | None = None) -> int:
@@ -28,6 +32,11 @@ def choose_devices(batch_size: int | None = None, requested: int | None = None) 
     raise InputError(f'A batch of {batch_size} does not divide over {requested} devices: change config.train.batch_size or '
                      '--devices.')
   return requested
+
+
+def barrier(name: str) -> None:
+  """Waits until every process is here; one alone goes on."""
+  multihost_utils.sync_global_devices(name)
 
 
 def mean_over_devices(tree: Any) -> Any:
@@ -75,23 +84,67 @@ def map_examples(function: Callable, num_devices: int, chunk: int) -> Callable:
   whatever the number of examples and devices.
 
   Returns:
-    run(params, *arrays [n, ...], progress=None) -> pytree of numpy arrays [n, ...]; `progress` is called with the number of
-    examples after each call.
+    run(params, *arrays [n, ...], progress=None) -> pytree of numpy arrays [n, ...]; `arrays` may be pytrees of such, and
+    `progress` is called with the number of examples after each call.
   """
   mapped = jax.pmap(lambda params, arrays: function(params[0], *arrays), in_axes=(None, 0),
                     devices=jax.local_devices()[:num_devices])
   step = num_devices * chunk
 
+  def call(params, *arrays):
+    out = jax.device_get(mapped(_never_empty(params), _split(arrays, num_devices)))
+    return jax.tree.map(lambda a: np.asarray(a).reshape(step, *a.shape[2:]), out)
+
   def run(params, *arrays, progress=None):
-    total = len(arrays[0])
-    results = []
-    for start in range(0, total, step):
-      index = np.arange(start, start + step) % total
-      part = _split(tuple(a[index] for a in arrays), num_devices)
-      out = jax.device_get(mapped(_never_empty(params), part))
-      results.append(jax.tree.map(lambda a: np.asarray(a).reshape(step, *a.shape[2:]), out))
+    total, parts = _size(arrays), []
+    for start, part in _chunks(arrays, step):
+      parts.append(call(params, *part))
       if progress is not None:
         progress(min(step, total - start))
-    return jax.tree.map(lambda *parts: np.concatenate(parts)[:total], *results)
+    return _joined(parts, total)
 
   return run
+
+
+def map_chunks(function: Callable, num_devices: int, chunk: int) -> Callable:
+  """Like `map_examples`, for a function(params, *arrays [chunk, ...]) that runs on the host and calls compiled programs.
+
+  Each device has a thread that takes chunk after chunk.
+  """
+  devices = jax.local_devices()[:num_devices]
+
+  def run(params, *arrays, progress=None):
+    there = [jax.device_put(params, device) for device in devices]
+    total, parts = _size(arrays), []
+
+    def call(i, part):
+      device = i % num_devices
+      return jax.device_get(function(there[device], *jax.device_put(part, devices[device])))
+
+    with contextlib.ExitStack() as stack:
+      threads = [stack.enter_context(futures.ThreadPoolExecutor(1)) for _ in devices]
+      calls = [(start, threads[i % num_devices].submit(call, i, part))
+               for i, (start, part) in enumerate(_chunks(arrays, chunk))]
+      for start, future in calls:
+        parts.append(future.result())
+        if progress is not None:
+          progress(min(chunk, total - start))
+    return _joined(parts, total)
+
+  return run
+
+
+def _size(arrays: Any) -> int:
+  return len(jax.tree.leaves(arrays)[0])
+
+
+def _chunks(arrays: Any, size: int) -> Iterator[tuple[int, Any]]:
+  """(start, arrays [size, ...]), the last ones padded by repetition."""
+  total = _size(arrays)
+  for start in range(0, total, size):
+    index = np.arange(start, start + size) % total
+    yield start, jax.tree.map(lambda a, index=index: a[index], arrays)
+
+
+def _joined(parts: list, total: int) -> Any:
+  return jax.tree.map(lambda *values: np.concatenate(values)[:total], *parts)

@@ -11,7 +11,7 @@ from absl import logging
 import jax
 import numpy as np
 
-from inverse_matching import checkpoint, files, loop, losses, parallel, random, solvers, students, teachers, transforms
+from inverse_matching import checkpoint, files, loop, losses, parallel, random, solvers, solving, students, teachers, transforms
 from inverse_matching import workdir as workdirs
 from inverse_matching.data import images as image_data
 from inverse_matching.data import pairs as pair_data
@@ -19,7 +19,6 @@ from inverse_matching.errors import InputError
 from inverse_matching.progress import Progress
 from inverse_matching.types import Batch, Params, Student, Teacher, deterministic
 
-CHUNK = 64  # examples per device and call when sampling and evaluating; part of what fixes the bits of a result
 SHARD = 1024  # pairs per shard
 
 
@@ -52,7 +51,7 @@ def _prepare_images(raw, *, preprocess: transforms.Preprocess, seed: int) -> Bat
 
 
 def _prepare_pairs(raw, *, seed: int) -> Batch:
-  return Batch(x=raw['x'], z=raw['z'], key=random.keys_at(seed, raw['position']))
+  return Batch(x=raw['x'], z=raw['z'], cond=raw.get('cond'), key=random.keys_at(seed, raw['position']))
 
 
 def train_teacher(config: Mapping[str, Any], workdir: str | os.PathLike, devices: int | None = None) -> TeacherRun:
@@ -84,12 +83,6 @@ def load_teacher(workdir: str | os.PathLike) -> TeacherRun:
   return TeacherRun(config, images, preprocess, teacher, params, checkpoint.tree_hash(params))
 
 
-def solver_fn(teacher: Teacher, solver: str, devices: int | None = None):
-  """Runs solvers.solve over many examples: (params, z [N, *event], progress=None) -> Solution of numpy arrays [N, ...]."""
-  num_devices = parallel.choose_devices(requested=devices)
-  return parallel.map_examples(lambda params, z: solvers.solve(teacher, params, z, solver=solver), num_devices, CHUNK)
-
-
 def prior_draws(teacher: Teacher, seed: int, positions: np.ndarray) -> np.ndarray:
   """z [N, *event] at positions [N] of the stream of a seed; the same for any number of devices."""
   return np.asarray(jax.jit(lambda p: teacher.prior.sample(random.stream(random.keys_at(seed, p), 'prior')))(
@@ -99,6 +92,8 @@ def prior_draws(teacher: Teacher, seed: int, positions: np.ndarray) -> np.ndarra
 def make_pairs(run: TeacherRun, workdir: str | os.PathLike, *, num: int, seed: int, solver: str = 'auto',
                pairs_from: str = 'z', devices: int | None = None) -> pathlib.Path:
   """Writes `num` pairs (z, x) with x = T^-1(z) to shards in a folder, whose manifest is written last.
+
+  Called again, it makes what is missing, and what was altered since.
 
   Args:
     run: the teacher.
@@ -117,20 +112,24 @@ def make_pairs(run: TeacherRun, workdir: str | os.PathLike, *, num: int, seed: i
   teacher = run.teacher
   if pairs_from == 'z' and teacher.z_to_x is None:
     raise InputError('This teacher has no T^-1: use --pairs_from=sample.')
-  facts = {'kind': 'pairs', 'teacher': run.hash, 'num': num, 'seed': seed, 'solver': solver, 'pairs_from': pairs_from}
+  facts = {'kind': 'pairs', 'teacher': run.hash, 'num': num, 'seed': seed, 'solver': solver, 'tolerance': solvers.TOLERANCE,
+           'pairs_from': pairs_from, 'shard_size': SHARD}
   with workdirs.open_run(workdir, facts) as path:
-    if pair_data.is_finished(path):
-      return path
     num_devices = parallel.choose_devices(requested=devices)
     if pairs_from == 'z':
-      solve = solver_fn(teacher, solver, devices)
+      solve = solving.solver_fn(teacher, solver, devices)
     else:
       draw = parallel.map_examples(
-          lambda params, p: teacher.sample(params, random.keys_at(seed, p)), num_devices, CHUNK)
-      encode = parallel.map_examples(lambda params, x: teacher.x_to_z(params, x)[0], num_devices, CHUNK)
-    shards = [np.arange(start, min(start + SHARD, num), dtype=np.uint32) for start in range(0, num, SHARD)]
-    missing = [i for i in range(len(shards)) if not pair_data.shard_path(path, i).exists()]
-    with Progress('pairs', num, num - sum(len(shards[i]) for i in missing), 'pair') as progress:
+          lambda params, p: teacher.sample(params, random.keys_at(seed, p)), num_devices, parallel.CHUNK)
+      encode = parallel.map_examples(lambda params, x: teacher.x_to_z(params, x)[0], num_devices, parallel.CHUNK)
+    num_shards = -(-num // SHARD)
+    # Each process makes shards of its own; one writes the manifest when all have come that far.
+    shards = {i: np.arange(i * SHARD, min((i + 1) * SHARD, num), dtype=np.uint32)
+              for i in range(jax.process_index(), num_shards, jax.process_count())}
+    counts = {i: len(positions) for i, positions in shards.items()}
+    missing = pair_data.missing(path, counts)
+    total = sum(counts.values())
+    with Progress('pairs', total, total - sum(counts[i] for i in missing), 'pair') as progress:
       for i in missing:
         if pairs_from == 'z':
           z = prior_draws(teacher, seed, shards[i])
@@ -138,8 +137,11 @@ def make_pairs(run: TeacherRun, workdir: str | os.PathLike, *, num: int, seed: i
         else:
           x = draw(run.params, shards[i], progress=progress.update)
           z = encode(run.params, x)
-        files.write_arrays(pair_data.shard_path(path, i), z=z, x=x)
-    pair_data.finish(path, len(shards), facts)
+        pair_data.write_shard(path, i, {'z': z, 'x': x})
+    parallel.barrier('all shards are there')
+    if jax.process_index() == 0 and not pair_data.is_finished(path):
+      pair_data.finish(path, num_shards, facts)
+    parallel.barrier('the manifest is there')
     return path
 
 
@@ -167,10 +169,11 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
     arrays, held_out = {'pixels': images.train.pixels}, {'pixels': images.held_out.pixels}
     prepare = functools.partial(_prepare_images, preprocess=teacher_run.preprocess, seed=seed)
   else:
-    loaded = pair_data.load(pairs, teacher_run.hash)
-    count = max(1, len(loaded['z']) // 16)
-    arrays = {name: array[count:] for name, array in loaded.items()}
-    held_out = {name: array[:count] for name, array in loaded.items()}
+    stored = pair_data.dataset(pairs, teacher_run.hash)
+    if len(stored) < 2:
+      raise InputError(f'There is one pair in {pairs}, and it is held out: make more with launch.make_pairs --num.')
+    count = max(1, len(stored) // 16)
+    arrays, held_out = stored[count:], stored[:count].batch(count)[0]
     prepare = functools.partial(_prepare_pairs, seed=seed)
   sections = {name: config[name] for name in ('student', 'loss', 'optimizer', 'train')}
   sources = {'teacher_hash': teacher_run.hash,

@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from inverse_matching import files, parallel, runs, writer
+from inverse_matching import files, parallel, runs, solving, writer
 from inverse_matching.progress import Progress
 
 
@@ -30,10 +30,10 @@ def sample(workdir: str | os.PathLike, output: str | os.PathLike, *, teacher_wor
     if is_student:
       student_run = runs.load_student(workdir, run)
       num_devices = parallel.choose_devices(requested=devices)
-      generate = parallel.map_examples(lambda params, z: student_run.student.z_to_x(params, z).x, num_devices, runs.CHUNK)
+      generate = parallel.map_examples(lambda params, z: student_run.student.z_to_x(params, z).x, num_devices, parallel.CHUNK)
       x = generate(student_run.params, z, progress=progress.update)
     else:
-      x = runs.solver_fn(run.teacher, solver, devices)(run.params, z, progress=progress.update).x
+      x = solving.solver_fn(run.teacher, solver, devices)(run.params, z, progress=progress.update).x
   pixels = np.asarray(run.preprocess.to_pixels(x))
   files.write_arrays(pathlib.Path(output) / 'samples.npz', x=pixels, z=z)
   picture = writer.image_grid(pixels[:100], min(10, num), run.images.levels)

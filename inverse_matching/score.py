@@ -46,7 +46,7 @@ def student_score(student: Student, params: Params, z: Array, cond: Cond = None,
   cotangent = -z - vjp((jnp.zeros_like(z), jnp.ones_like(log_det)))[0]
   if theta is None:
     v = _dense(lambda z: student.z_to_x(params, z, cond).x, z, cotangent)
-    return solvers.Solution(v, jnp.ones(z.shape[0], jnp.int32))
+    return solvers.exact(v, 1)
   inverse_scale = jnp.exp(-theta.log_scale)
 
   def sweep(v):

@@ -28,7 +28,7 @@ def permute(order: Sequence[int]) -> tuple[Callable[[Array], Array], Callable[[A
 
 def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], Params], conditional: Conditional, *,
                    elementwise: Elementwise = gaussian, order: Sequence[int] | None = None,
-                   incremental: Incremental | None = None) -> Teacher:
+                   incremental: Callable[[Callable], Incremental] | None = None) -> Teacher:
   """A teacher from one causal function.
 
   Args:
@@ -38,7 +38,7 @@ def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], 
     elementwise: the scalar map between x_t and z_t given theta_t.
     order: a permutation of the flat indices; dimension order[k] is generated k-th. The conditional then sees the permuted
       event. None is raster order.
-    incremental: cached evaluation of `conditional`, if there is one.
+    incremental: cached evaluation of `conditional`, if there is one: elementwise.z_to_x -> Incremental.
 
   Raises:
     InputError: `order` is not a permutation of the dimensions.
@@ -69,25 +69,28 @@ def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], 
     z, log_det = x_to_z(params, x, cond, key)
     return prior.log_prob(z) + log_det
 
-  if elementwise.z_to_x is None:
-    sweep = z_to_x = None
-  else:
+  def sweep(params, z, x, cond=None):
+    return elementwise.z_to_x(z, inner(params, x, cond, None))
 
-    def sweep(params, z, x, cond=None):
-      return elementwise.z_to_x(z, inner(params, x, cond, None))
-
-    def z_to_x(params, z, cond=None):
-      check_event('z', z, event_shape)
-      return solvers.fixed_point(lambda x: sweep(params, z, x, cond), z).x
+  def z_to_x(params, z, cond=None):
+    return solvers.solve(teacher, params, z, cond).x
 
   def sample(params, keys, cond=None):
-    if z_to_x is None:
+    if elementwise.z_to_x is None:
       raise InputError('This teacher cannot be inverted and has no sampler of its own.')
     return z_to_x(params, prior.sample(random.stream(keys, 'prior')), cond)
 
-  return Teacher(event_shape=tuple(event_shape), prior=prior, init=init, conditional=theta_of,
-                 x_to_z=lambda params, x, cond=None: x_to_z(params, x, cond), log_prob=log_prob, z_to_x=z_to_x, sample=sample,
-                 sweep=sweep, order=order, incremental=incremental, differentiable=elementwise.differentiable)
+  invertible = elementwise.z_to_x is not None
+  parts = incremental(elementwise.z_to_x) if invertible and incremental else None
+  if parts and order is not None:
+    parts = parts._replace(z_to_x=lambda params, z, cond=None, f=parts.z_to_x: back(f(params, to(z), cond)),
+                           split=lambda value, f=parts.split: f(to(value)), join=lambda blocks, f=parts.join: back(f(blocks)))
+  teacher = Teacher(
+      event_shape=tuple(event_shape), prior=prior, init=init, conditional=theta_of,
+      x_to_z=lambda params, x, cond=None: x_to_z(params, x, cond), log_prob=log_prob, z_to_x=z_to_x if invertible else None,
+      sample=sample, sweep=sweep if invertible else None, order=order, incremental=parts,
+      differentiable=elementwise.differentiable)
+  return teacher
 
 
 def from_transform(event_shape: tuple[int | None, ...], prior: Prior, init: Callable[[Array], Params],

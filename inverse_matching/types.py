@@ -74,9 +74,23 @@ class Conditional(Protocol):
 
 
 class Incremental(NamedTuple):
-  """A conditional that is evaluated one step at a time from cached activations."""
-  init: Callable[..., Any]  # (params, batch size, cond) -> cache
-  step: Callable[..., Any]  # (params, cache, t, x_previous) -> (cache, theta_t)
+  """z_to_x by parts, with the activations of earlier parts kept: each position of a network is computed once.
+
+  A block is a run of consecutive dimensions in the teacher's order (for images, some rows). The last one is padded.
+
+  Attributes:
+    z_to_x: (params, z, cond=None) -> x [B, *event]. Exact, dimension by dimension.
+    split: value [B, *event] -> blocks [N, B, *block], padded with zeros.
+    join: blocks [N, B, *block] -> [B, *event]; undoes `split`.
+    init: (params, batch size, cond=None) -> the cache before the first block.
+    sweep: (params, cache, z [B, *block], x [B, *block], cond=None) -> (x, cache). Teacher.sweep on one block, given the cache
+      of the blocks before; the cache returned is that of the blocks up to x, for the next one.
+  """
+  z_to_x: Callable[..., Array]
+  split: Callable[[Array], Array]
+  join: Callable[[Array], Array]
+  init: Callable[..., Any]
+  sweep: Callable[..., tuple[Array, Any]]
 
 
 class Teacher(NamedTuple):
@@ -95,7 +109,7 @@ class Teacher(NamedTuple):
       passes the first k dimensions in the teacher's order are final. None if not autoregressive.
     order: order[k] is the flat index of the k-th dimension generated; None is raster order.
     blocks: the teachers of a chain in the order of x_to_z; empty for a single one.
-    incremental: for cached sampling, or None.
+    incremental: sweeps by parts with cached activations, or None.
     differentiable: whether x_to_z is differentiable in x.
   """
   event_shape: tuple[int | None, ...]

@@ -1,4 +1,5 @@
 """What the command lines share: flags, errors in one sentence, devices, the compile cache."""
+import contextlib
 import logging as std_logging
 import os
 import pathlib
@@ -20,7 +21,7 @@ FLAGS = flags.FLAGS
 
 
 def define_flags(config: str | None = None) -> None:
-  """Flags that all commands take; --config too if a default is given."""
+  """Flags of all commands that compute; --config too if a default is given."""
   if config is not None:
     config_flags.DEFINE_config_file('config', config, 'Experiment: configs/F.py[:variant]; fields as --config.a.b=value.',
                                     lock_config=True)
@@ -99,6 +100,8 @@ def _setup() -> None:
   logging.set_verbosity(logging.INFO)
   logging.get_absl_handler().addFilter(_OwnMessages())
   logging.get_absl_handler().setFormatter(std_logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
+  if 'workdir' not in FLAGS:  # a command that computes nothing
+    return
   if FLAGS.devices is not None:
     jax.config.update('jax_num_cpu_devices', FLAGS.devices)
   # z, T, T^-1 and likelihoods are exact to float32; accelerators would round matrix products to TF32 or bfloat16.
@@ -114,10 +117,7 @@ def run(main: Callable[[], None]) -> None:
       _fail(f'Unexpected argument {argv[1]!r}: flags are written --name=value.')
     _setup()
     try:
-      if FLAGS.profile:
-        with jax.profiler.trace(FLAGS.profile):
-          main()
-      else:
+      with jax.profiler.trace(FLAGS.profile) if 'profile' in FLAGS and FLAGS.profile else contextlib.nullcontext():
         main()
     except InputError as error:
       _fail(str(error))

@@ -119,7 +119,7 @@ def _linear():
 
 TEACHERS: dict[str, Callable[[], Case]] = {
     'pixelcnn': lambda: _pixelcnn((4, 4, 1), 2, 1.1),
-    'pixelcnn_3_channels': lambda: _pixelcnn((3, 2, 3), 1, 1.0),
+    'pixelcnn_3_channels': lambda: _pixelcnn((3, 2, 3), 1, 0.8),
     'pixelcnn_permuted': lambda: _pixelcnn((3, 3, 1), 1, 1.1, order=(4, 0, 8, 2, 1, 7, 5, 3, 6)),
     'dense': _dense,
     'dense_reversed': lambda: _dense(order=range(5, -1, -1)),

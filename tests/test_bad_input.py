@@ -1,6 +1,8 @@
 """Bad input on the command line: exit status 1, one line that begins with `error:`, no traceback, nothing lost."""
+import shutil
+
 import pytest
-from test_launch import CONFIG, launch
+from test_launch import CONFIG, launch, launched
 
 
 def refused(module, *flags) -> str:
@@ -59,6 +61,21 @@ def test_wrong_kind_and_missing_pairs(folder, tmp_path):
   line = refused('train_teacher', *CONFIG, '--config.train.seed=1', f'--workdir={folder}/teacher')
   assert 'train.seed is 0 there and 1 now' in line
   assert (folder / 'teacher' / 'config.json').read_bytes() == before
+
+
+def test_damaged_pairs(folder, tmp_path):
+  """The shard is named, before there is a run; make_pairs mends it, and that is all it says."""
+  source = tmp_path / 'pairs'
+  shutil.copytree(folder / 'pairs', source)
+  shard = source / 'pairs-00000.array_record'
+  data = shard.read_bytes()
+  shard.write_bytes(data[:-10])
+  line = refused('distill', *CONFIG, '--config.loss.name=oracle_prediction', f'--teacher={folder}/teacher',
+                 f'--pairs={source}', f'--workdir={tmp_path}/run')
+  assert f'{shard} is missing or altered: run launch.make_pairs again' in line
+  assert not (tmp_path / 'run' / 'config.json').exists()
+  launched('make_pairs', f'--teacher={folder}/teacher', '--num=64', f'--workdir={source}')
+  assert shard.read_bytes() == data
 
 
 def test_unknown_figure(tmp_path):

@@ -1,11 +1,11 @@
-"""The digits, the stream of batches, and the store of pairs."""
+"""The digits and the stream of batches."""
+import grain
 import hypothesis
 from hypothesis import strategies
 import numpy as np
 import pytest
 
-from inverse_matching import files
-from inverse_matching.data import images, pairs
+from inverse_matching.data import images
 from inverse_matching.data.stream import Stream
 from inverse_matching.errors import InputError
 
@@ -72,52 +72,14 @@ def test_stream(size, batch_size, seed):
     np.testing.assert_array_equal(np.sort(seen[epoch * size:(epoch + 1) * size]), np.arange(size))
 
 
+def test_the_order_is_that_of_grain():
+  """The indices of a seeded, shuffled range: results that were made with it do not change."""
+  order = grain.MapDataset.range(20).seed(3).shuffle().repeat(None)
+  stream = Stream({'y': np.arange(20)}, 6, 3)
+  np.testing.assert_array_equal(np.concatenate([stream[step]['y'] for step in range(8)]), [order[i] for i in range(48)])
+
+
 def test_epochs_and_seeds_differ():
   """Every epoch has its own order, and every seed."""
   order = lambda seed, epoch: tuple(Stream({'y': np.arange(50)}, 50, seed)[epoch]['y'])
   assert len({order(seed, epoch) for seed in range(3) for epoch in range(4)}) == 12
-
-
-FACTS = {'kind': 'pairs', 'teacher': 'a' * 64, 'num': 5}
-
-
-@pytest.fixture
-def store(tmp_path):
-  """Two shards of pairs; z = 2 x."""
-  x = np.arange(15, dtype=np.float32).reshape(5, 3)
-  for i, part in enumerate((slice(0, 3), slice(3, 5))):
-    files.write_arrays(pairs.shard_path(tmp_path, i), x=x[part], z=2 * x[part])
-  assert not pairs.is_finished(tmp_path)
-  with pytest.raises(InputError, match='holds no finished pairs: run launch.make_pairs'):
-    pairs.load(tmp_path, FACTS['teacher'])
-  pairs.finish(tmp_path, 2, FACTS)
-  return tmp_path
-
-
-def test_pairs_load_in_order(store):
-  """All shards, x and z kept together."""
-  loaded = pairs.load(store, FACTS['teacher'])
-  np.testing.assert_array_equal(loaded['x'], np.arange(15).reshape(5, 3))
-  np.testing.assert_array_equal(loaded['z'], 2 * loaded['x'])
-
-
-@pytest.mark.parametrize('damage', ['flip', 'remove', 'swap'])
-def test_altered_shards_are_refused(store, damage):
-  """One flipped bit, a missing shard, two shards swapped: the sentence names the shard."""
-  path = pairs.shard_path(store, 1)
-  if damage == 'flip':
-    data = bytearray(path.read_bytes())
-    data[-40] ^= 1
-    path.write_bytes(data)
-  elif damage == 'remove':
-    path.unlink()
-  else:
-    path.write_bytes(pairs.shard_path(store, 0).read_bytes())
-  with pytest.raises(InputError, match='pairs-00001.npz is missing or altered.*makes only what is missing'):
-    pairs.load(store, FACTS['teacher'])
-
-
-def test_pairs_of_another_teacher_are_refused(store):
-  """Both hashes are shown."""
-  with pytest.raises(InputError, match='another teacher .aaaaaaaaaaaa, not bbbbbbbbbbbb'):
-    pairs.load(store, 'b' * 64)

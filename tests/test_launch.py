@@ -54,7 +54,8 @@ def test_pairs_and_student(folder):
   """The student names its teacher and its pairs."""
   manifest = json.loads((folder / 'pairs' / 'manifest.json').read_text())
   config = json.loads((folder / 'student' / 'config.json').read_text())
-  assert manifest['num'] == 64 and manifest['teacher'] == config['teacher_hash']
+  assert manifest['num'] == 64 and manifest['teacher'] == config['teacher_hash'] and manifest['tolerance'] == 1e-5
+  assert list(manifest['sha256']) == ['pairs-00000.array_record']
   assert config['kind'] == 'student' and config['loss']['name'] == 'oracle_prediction' and config['pairs_hash']
   assert metrics(folder / 'student')[-1]['step'] == 26  # an epoch is that of the 1,617 images, whatever the number of pairs
 
@@ -99,7 +100,9 @@ COMMANDS = {
     'train_teacher': ['config'], 'distill': ['config', 'teacher', 'pairs'],
     'make_pairs': ['teacher', 'num', 'seed', 'solver', 'pairs_from'], 'evaluate': ['teacher', 'num_samples', 'seed'],
     'sample': ['teacher', 'num_samples', 'seed', 'solver', 'output'], 'reproduce': ['config', 'figure'],
+    'prepare_data': ['dataset', 'data_dir', 'archives'],
 }
+SHARED = ['workdir', 'devices', 'profile']  # of the commands that compute
 
 
 def test_every_command_is_here():
@@ -114,7 +117,7 @@ def test_help_explains_each_flag(module):
   process = launch(module, '--help')
   assert f'python -m launch.{module}' in process.stdout
   words = process.stdout.split()
-  for flag in [*COMMANDS[module], 'workdir', 'devices', 'profile']:
+  for flag in [*COMMANDS[module], *(SHARED if module != 'prepare_data' else [])]:
     at = [i for i, word in enumerate(words) if word in (f'--{flag}:', f'--[no]{flag}:')]
     assert at, f'--{flag} is not explained'
     assert not words[at[0] + 1].startswith('-'), f'--{flag} has no sentence'

@@ -16,10 +16,10 @@ def test_concat_elu_is_two_elus():
   """Values and gradients of [elu(x), elu(-x)], at zero too."""
   x = jnp.concatenate([jnp.linspace(-20, 20, 401), jnp.array([0.0, -0.0, 1e-6, -1e-6, 100.0, -100.0])])[:, None]
   expected = lambda x: jnp.concatenate([jax.nn.elu(x), jax.nn.elu(-x)], -1)
-  np.testing.assert_allclose(causal_conv.concat_elu(x), expected(x), rtol=1e-6)
+  np.testing.assert_allclose(causal_conv.concat_elu(x), expected(x), rtol=1e-6, atol=1e-7)
   for weights in ((1.0, 0.0), (0.0, 1.0)):
     slope = lambda f, w=weights: jax.grad(lambda x: jnp.sum(f(x) * jnp.array([w])))(x)
-    np.testing.assert_allclose(slope(causal_conv.concat_elu), slope(expected), rtol=1e-6)
+    np.testing.assert_allclose(slope(causal_conv.concat_elu), slope(expected), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize('rate', [0.25, 0.5, 0.1])

@@ -1,10 +1,16 @@
 """Pairs, distillation and loading, on a teacher without a network."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
 import constructors
 import jax
 import numpy as np
 import pytest
 
-from inverse_matching import checkpoint, runs, transforms
+from inverse_matching import checkpoint, parallel, runs, solving, transforms
 from inverse_matching.data import images, pairs
 from inverse_matching.errors import InputError
 
@@ -35,7 +41,7 @@ RUN = make_run()
 def small_shards(monkeypatch):
   """Shards and chunks that a few pairs fill."""
   monkeypatch.setattr(runs, 'SHARD', 16)
-  monkeypatch.setattr(runs, 'CHUNK', 4)
+  monkeypatch.setattr(parallel, 'CHUNK', 4)
 
 
 def make_pairs(workdir, run=RUN, **settings):
@@ -83,6 +89,66 @@ def test_make_pairs_makes_only_what_is_missing(tmp_path, monkeypatch):
   assert len(asked) == 1
 
 
+def content(workdir):
+  return {p.name: p.read_bytes() for p in workdir.iterdir() if p.name.startswith(('pairs-', '.pairs-', 'manifest'))}
+
+
+def test_make_pairs_mends_a_finished_store(tmp_path):
+  """A shard cut off and one altered: called again, the store has the bits it had."""
+  before = content(make_pairs(tmp_path))
+  with open(pairs.shard_path(tmp_path, 0), 'r+b') as file:
+    file.truncate(1000)
+  pairs.shard_path(tmp_path, 2).write_bytes(before['pairs-00001.array_record'])
+  with pytest.raises(InputError, match='pairs-00000.array_record is missing or altered: run launch.make_pairs again'):
+    pairs.load(tmp_path, RUN.hash)
+  assert content(make_pairs(tmp_path)) == before
+
+
+KILLED = """
+import os, signal, sys
+import test_runs
+test_runs.runs.SHARD, test_runs.parallel.CHUNK = 16, 4
+true_fsync, calls = os.fsync, []
+def fsync(descriptor):
+  calls.append(descriptor)
+  if len(calls) == 3:
+    os.kill(os.getpid(), signal.SIGKILL)
+  true_fsync(descriptor)
+os.fsync = fsync
+test_runs.make_pairs(sys.argv[1])
+"""
+
+
+def test_killed_make_pairs_goes_on(tmp_path):
+  """kill -9 while the second shard has its temporary name, then again before the manifest: every byte as in one go."""
+  here, killed = pathlib.Path(__file__).parent, tmp_path / 'killed'
+  # The parameters of RUN have other bits when XLA optimises.
+  environment = {**os.environ, 'PYTHONPATH': str(here.parent), 'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}
+  for names in ([0], [0, 1, 2]):  # the first call makes config.json before it makes shards
+    process = subprocess.run([sys.executable, '-c', KILLED, killed], cwd=here, env=environment, timeout=120, check=False,
+                             capture_output=True, text=True)
+    assert process.returncode == -9, process.stderr
+    assert sorted(p.name for p in killed.glob('pairs-*')) == [pairs.shard_path(killed, i).name for i in names]
+    assert len(list(killed.glob('.pairs-00001*'))) == (len(names) == 1)
+    with pytest.raises(InputError, match='holds no finished pairs'):
+      pairs.load(killed, RUN.hash)
+  assert content(make_pairs(killed)) == content(make_pairs(tmp_path / 'whole'))
+
+
+def test_processes_share_the_shards(tmp_path, monkeypatch):
+  """Each makes every second shard; the first writes the manifest, once all are there and before any goes on."""
+  met = []
+  monkeypatch.setattr(parallel, 'barrier', lambda name: met.append(pairs.is_finished(tmp_path / 'two')))
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  for process, names in ((1, [1]), (0, [0, 1, 2])):
+    monkeypatch.setattr(jax, 'process_index', lambda process=process: process)
+    make_pairs(tmp_path / 'two')
+    assert sorted(p.name for p in (tmp_path / 'two').glob('pairs-*')) == [f'pairs-0000{i}.array_record' for i in names]
+  assert met == [False, False, False, True]
+  monkeypatch.setattr(jax, 'process_count', lambda: 1)
+  assert content(tmp_path / 'two') == content(make_pairs(tmp_path / 'one'))
+
+
 @pytest.mark.parametrize('change,field', [({'num': 41}, 'num'), ({'seed': 2}, 'seed'), ({'solver': 'ancestral'}, 'solver'),
                                           ({'run': make_run(1)}, 'teacher')])
 def test_pairs_of_other_settings_are_not_mixed(tmp_path, change, field):
@@ -124,7 +190,7 @@ def test_oracle_prediction_learns_from_pairs(tmp_path):
   """On pairs alone; more epochs come closer to T^-1 on new noise."""
   source = make_pairs(tmp_path / 'pairs', num=200)
   z = runs.prior_draws(RUN.teacher, 9, np.arange(200))
-  x = runs.solver_fn(RUN.teacher, 'auto')(RUN.params, z).x
+  x = solving.solver_fn(RUN.teacher, 'auto')(RUN.params, z).x
   errors = []
   for epochs in (1, 12):
     student_run = distill(tmp_path / str(epochs), source=source, loss={'name': 'oracle_prediction'},
@@ -132,6 +198,27 @@ def test_oracle_prediction_learns_from_pairs(tmp_path):
     errors.append(float(np.mean(np.square(student_run.student.z_to_x(student_run.params, z).x - x))))
   assert errors[1] < 0.8 * errors[0]
   assert errors[1] < 0.8 * float(np.mean(np.square(z - x)))
+
+
+def test_distillation_reads_pairs_with_a_condition(tmp_path):
+  """From a store with cond: the student sees it, in training and on the held-out pairs."""
+  z = runs.prior_draws(RUN.teacher, 3, np.arange(40))
+  losses = []
+  for cond in (np.zeros(40, np.float32), np.linspace(-2, 2, 40, dtype=np.float32)):
+    source = tmp_path / f'pairs{len(losses)}'
+    pairs.write_shard(source, 0, {'z': z, 'x': z, 'cond': cond})
+    pairs.finish(source, 1, {'teacher': RUN.hash})
+    workdir = tmp_path / f'student{len(losses)}'
+    distill(workdir, source=source, loss={'name': 'oracle_prediction'}, train={'num_epochs': 1})
+    rows = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+    losses.append([[row[name] for row in rows if name in row] for name in ('loss', 'held_out_loss')])
+  assert all(np.all(np.array(with_cond) > without) for without, with_cond in zip(*losses))
+
+
+def test_one_pair_is_too_few(tmp_path):
+  """It is held out, and nothing is left to train on."""
+  with pytest.raises(InputError, match='There is one pair in .*make more with launch.make_pairs --num'):
+    distill(tmp_path / 'student', source=make_pairs(tmp_path / 'pairs', num=1), loss={'name': 'oracle_prediction'})
 
 
 def test_oracle_prediction_needs_pairs(tmp_path):

@@ -1,4 +1,6 @@
 """z_to_x: exact, early, independent of the batch, safe against overflow."""
+import functools
+
 import constructors
 import jax
 import jax.numpy as jnp
@@ -38,6 +40,7 @@ def test_solvers_agree(name):
   num_dims = z[0].size
   np.testing.assert_array_equal(ancestral.sweeps, num_dims * blocks)
   assert np.all((1 < fixed.sweeps) & (fixed.sweeps <= num_dims * blocks))
+  assert not np.any(ancestral.change) and np.all(fixed.change <= solvers.TOLERANCE)
 
 
 def test_ancestral_follows_the_order():
@@ -99,8 +102,9 @@ def test_a_start_at_the_solution_takes_one_sweep(name):
   """A good guess saves sweeps and changes the answer by no more than the tolerance."""
   case = constructors.teacher_case(name)
   z = constructors.encode(name)(case.params, case.events)[0]
-  cold = solve(case.model, case.params, z)
-  warm = jax.jit(lambda p, z, x: solvers.solve(case.model, p, z, init=x, tolerance=1e-4))(case.params, z, cold.x)
+  cold = solve(case.model, case.params, z, solver='fixed_point')
+  again = functools.partial(solvers.solve, solver='fixed_point', tolerance=1e-4)
+  warm = jax.jit(lambda p, z, x: again(case.model, p, z, init=x))(case.params, z, cold.x)
   np.testing.assert_array_equal(warm.sweeps, 1)
   assert constructors.relative_error(warm.x, cold.x) < 1e-4
 
@@ -135,6 +139,19 @@ def test_tolerance_is_relative_to_the_example():
   assert sweeps == [2, 4, 6]  # sweep k changes x by 0.1^(k - 1), and max |x| is 1.1
   large = solve(recurrent(0.1), (), 1000 * z, tolerance=1e-3)
   assert int(large.sweeps[0]) == sweeps[1], 'the scale of an example must not matter above one'
+
+
+def test_a_solution_that_is_cut_short_says_so():
+  """max_sweeps stops early and tells the last change; at T sweeps the answer is exact, whatever the change."""
+  z = np.ones((3, 8), np.float32)
+  cut = solve(recurrent(0.5), (), z, max_sweeps=3)
+  np.testing.assert_array_equal(cut.sweeps, 3)
+  np.testing.assert_allclose(cut.change, 0.25 / 1.75)  # x = 1.75 after three sweeps, 1.5 after two
+  whole = solve(recurrent(1.5), (), z, max_sweeps=100)
+  np.testing.assert_array_equal(whole.sweeps, 8)
+  np.testing.assert_array_equal(whole.change, 0)
+  with pytest.raises(InputError, match='max_sweeps must be at least 1, got 0'):
+    solve(recurrent(0.5), (), z, max_sweeps=0)
 
 
 def overflowing(num_dims=10):
@@ -185,9 +202,28 @@ def test_solve_uses_the_inverse_of_a_teacher_that_has_no_order():
       solvers.solve(case.model, case.params, z, solver=solver)
 
 
+@pytest.mark.parametrize('solver', ['cached', 'blockwise'])
+def test_a_teacher_without_cached_activations_is_refused(solver):
+  """One sentence that names what serves it; a chain is looked into."""
+  for name in ('dense', 'chain'):
+    case = constructors.teacher_case(name)
+    with pytest.raises(InputError, match=f'keeps no activations, which solver={solver} needs: use fixed_point or ancestral'):
+      solvers.solve(case.model, case.params, case.events, solver=solver)
+
+
+def test_auto_is_cached_where_there_is_a_cache():
+  """The named choice, and the same bits."""
+  case = constructors.teacher_case('pixelcnn')
+  assert solvers.choose(case.model) == 'cached' and solvers.choose(constructors.teacher_case('dense').model) == 'fixed_point'
+  z = constructors.encode('pixelcnn')(case.params, case.events)[0]
+  auto, cached = (solve(case.model, case.params, z, solver=solver) for solver in ('auto', 'cached'))
+  np.testing.assert_array_equal(auto.x, cached.x)
+  np.testing.assert_array_equal(auto.sweeps, 1)
+
+
 def test_unknown_solver_names_the_allowed_ones():
   """One sentence."""
-  with pytest.raises(InputError, match="Unknown solver 'newton': use one of auto, ancestral, fixed_point"):
+  with pytest.raises(InputError, match="Unknown solver 'newton': use one of auto, ancestral, cached, fixed_point, blockwise"):
     solvers.solve(teachers.gaussian(3), None, jnp.zeros((1, 3)), solver='newton')
 
 

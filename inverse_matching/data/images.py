@@ -1,9 +1,12 @@
 """Image data sets as integer arrays in memory."""
+import functools
+import inspect
 from typing import Callable, NamedTuple
 
 import numpy as np
 
 from inverse_matching import registry
+from inverse_matching.data import tfds_images
 from inverse_matching.errors import InputError
 
 
@@ -43,7 +46,15 @@ def digits(*, held_out: float = 0.1, split_seed: int = 0) -> Images:
   return Images(*splits, levels=17)
 
 
-DATASETS: dict[str, Callable[..., Images]] = {'digits': digits}
+def prepared(name: str, *, data_dir: str | None = None, num_train: int | None = None, num_held_out: int | None = None,
+             split_seed: int = 0) -> Images:
+  """A data set that launch.prepare_data wrote; its test split is held out. See tfds_images.read for the arguments."""
+  splits = tfds_images.read(name, data_dir=data_dir, num_train=num_train, num_held_out=num_held_out, split_seed=split_seed)
+  return Images(*(Split(*arrays) for arrays in splits), levels=256)
+
+
+DATASETS: dict[str, Callable[..., Images]] = {
+    'digits': digits, **{name: functools.partial(prepared, name) for name in tfds_images.SIZES}}
 
 
 def load(name: str, *, levels: int, **settings) -> Images:
@@ -55,9 +66,16 @@ def load(name: str, *, levels: int, **settings) -> Images:
     **settings: of that data set.
 
   Raises:
-    InputError: unknown name, or `levels` is not that of the data.
+    InputError: unknown name, a setting that is not one of its own, or `levels` is not that of the data.
   """
-  images = registry.find('data set', DATASETS, name)(**settings)
+  factory = registry.find('data set', DATASETS, name)
+  signature = inspect.signature(factory)
+  try:
+    signature.bind(**settings)
+  except TypeError as error:
+    raise InputError(f'config.data does not fit {name!r}: {error}; its own fields are '
+                     f'{", ".join(signature.parameters)}.') from error
+  images = factory(**settings)
   if images.levels != levels:
     raise InputError(f'config.data.levels is {levels}, but {name} has {images.levels} grey levels: set it to {images.levels}.')
   return images

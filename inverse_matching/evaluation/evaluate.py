@@ -10,7 +10,8 @@ from inverse_matching import distances, files, parallel, random
 from inverse_matching.data.images import Split
 from inverse_matching.evaluation import jacobian, quality, statistics, tables
 from inverse_matching.evaluation.features import Classifier, train_classifier
-from inverse_matching.runs import CHUNK, StudentRun, TeacherRun, load_student, load_teacher, prior_draws, solver_fn
+from inverse_matching.runs import StudentRun, TeacherRun, load_student, load_teacher, prior_draws
+from inverse_matching.solving import solver_fn
 
 ROUND_TRIPS = 64  # examples solved by ancestral sampling too: T passes each
 JACOBIANS = 8  # examples whose whole Jacobian is taken: T passes each
@@ -83,7 +84,7 @@ def _sample_rows(arm: str, x: np.ndarray, log_prob: np.ndarray, context: Context
 
 
 def _mapped(function, devices):
-  return parallel.map_examples(function, parallel.choose_devices(requested=devices), CHUNK)
+  return parallel.map_examples(function, parallel.choose_devices(requested=devices), parallel.CHUNK)
 
 
 def encode_split(run: TeacherRun, split: Split, seed: int, devices: int | None = None) -> np.ndarray:

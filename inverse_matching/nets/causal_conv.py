@@ -1,10 +1,14 @@
 """Convolutions and blocks of causal image networks, all in NHWC.
 
 Two streams (van den Oord et al., 2016; Salimans et al., 2017): `down` sees the rows above and the present one, `right` the
-rows above and the present row up to the present column. One initial shift makes a stream strictly causal; every later layer
-keeps it so.
+rows above and the present row up to the present column. Shifting the input once makes a stream strictly causal; every later
+layer keeps it so.
+
+A layer can be evaluated on the whole image, or on a part of it at a `Cursor`: it then keeps what later parts need of its
+input in the flax collection `cache`. One definition serves training and cached sampling.
 """
 import functools
+from typing import NamedTuple
 import zlib
 
 from flax import linen as nn
@@ -19,9 +23,35 @@ from inverse_matching.types import Array
 KERNELS = {'down': (2, 3), 'right': (2, 2)}
 
 
+class Cursor(NamedTuple):
+  """Where a cached evaluation stands: at some whole rows, or at one pixel.
+
+  Attributes:
+    row: of the pixel, or the first of the rows.
+    column: of the pixel; None for whole rows.
+    width: columns of the image, or more: columns past the end are computed and never read.
+    levels: resolutions that are evaluated here. A coarser one waits for the next even row and column.
+  """
+  row: Array | int
+  column: Array | int | None
+  width: int
+  levels: int
+
+  def coarser(self) -> 'Cursor':
+    """The same place at half the resolution."""
+    column = None if self.column is None else self.column // 2
+    return Cursor(self.row // 2, column, -(-self.width // 2), self.levels - 1)
+
+
+def take_column(x: Array, at: Cursor | None) -> Array:
+  """The column [B, R, 1, C] of rows [B, R, W, C] where a cursor stands; x itself if it stands at no pixel."""
+  return x if at is None or at.column is None else jax.lax.dynamic_slice_in_dim(x, at.column, 1, axis=2)
+
+
 def concat_elu(x: Array) -> Array:
   """[elu(x), elu(-x)] on the last axis, with one exponential instead of two."""
-  e = jnp.expm1(jnp.where(x > 0, -x, x))  # not -|x|: its gradient at zero has the wrong sign
+  # Not -|x|: its gradient at zero has the wrong sign. Not expm1: XLA's CPU backend does not vectorise it everywhere.
+  e = jnp.exp(jnp.where(x > 0, -x, x)) - 1
   return jnp.concatenate([jnp.where(x > 0, x, e), jnp.where(x > 0, e, -x)], axis=-1)
 
 
@@ -86,12 +116,25 @@ class CausalConv(nn.Module):
   init_scale: float = 1.0
 
   @nn.compact
-  def __call__(self, x: Array) -> Array:
+  def __call__(self, x: Array, at: Cursor | None = None) -> Array:
     height, width = self.kernel or KERNELS[self.direction]
     left = (width - 1) // 2 if self.direction == 'down' else width - 1
     kernel = self.param('kernel', kernel_init(self.init_scale), (height, width, x.shape[-1], self.features))
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
-    return convolution(x, kernel, self.stride, ((height - 1, 0), (left, width - 1 - left))) + bias
+    above = (height - 1, 0)
+    if at is not None and at.column is None and height > 1:
+      cache = self.variable('cache', 'above', jnp.zeros, (x.shape[0], height - 1, *x.shape[2:]))
+      x, above = jnp.concatenate([cache.value, x], axis=1), (0, 0)
+      cache.value = x[:, 1 - height:]
+    if at is None or at.column is None:
+      return convolution(x, kernel, self.stride, (above, (left, width - 1 - left))) + bias
+    # The last rows of the input, each in the slot of its number modulo `height`, so that a new row moves nothing.
+    cache = self.variable('cache', 'rows', jnp.zeros, (x.shape[0], height, at.width + left, x.shape[-1]))
+    cache.value = jax.lax.dynamic_update_slice(cache.value, x, (0, at.row % height, at.column + left, 0))
+    window = [jax.lax.dynamic_slice(cache.value, (0, (at.row + 1 + i) % height, at.column, 0), (len(x), 1, width, x.shape[-1]))
+              for i in range(height)]
+    window = jnp.concatenate(window, axis=1).reshape(len(x), 1, 1, -1)
+    return window @ kernel.reshape(-1, self.features) + bias
 
 
 class Upsample(nn.Module):
@@ -99,11 +142,21 @@ class Upsample(nn.Module):
   features: int
 
   @nn.compact
-  def __call__(self, x: Array, height: int, width: int) -> Array:
-    b, h, w, _ = x.shape
-    y = nn.Dense(4 * self.features, kernel_init=kernel_init(1.0))(x)
-    y = y.reshape(b, h, w, 2, 2, self.features).transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, self.features)
-    return y[:, :height, :width]
+  def __call__(self, x: Array | None, height: int, width: int, at: Cursor | None = None) -> Array:
+    """x [B, h, w, C] -> [B, height, width, features]. At a cursor x is None where the coarser resolution waits."""
+    if x is not None:
+      b, h, w, _ = x.shape
+      y = nn.Dense(4 * self.features, kernel_init=kernel_init(1.0))(x)
+      y = y.reshape(b, h, w, 2, 2, self.features).transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, self.features)
+      if at is None or height > 1:
+        return y[:, :height, :width]
+    # A block is computed at its first place; the others read it.
+    cache = self.variable('cache', 'rows', lambda: jnp.zeros((b, 2, at.width, self.features)))
+    column = 0 if at.column is None else at.column
+    if x is not None:
+      cache.value = jax.lax.dynamic_update_slice(cache.value, y[:, :, :at.width], (0, 0, column, 0))
+    sizes = (len(cache.value), 1, width, self.features)
+    return jax.lax.dynamic_slice(cache.value, (0, at.row % 2, column, 0), sizes)
 
 
 class GatedBlock(nn.Module):
@@ -112,13 +165,13 @@ class GatedBlock(nn.Module):
   dropout: float
 
   @nn.compact
-  def __call__(self, x: Array, skip: Array | None, keys: Array | None) -> Array:
+  def __call__(self, x: Array, skip: Array | None, keys: Array | None, at: Cursor | None = None) -> Array:
     features = x.shape[-1]
-    h = CausalConv(features, self.direction)(concat_elu(x))
+    h = CausalConv(features, self.direction)(concat_elu(x), at)
     if skip is not None:
       h = h + nn.Dense(features, kernel_init=kernel_init(1.0))(concat_elu(skip))
     h = dropout(concat_elu(h), keys, self.dropout, self.path)
-    h = CausalConv(2 * features, self.direction, init_scale=0.1)(h)
+    h = CausalConv(2 * features, self.direction, init_scale=0.1)(h, at)
     value, gate = jnp.split(h, 2, axis=-1)
     return x + value * nn.sigmoid(gate)
 

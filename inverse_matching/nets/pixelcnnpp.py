@@ -3,6 +3,7 @@
 Two causal streams of gated residual blocks run over several resolutions with skip connections between the way down and the
 way up. The same network serves a teacher (input x) and a flow student (input z).
 """
+import functools
 from typing import Callable
 
 from flax import linen as nn
@@ -11,9 +12,61 @@ import jax.numpy as jnp
 
 from inverse_matching import random
 from inverse_matching.nets import causal_conv
+from inverse_matching.nets.causal_conv import Cursor
 from inverse_matching.types import Array, Conditional, Gaussian, Params
 
 MAX_LOG_SCALE = 7.0  # a smooth bound; the floor is that of PixelCNN++
+
+
+class Stream(nn.Module):
+  """One causal stream: gated blocks through coarser and coarser resolutions and back, with skips across.
+
+  Maps the input [B, R, S, num_filters] to the output of every block by name, 'out' being the last. A block also sees the
+  entry of its name in `beside`.
+  """
+  direction: str
+  num_blocks: int
+  num_filters: int
+  num_levels: int
+  dropout: float
+
+  @nn.compact
+  def __call__(self, x: Array, beside: dict[str, Array], keys: Array | None, at: Cursor | None) -> dict[str, Array]:
+    outputs, skips, cursors = {}, [x], [at]
+
+    def block(name, x, skip):
+      seen = [causal_conv.take_column(beside[name], cursors[-1])] if beside else []
+      seen = seen + [skip] if skip is not None else seen
+      seen = jnp.concatenate(seen, axis=-1) if seen else None
+      outputs[name] = causal_conv.GatedBlock(self.direction, self.dropout, name=name)(x, seen, keys, cursors[-1])
+      return outputs[name]
+
+    active = self.num_levels if at is None else at.levels
+    for level in range(self.num_levels):
+      if level:
+        # Also where the coarser resolution waits: the convolution keeps its input.
+        x = causal_conv.CausalConv(self.num_filters, self.direction, stride=2, name=f'stride{level}')(x, cursors[-1])
+        if level == active:
+          x = None
+          break
+        skips.append(x)
+        cursors.append(at and at.coarser())
+        at = cursors[-1]
+      for i in range(self.num_blocks):
+        x = block(f'encode{level}_{i}', x, None)
+        skips.append(x)
+
+    for level in reversed(range(active)):
+      if level < self.num_levels - 1:
+        size = skips[-1].shape[1:3]
+        x = causal_conv.Upsample(self.num_filters, name=f'upsample{level}')(x, *size, cursors[-1])
+      else:
+        x = skips.pop()
+      for i in range(self.num_blocks + (level < self.num_levels - 1)):
+        x = block(f'decode{level}_{i}', x, skips.pop())
+      cursors.pop()
+    assert not skips
+    return {**outputs, 'out': x}
 
 
 class PixelCNNPP(nn.Module):
@@ -24,53 +77,39 @@ class PixelCNNPP(nn.Module):
   num_levels: int
   dropout: float
 
-  @nn.compact
+  def setup(self):
+    conv = functools.partial(causal_conv.CausalConv, self.num_filters)
+    stream = functools.partial(Stream, num_blocks=self.num_blocks, num_filters=self.num_filters, num_levels=self.num_levels,
+                               dropout=self.dropout)
+    self.above = conv('down')
+    self.above_right = conv('down', kernel=(1, 3))
+    self.left = conv('right', kernel=(2, 1))
+    self.down = stream('down')
+    self.right = stream('right')
+    self.head = nn.Dense(self.num_outputs, kernel_init=causal_conv.kernel_init(0.1))
+
   def __call__(self, x: Array, keys: Array | None = None) -> Array:
-    conv = causal_conv.CausalConv
-    filters = self.num_filters
+    x = mark(x)
+    return self.pixels(causal_conv.shift_right(x), self.rows(causal_conv.shift_down(x), keys), keys)
 
-    def blocks(down, right, skips):
-      """One gated block in each stream; the right stream also sees the down stream of its row."""
-      skip_down, skip_right = skips or (None, None)
-      down = causal_conv.GatedBlock('down', self.dropout)(down, skip_down, keys)
-      beside = down if skip_right is None else jnp.concatenate([down, skip_right], axis=-1)
-      right = causal_conv.GatedBlock('right', self.dropout)(right, beside, keys)
-      return down, right
+  def rows(self, above: Array, keys: Array | None = None, at: Cursor | None = None) -> dict[str, Array]:
+    """All that is known from the rows above: [B, R, W, C + 1] shifted down by one -> activations by name."""
+    return {**self.down(self.above(above, at), {}, keys, at), 'above_right': self.above_right(above, at)}
 
-    # A channel of ones tells the padding from the image.
-    x = jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
-    down = causal_conv.shift_down(conv(filters, 'down')(x))
-    right = (causal_conv.shift_down(conv(filters, 'down', kernel=(1, 3))(x)) +
-             causal_conv.shift_right(conv(filters, 'right', kernel=(2, 1))(x)))
-
-    skips = [(down, right)]
-    for level in range(self.num_levels):
-      if level:
-        down, right = conv(filters, 'down', stride=2)(down), conv(filters, 'right', stride=2)(right)
-        skips.append((down, right))
-      for _ in range(self.num_blocks):
-        down, right = blocks(down, right, None)
-        skips.append((down, right))
-
-    down, right = skips.pop()
-    for level in reversed(range(self.num_levels)):
-      for _ in range(self.num_blocks + (level < self.num_levels - 1)):
-        down, right = blocks(down, right, skips.pop())
-      if level:
-        height, width = skips[-1][0].shape[1:3]
-        down = causal_conv.Upsample(filters)(down, height, width)
-        right = causal_conv.Upsample(filters)(right, height, width)
-    assert not skips
-    return nn.Dense(self.num_outputs, kernel_init=causal_conv.kernel_init(0.1))(nn.elu(right))
+  def pixels(self, left: Array, beside: dict[str, Array], keys: Array | None = None, at: Cursor | None = None) -> Array:
+    """Features [B, R, S, num_outputs] from the pixels to the left [B, R, S, C + 1], shifted right by one, and `rows`."""
+    x = causal_conv.take_column(beside['above_right'], at) + self.left(left, at)
+    return self.head(nn.elu(self.right(x, beside, keys, at)['out']))
 
 
-def gaussian_conditional(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num_filters: int = 32,
-                         num_levels: int = 3,
-                         dropout: float = 0.0) -> tuple[Callable[[Array], Params], Conditional]:
-  """(init, conditional) of a PixelCNN++ with one Gaussian per sub-pixel.
+def mark(x: Array) -> Array:
+  """Adds a channel of ones, which tells the image from the padding."""
+  return jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
 
-  Sub-pixels are ordered within a pixel: the mean of a channel depends linearly on the channels before it, with coefficients
-  that depend on the pixels before (Salimans et al., 2017, section 2.2).
+
+def gaussian_net(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num_filters: int = 32, num_levels: int = 3,
+                 dropout: float = 0.0) -> PixelCNNPP:
+  """The network of one Gaussian per sub-pixel.
 
   Args:
     event_shape: (H, W, C).
@@ -79,23 +118,36 @@ def gaussian_conditional(event_shape: tuple[int, int, int], *, num_blocks: int =
     num_levels: resolutions, each half the one before.
     dropout: rate inside the residual blocks, rounded to 1/256.
   """
-  height, width, channels = event_shape
-  num_pairs = channels * (channels - 1) // 2
-  net = PixelCNNPP(num_outputs=2 * channels + num_pairs, num_blocks=num_blocks, num_filters=num_filters,
-                   num_levels=num_levels, dropout=dropout)
+  channels = event_shape[-1]
+  return PixelCNNPP(num_outputs=2 * channels + channels * (channels - 1) // 2, num_blocks=num_blocks, num_filters=num_filters,
+                    num_levels=num_levels, dropout=dropout)
+
+
+def gaussian_head(raw: Array, x: Array) -> Gaussian:
+  """One Gaussian per sub-pixel from the outputs [..., num_outputs] of `gaussian_net` and x [..., C].
+
+  Sub-pixels are ordered within a pixel: the mean of a channel depends linearly on the channels before it, with coefficients
+  that depend on the pixels before (Salimans et al., 2017, section 2.2).
+  """
+  channels = x.shape[-1]
+  mean, log_scale, coefficients = jnp.split(raw, [channels, 2 * channels], axis=-1)
+  if channels > 1:
+    rows, columns = jnp.tril_indices(channels, -1)
+    matrix = jnp.zeros((*raw.shape[:-1], channels, channels)).at[..., rows, columns].set(jnp.tanh(coefficients))
+    mean = mean + jnp.einsum('bhwij,bhwj->bhwi', matrix, x, precision=jax.lax.Precision.HIGHEST)
+  return Gaussian(mean, MAX_LOG_SCALE * jnp.tanh(log_scale / MAX_LOG_SCALE))
+
+
+def gaussian_conditional(event_shape: tuple[int, int, int], **network) -> tuple[Callable[[Array], Params], Conditional]:
+  """(init, conditional) of a PixelCNN++ with one Gaussian per sub-pixel; for the arguments see `gaussian_net`."""
+  net = gaussian_net(event_shape, **network)
 
   def init(key):
-    return net.lazy_init(key, jax.ShapeDtypeStruct((1, height, width, channels), jnp.float32))['params']
+    return net.lazy_init(key, jax.ShapeDtypeStruct((1, *event_shape), jnp.float32))['params']
 
   def conditional(params, x, cond=None, key=None):
     del cond
     keys = None if key is None else random.stream(key, 'dropout')
-    raw = net.apply({'params': params}, x, keys)
-    mean, log_scale, coefficients = jnp.split(raw, [channels, 2 * channels], axis=-1)
-    if num_pairs:
-      rows, columns = jnp.tril_indices(channels, -1)
-      matrix = jnp.zeros((*raw.shape[:-1], channels, channels)).at[..., rows, columns].set(jnp.tanh(coefficients))
-      mean = mean + jnp.einsum('bhwij,bhwj->bhwi', matrix, x, precision=jax.lax.Precision.HIGHEST)
-    return Gaussian(mean, MAX_LOG_SCALE * jnp.tanh(log_scale / MAX_LOG_SCALE))
+    return gaussian_head(net.apply({'params': params}, x, keys), x)
 
   return init, conditional

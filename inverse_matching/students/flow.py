@@ -30,6 +30,6 @@ def pixelcnn_flow(event_shape: tuple[int, int, int], **network) -> Student:
 
   Args:
     event_shape: (H, W, C).
-    **network: see nets.pixelcnnpp.gaussian_conditional.
+    **network: see nets.pixelcnnpp.gaussian_net.
   """
   return flow(event_shape, *pixelcnnpp.gaussian_conditional(event_shape, **network))

@@ -2,7 +2,7 @@
 from typing import Sequence
 
 from inverse_matching import transforms
-from inverse_matching.nets import pixelcnnpp
+from inverse_matching.nets import incremental, pixelcnnpp
 from inverse_matching.types import Teacher
 
 
@@ -12,6 +12,8 @@ def pixelcnn(event_shape: tuple[int, int, int], *, order: Sequence[int] | None =
   Args:
     event_shape: (H, W, C).
     order: permutation of the H W C flat indices, or None for raster order.
-    **network: see nets.pixelcnnpp.gaussian_conditional.
+    **network: see nets.pixelcnnpp.gaussian_net.
   """
-  return transforms.autoregressive(event_shape, *pixelcnnpp.gaussian_conditional(event_shape, **network), order=order)
+  init, conditional = pixelcnnpp.gaussian_conditional(event_shape, **network)
+  return transforms.autoregressive(event_shape, init, conditional, order=order,
+                                   incremental=incremental.gaussian(event_shape, **network))

@@ -1,0 +1,121 @@
+"""PixelCNN++ evaluated part by part from kept activations, so that each position of the network is computed once.
+
+The rows above are one part: the `down` stream runs once a row, on the whole row. The `right` stream then runs pixel by pixel
+(`z_to_x`), or over a block of rows at once (`sweep`): the fewest rows that the coarsest resolution divides.
+"""
+from typing import Any, Callable
+
+import jax
+import jax.numpy as jnp
+
+from inverse_matching.nets import causal_conv, pixelcnnpp
+from inverse_matching.nets.causal_conv import Cursor
+from inverse_matching.types import Array, Incremental, Params
+
+
+def _run(net, method, params, cache, *args) -> tuple[Any, Any]:
+  out, updated = net.apply({'params': params, 'cache': cache}, *args, method=method, mutable=['cache'])
+  return out, {**cache, **updated['cache']}
+
+
+def _above(x: Array, row: Array | int) -> Array:
+  """The marked row above `row`, [B, 1, W, C + 1], of x [B, H, W, C]; zeros above the first."""
+  above = pixelcnnpp.mark(jax.lax.dynamic_slice_in_dim(x, jnp.maximum(row - 1, 0), 1, axis=1))
+  return jnp.where(row > 0, above, 0.0)
+
+
+def _active(index: int, num_levels: int) -> int:
+  """Resolutions that have a position at this row or column: those whose step divides it."""
+  return max(level + 1 for level in range(num_levels) if index % 2**level == 0)
+
+
+def gaussian(event_shape: tuple[int, int, int], **network) -> Callable[[Callable[[Array, Any], Array]], Incremental]:
+  """Incremental evaluation of `pixelcnnpp.gaussian_conditional` with the same arguments, given the elementwise z_to_x."""
+  height, width, channels = event_shape
+  net = pixelcnnpp.gaussian_net(event_shape, **network)
+  num_levels = net.num_levels
+  period = 2**(num_levels - 1)
+  padded_height, padded_width = -(-height // period) * period, -(-width // period) * period
+
+  def pad(z):
+    return jnp.pad(z, ((0, 0), (0, padded_height - height), (0, padded_width - width), (0, 0)))
+
+  def empty_cache(params: Params, left: Array, at_rows: Cursor, at_left: Cursor) -> Any:
+    """Zeros for what the streams keep: `rows` at one cursor, `pixels` for an input like `left` [B, R, S, C + 1] at another."""
+
+    def cache():
+      above = jnp.zeros((len(left), left.shape[1], width, channels + 1))
+      beside, first = net.apply({'params': params}, above, None, at_rows, method='rows', mutable=['cache'])
+      second = net.apply({'params': params}, left, beside, None, at_left, method='pixels', mutable=['cache'])[1]
+      return {**first['cache'], **second['cache']}
+
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(cache))
+
+  def incremental(elementwise_z_to_x: Callable[[Array, Any], Array]) -> Incremental:
+
+    def pixel(raw, z):
+      # As many sweeps as channels: the mean of a channel depends on those before it.
+      x = jnp.zeros_like(z)
+      for _ in range(channels):
+        x = elementwise_z_to_x(z, pixelcnnpp.gaussian_head(raw, x))
+      return x
+
+    def z_to_x(params, z, cond=None):
+      del cond
+      z = pad(z)
+      first = jnp.zeros((len(z), 1, 1, channels + 1))
+      cache = empty_cache(params, first, Cursor(0, None, width, num_levels), Cursor(0, 0, padded_width, num_levels))
+
+      def rows(i, carry):
+        # The rows of one step of the coarsest resolution, unrolled: which resolutions have a row here is then static.
+        for k in range(period):
+          carry = one_row(i * period + k, _active(k, num_levels), *carry)
+        return carry
+
+      def one_row(row, levels, x, cache):
+        beside, cache = _run(net, 'rows', params, cache, _above(x[:, :, :width], row), None, Cursor(row, None, width, levels))
+        z_row = jax.lax.dynamic_slice_in_dim(z, row, 1, axis=1)
+        step = 2**(levels - 1)
+
+        def columns(j, carry):
+          cache, x_row, left = carry
+          for k in range(step):
+            column = j * step + k
+            at = Cursor(row, column, padded_width, min(levels, _active(k, num_levels)))
+            raw, cache = _run(net, 'pixels', params, cache, left, beside, None, at)
+            new = pixel(raw, jax.lax.dynamic_slice_in_dim(z_row, column, 1, axis=2))
+            x_row = jax.lax.dynamic_update_slice_in_dim(x_row, new, column, axis=2)
+            left = pixelcnnpp.mark(new)
+          return cache, x_row, left
+
+        cache, x_row, _ = jax.lax.fori_loop(0, padded_width // step, columns, (cache, jnp.zeros_like(z_row), first))
+        return jax.lax.dynamic_update_slice_in_dim(x, x_row, row, axis=1), cache
+
+      x, _ = jax.lax.fori_loop(0, padded_height // period, rows, (jnp.zeros_like(z), cache))
+      return x[:, :height, :width]
+
+    whole = Cursor(0, None, width, num_levels)
+
+    def split(value):
+      return jnp.moveaxis(pad(value)[:, :, :width].reshape(len(value), -1, period, width, channels), 1, 0)
+
+    def join(blocks):
+      return jnp.moveaxis(blocks, 0, 1).reshape(blocks.shape[1], padded_height, width, channels)[:, :height]
+
+    def init(params, batch_size, cond=None):
+      del cond
+      left = jnp.zeros((batch_size, period, width, channels + 1))
+      return empty_cache(params, left, whole, whole), left[:, :1]
+
+    def sweep(params, cache, z, x, cond=None):
+      del cond
+      cache, last = cache
+      marked = pixelcnnpp.mark(x)
+      above = jnp.concatenate([last, marked[:, :-1]], axis=1)
+      beside, cache = _run(net, 'rows', params, cache, above, None, whole)
+      raw, cache = _run(net, 'pixels', params, cache, causal_conv.shift_right(marked), beside, None, whole)
+      return elementwise_z_to_x(z, pixelcnnpp.gaussian_head(raw, x)), (cache, marked[:, -1:])
+
+    return Incremental(z_to_x, split, join, init, sweep)
+
+  return incremental

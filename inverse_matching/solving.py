@@ -1,0 +1,81 @@
+"""T^-1 of many examples: in chunks, over devices, and without work on examples that are done."""
+import functools
+from typing import Any, Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from inverse_matching import parallel, solvers
+from inverse_matching.solvers import Solution
+from inverse_matching.types import Teacher
+
+SWEEPS = 4  # between two looks at what is done: a look costs about as much as a sweep of few examples
+SMALLEST = 8  # examples; a smaller batch is hardly faster, and each size is a program to compile
+
+
+def solver_fn(teacher: Teacher, solver: str = 'auto', devices: int | None = None, *, chunk: int | None = None,
+              **settings: Any) -> Callable[..., Solution]:
+  """Runs solvers.solve over many examples.
+
+  Args:
+    teacher: the teacher.
+    solver: see solvers.solve.
+    devices: number of local devices, or None for all.
+    chunk: examples per device and call, by default parallel.CHUNK; part of what fixes the bits of a result.
+    **settings: tolerance and max_sweeps, see solvers.solve.
+
+  Returns:
+    run(params, z [N, *event], init [N, *event] (optional), progress=None) -> Solution of numpy arrays [N, ...]; `progress` is
+    called with numbers of examples done. An example's result is the same bits whatever N and the number of devices.
+  """
+  solvers.check(teacher, solver)
+  num_devices, chunk = parallel.choose_devices(requested=devices), chunk or parallel.CHUNK
+  if solver == 'auto' and teacher.sweep is not None:
+    solver = solvers.choose(teacher)
+  if solver == 'fixed_point' and not teacher.blocks:
+    return parallel.map_chunks(compacting(teacher, **settings), num_devices, chunk)
+
+  def solve(params, z, init=None):
+    return solvers.solve(teacher, params, z, solver=solver, init=init, **settings)
+
+  return parallel.map_examples(solve, num_devices, chunk)
+
+
+def compacting(teacher: Teacher, *, tolerance: float = solvers.TOLERANCE,
+               max_sweeps: int | None = None) -> Callable[..., Solution]:
+  """The fixed point as a loop on the host: (params, z [B, *event], init=None) -> Solution of numpy arrays.
+
+  The batch is halved whenever half of it is done, so that done examples cost no work.
+  """
+
+  @jax.jit
+  def start(z, init):
+    return solvers.begin(z, init)
+
+  @jax.jit
+  def go_on(params, z, state, limit):
+    return solvers.advance(functools.partial(teacher.sweep, params, z), state, tolerance, limit)
+
+  def solve(params, z, init=None):
+    limit = solvers.max_sweeps_of(z, max_sweeps)
+    state, index, done = start(z, init), np.arange(len(z)), {}
+    for stop in range(SWEEPS, limit + SWEEPS, SWEEPS):
+      state = go_on(params, z, state, min(stop, limit))
+      active = np.asarray(state.active)
+      size = len(active)
+      while size >= 2 * SMALLEST and size % 2 == 0 and active.sum() <= size // 2:
+        size //= 2
+      if size == len(active) and active.any() and stop < limit:
+        continue
+      order = np.argsort(~active, kind='stable')  # the active ones first
+      host = jax.device_get(Solution(state.x, state.sweeps, state.change))
+      done.update({index[i]: jax.tree.map(lambda a, i=i: a[i], host) for i in order})  # stays, unless it is still at work
+      if not active.any() or stop >= limit:
+        break
+      keep = order[:size]
+      index, z = index[keep], jnp.asarray(z)[keep]
+      state = solvers.Progress(*(a[keep] for a in state[:-1]), state.count)
+    return jax.tree.map(lambda *a: np.stack(a), *(done[i] for i in range(len(done))))
+
+  return solve
