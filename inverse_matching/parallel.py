@@ -114,12 +114,14 @@ def map_chunks(function: Callable, num_devices: int, chunk: int) -> Callable:
   devices = jax.local_devices()[:num_devices]
 
   def run(params, *arrays, progress=None):
-    there = [jax.device_put(params, device) for device in devices]
+    # One device needs no copies: placing the parameters costs as much as a few sweeps of one small image.
+    there = [params] if num_devices == 1 else [jax.device_put(params, device) for device in devices]
     total, parts = _size(arrays), []
 
     def call(i, part):
       device = i % num_devices
-      return jax.device_get(function(there[device], *jax.device_put(part, devices[device])))
+      part = part if num_devices == 1 else jax.device_put(part, devices[device])
+      return jax.device_get(function(there[device], *part))
 
     with contextlib.ExitStack() as stack:
       threads = [stack.enter_context(futures.ThreadPoolExecutor(1)) for _ in devices]

@@ -46,8 +46,8 @@ def exact(x: Array, sweeps: int) -> Solution:
   return Solution(x, jnp.full(x.shape[0], sweeps), jnp.zeros(x.shape[0]))
 
 
-def ancestral(sweep: Sweep, z: Array, order: tuple[int, ...] | None = None) -> Solution:
-  """The plain reference: dimension by dimension, T passes."""
+def ancestral(sweep: Sweep, z: Array, order: tuple[int, ...] | None = None, num: int | None = None) -> Solution:
+  """The plain reference: dimension by dimension, T passes; only the first `num` dimensions if given."""
   event = z.shape[1:]
   num_dims = int(np.prod(event))
   order = jnp.arange(num_dims) if order is None else jnp.asarray(order)
@@ -56,7 +56,7 @@ def ancestral(sweep: Sweep, z: Array, order: tuple[int, ...] | None = None) -> S
     here = jnp.arange(num_dims) == order[t]
     return jnp.where(here.reshape(event), sweep(x), x)
 
-  return exact(jax.lax.fori_loop(0, num_dims, one, jnp.zeros_like(z)), num_dims)
+  return exact(jax.lax.fori_loop(0, num or num_dims, one, jnp.zeros_like(z)), num or num_dims)
 
 
 def begin(z: Array, init: Array | None = None) -> Progress:

@@ -59,23 +59,29 @@ def compacting(teacher: Teacher, *, tolerance: float = solvers.TOLERANCE,
 
   def solve(params, z, init=None):
     limit = solvers.max_sweeps_of(z, max_sweeps)
-    state, index, done = start(z, init), np.arange(len(z)), {}
-    for stop in range(SWEEPS, limit + SWEEPS, SWEEPS):
-      state = go_on(params, z, state, min(stop, limit))
+    state, index, out = start(z, init), np.arange(len(z)), None
+    count = 0
+    while True:
+      size = len(index)
+      count = min(count + SWEEPS, limit) if size >= 2 * SMALLEST else limit
+      state = go_on(params, z, state, count)
       active = np.asarray(state.active)
-      size = len(active)
-      while size >= 2 * SMALLEST and size % 2 == 0 and active.sum() <= size // 2:
+      going_on = active.any() and count < limit
+      while going_on and size >= 2 * SMALLEST and size % 2 == 0 and active.sum() <= size // 2:
         size //= 2
-      if size == len(active) and active.any() and stop < limit:
+      if going_on and size == len(index):
         continue
-      order = np.argsort(~active, kind='stable')  # the active ones first
-      host = jax.device_get(Solution(state.x, state.sweeps, state.change))
-      done.update({index[i]: jax.tree.map(lambda a, i=i: a[i], host) for i in order})  # stays, unless it is still at work
-      if not active.any() or stop >= limit:
-        break
-      keep = order[:size]
+      # What is still at work is written too, and again when it is done.
+      here = jax.device_get(Solution(state.x, state.sweeps, state.change))
+      if out is None:
+        out = jax.tree.map(np.array, here)
+      else:
+        for whole, part in zip(out, here):
+          whole[index] = part
+      if not going_on:
+        return out
+      keep = np.argsort(~active, kind='stable')[:size]  # the active ones first
       index, z = index[keep], jnp.asarray(z)[keep]
       state = solvers.Progress(*(a[keep] for a in state[:-1]), state.count)
-    return jax.tree.map(lambda *a: np.stack(a), *(done[i] for i in range(len(done))))
 
   return solve

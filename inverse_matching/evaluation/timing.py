@@ -7,7 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from inverse_matching import solvers
-from inverse_matching.runs import StudentRun, TeacherRun, prior_draws
+from inverse_matching.runs import prior_draws
+from inverse_matching.solving import solver_fn
+from inverse_matching.types import Params, Student, Teacher
+
+ANCESTRAL_DIMS = 128  # an image of more dimensions is timed on the first few, which cost the same as any others
+TIMED_DIMS = 16
+LONG = 10.0  # seconds; what takes longer is timed once
 
 
 def _median_seconds(functions: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
@@ -17,34 +23,56 @@ def _median_seconds(functions: Mapping[str, Callable[[], Any]], rounds: int) -> 
     jax.block_until_ready(function())
   for _ in range(rounds):
     for name, function in functions.items():
+      if times[name] and times[name][0] > LONG:
+        continue
       start = time.perf_counter()
       jax.block_until_ready(function())
       times[name].append(time.perf_counter() - start)
   return {name: float(np.median(values)) for name, values in times.items()}
 
 
-def sampling_rows(run: TeacherRun, students: Mapping[str, StudentRun], *, batch: int, seed: int,
-                  rounds: int = 3) -> list[dict[str, Any]]:
-  """Rows {"solver", "shape", "batch", "seconds_per_image", "sweeps", "speedup_over_ancestral", "passes"} on one device.
+def sampling_rows(teacher: Teacher, params: Params, students: Mapping[str, tuple[Student, Params]], *, batch: int, seed: int,
+                  rounds: int = 3, warm_start: str | None = None) -> list[dict[str, Any]]:
+  """Rows of the exact solvers that serve the teacher, of its own pass, and of its students, on one device.
 
   Args:
-    run: the teacher, solved by ancestral sampling and by the fixed point.
-    students: name -> student, one pass each.
+    teacher: autoregressive.
+    params: its parameters.
+    students: name -> (student, its parameters), one pass each.
     batch: images in a call.
     seed: of the prior draws.
     rounds: the median of so many interleaved ones.
+    warm_start: name of a student whose samples also start the fixed point; its pass is counted.
+
+  Returns:
+    Rows {"solver", "shape", "batch", "seconds_per_image", "sweeps" (mean over images), "sweeps_max", "speedup_over_ancestral",
+    "speedup_over_best_exact", "passes" (time over that of one pass of the teacher), "timed_dims"}. Ancestral sampling of many
+    dimensions is timed on "timed_dims" of them and scaled.
   """
-  teacher = run.teacher
   z = jnp.asarray(prior_draws(teacher, seed, np.arange(batch)))
-  generate = {name: jax.jit(lambda params, z, s=s.student: s.z_to_x(params, z).x) for name, s in students.items()}
-  solve = {solver: jax.jit(lambda params, z, solver=solver: solvers.solve(teacher, params, z, solver=solver))
-           for solver in ('ancestral', 'fixed_point')}
+  num_dims = z[0].size
+  timed = num_dims if num_dims <= ANCESTRAL_DIMS else TIMED_DIMS
+  first = jax.jit(lambda params, z: solvers.ancestral(lambda x: teacher.sweep(params, z, x), z, teacher.order, timed))
   one_pass = jax.jit(lambda params, z: teacher.x_to_z(params, z)[0])
-  functions = {name: lambda f=f, name=name: f(students[name].params, z) for name, f in generate.items()}
-  functions |= {'teacher pass': lambda: one_pass(run.params, z)}
-  functions |= {solver: lambda f=f: f(run.params, z) for solver, f in solve.items()}
-  seconds = _median_seconds(functions, rounds)
-  sweeps = {solver: float(np.max(f(run.params, z).sweeps)) for solver, f in solve.items()}
+  generate = {name: jax.jit(lambda params, z, s=s: s.z_to_x(params, z).x) for name, (s, _) in students.items()}
+  names = ['fixed_point'] + (['blockwise', 'cached'] if teacher.incremental else [])
+  solve = {name: solver_fn(teacher, name, 1, chunk=batch) for name in names}
+
+  exact = {'ancestral': lambda: first(params, z)}
+  exact |= {name: lambda f=f: f(params, z) for name, f in solve.items()}
+  if warm_start is not None:
+    start = lambda: generate[warm_start](students[warm_start][1], z)
+    exact[f'fixed_point from {warm_start}'] = lambda: solve['fixed_point'](params, z, start())
+  passes = {'teacher pass': lambda: one_pass(params, z)}
+  passes |= {name: lambda f=f, name=name: f(students[name][1], z) for name, f in generate.items()}
+
+  seconds = _median_seconds({**exact, **passes}, rounds)
+  seconds['ancestral'] *= num_dims / timed
+  sweeps = {name: np.asarray(function().sweeps, float) for name, function in exact.items() if name != 'ancestral'}
+  sweeps['ancestral'] = np.array([float(num_dims)])
+  best = min(seconds[name] for name in exact)
   return [{'solver': name, 'shape': list(z.shape[1:]), 'batch': batch, 'seconds_per_image': value / batch,
-           'sweeps': sweeps.get(name, 1.0), 'speedup_over_ancestral': seconds['ancestral'] / value,
-           'passes': value / seconds['teacher pass']} for name, value in seconds.items()]
+           'sweeps': float(np.mean(sweeps.get(name, 1.0))), 'sweeps_max': float(np.max(sweeps.get(name, 1.0))),
+           'speedup_over_ancestral': seconds['ancestral'] / value, 'speedup_over_best_exact': best / value,
+           'passes': value / seconds['teacher pass'], 'timed_dims': timed if name == 'ancestral' else num_dims}
+          for name, value in seconds.items()]

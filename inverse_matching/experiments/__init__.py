@@ -4,9 +4,10 @@ from typing import Any, Mapping
 
 from inverse_matching import registry
 from inverse_matching.errors import InputError
-from inverse_matching.experiments import distillation, gaussian
+from inverse_matching.experiments import distillation, gaussian, sampling
 
-FIGURES = {**gaussian.FIGURES, **{figure: functools.partial(distillation.run, figure=figure) for figure in ('4', '5')}}
+FIGURES = {**gaussian.FIGURES, **{figure: functools.partial(distillation.run, figure=figure) for figure in ('4', '5')},
+           'sampling': sampling.run}
 
 
 def reproduce(figure: str, config: Mapping[str, Any], workdir: str, command: str, devices: int | None = None) -> str:

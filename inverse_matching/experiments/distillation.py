@@ -1,56 +1,19 @@
 """Figures 4 and 5 of the paper: one teacher, several students, the same noise; with numbers."""
 import functools
 import pathlib
-import time
 from typing import Any, Mapping
 
-from absl import logging
 import jax
 
 from inverse_matching import checkpoint, files, runs
 from inverse_matching.data import pairs as pair_data
 from inverse_matching.evaluation import evaluate, tables, timing
 from inverse_matching.experiments import figures, report
+from inverse_matching.experiments.stages import Stages, cached
 from inverse_matching.runs import StudentRun
 
 SHOWN = 40  # images in a panel
 COLUMNS = 5
-
-
-class _Stages:
-  """Names each stage as it starts, and keeps its seconds in timing.json."""
-
-  def __init__(self, path: pathlib.Path, total: int):
-    self._path, self._total, self._count = path, total, 0
-    self._held = files.read_json(path) if path.exists() else {'stages': {}}
-
-  def run(self, name: str, function, *args, **kwargs):
-    """Calls the function. A stage that was done before keeps the seconds it took then."""
-    self._count += 1
-    logging.info('[%d/%d] %s', self._count, self._total, name)
-    start = time.monotonic()
-    result = function(*args, **kwargs)
-    # A stage may be met again when it is done (no work) or half done (a part of it).
-    seconds = self._held['stages']
-    seconds[name] = max(seconds.get(name, 0.0), time.monotonic() - start)
-    self.write()
-    return result
-
-  def write(self, **rows) -> None:
-    """Adds rows and writes timing.json."""
-    self._held |= rows
-    files.write_json(self._path, self._held)
-
-
-def _cached(path: pathlib.Path, command: str, settings: Mapping[str, Any], function) -> list[dict[str, Any]]:
-  """Rows of a JSON made with the same settings, or computed now and written."""
-  if path.exists():
-    held = files.read_json(path)
-    if held['settings'] == settings:
-      return held['rows']
-  rows = function()
-  files.write_json(path, {'command': command, 'settings': settings, 'rows': rows})
-  return files.read_json(path)['rows']
 
 
 def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | None = None, *, figure: str) -> str:
@@ -70,7 +33,7 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   path = pathlib.Path(workdir)
   arms = {arm: config['arms'][arm] for arm in config['figures'][figure]}
   seed, num = config['evaluation']['seed'], config['evaluation']['num_samples']
-  stages = _Stages(path / 'timing.json', 6 + 2 * len(arms))
+  stages = Stages(path / 'timing.json', 6 + 2 * len(arms))
   teacher_run = stages.run('train the teacher', runs.train_teacher, config, path / 'teacher', devices)
   pairs = stages.run('pairs to train on', runs.make_pairs, teacher_run, path / 'pairs', devices=devices, **config['pairs'])
   held = stages.run('pairs to evaluate with', runs.make_pairs, teacher_run, path / 'evaluation_pairs', num=2 * num, seed=seed,
@@ -86,11 +49,11 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   samples = evaluate.teacher_samples(teacher_run, **pair_data.load(held, teacher_run.hash), devices=devices)
   context = stages.run('train the classifier of the metrics', evaluate.make_context, teacher_run, path / 'teacher', samples,
                        seed=seed, devices=devices)
-  rows = stages.run('evaluate the teacher', _cached, path / 'teacher' / 'evaluation.json', command, context.settings,
+  rows = stages.run('evaluate the teacher', cached, path / 'teacher' / 'evaluation.json', command, context.settings,
                     functools.partial(evaluate.evaluate_teacher, context))
   for arm, student_run in students.items():
     settings = {**context.settings, 'arm': arm, 'student_hash': checkpoint.tree_hash(student_run.params)}
-    rows += stages.run(f'evaluate {arm}', _cached, path / 'students' / arm / 'evaluation.json', command, settings,
+    rows += stages.run(f'evaluate {arm}', cached, path / 'students' / arm / 'evaluation.json', command, settings,
                        functools.partial(evaluate.evaluate_student, arm, student_run, context))
   stages.run('draw and time', _draw, path, figure, config, context, students, stages)
 
@@ -104,7 +67,7 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _draw(path: pathlib.Path, figure: str, config: Mapping[str, Any], context: evaluate.Context,
-          students: Mapping[str, StudentRun], stages: _Stages) -> None:
+          students: Mapping[str, StudentRun], stages: Stages) -> None:
   teacher_run, samples, seed, levels = context.run, context.samples, context.seed, config['data']['levels']
   to_pixels = functools.partial(evaluate.to_pixels, teacher_run)
   held_out = teacher_run.images.held_out
@@ -121,5 +84,7 @@ def _draw(path: pathlib.Path, figure: str, config: Mapping[str, Any], context: e
   figures.panels(path / f'reconstructions{figure}.png', drawn, levels=levels, columns=COLUMNS,
                  title='Reconstructions S(T(x)) of held-out images')
   batch = min(64, config['train']['batch_size'])
-  one = dict([next(iter(students.items()))])  # students of a figure share their network
-  stages.write(**{f'sampling{figure}': timing.sampling_rows(teacher_run, one, batch=batch, seed=seed)})
+  arm, student_run = next(iter(students.items()))  # students of a figure share their network
+  rows = timing.sampling_rows(teacher_run.teacher, teacher_run.params, {arm: (student_run.student, student_run.params)},
+                              batch=batch, seed=seed)
+  stages.write(**{f'sampling{figure}': rows})
