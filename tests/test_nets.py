@@ -64,6 +64,17 @@ def test_causal_conv_sees_only_what_it_may(direction, width):
   np.testing.assert_array_equal(seen, expected)
 
 
+def test_the_gradient_by_parts_is_the_gradient(monkeypatch):
+  """The kernel's gradient summed over parts of the batch, one of them smaller, and the input's, against plain autodiff."""
+  x, kernel = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate([(5, 6, 4, 3), (2, 3, 3, 2)]))
+  loss = lambda f: lambda x, kernel: jnp.sum(jnp.sin(f(x, kernel)))
+  plain = loss(lambda x, kernel: causal_conv._conv(x, kernel, 2, ((1, 0), (1, 1)), 'HWIO'))
+  expected = jax.grad(plain, (0, 1))(x, kernel)
+  monkeypatch.setattr(causal_conv, 'PART', 48)  # two images of 6x4
+  got = jax.grad(loss(lambda x, kernel: causal_conv.convolution(x, kernel, 2, ((1, 0), (1, 1)))), (0, 1))(x, kernel)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), got, expected)
+
+
 def test_upsample_places_blocks():
   """Each position becomes its own 2 x 2 block, cropped to the size asked for."""
   up = causal_conv.Upsample(1)

@@ -88,7 +88,7 @@ def table(rows: list[Mapping[str, Any]]) -> list[list[str]]:
 
 def _draw(path: pathlib.Path, rows: list[Mapping[str, Any]]) -> None:
   shapes = list(dict.fromkeys((tuple(row['shape']), row['teacher']) for row in rows))
-  figure, axes = plt.subplots(1, len(shapes), figsize=(5.2 * len(shapes), 4.6), squeeze=False, layout='constrained')
+  figure, axes = plt.subplots(1, len(shapes), figsize=(5.2 * len(shapes), 5.2), squeeze=False, layout='constrained')
   for axis, (shape, teacher) in zip(axes[0], shapes):
     here = [row for row in rows if (tuple(row['shape']), row['teacher']) == (shape, teacher)]
     for name in dict.fromkeys(row['solver'] for row in here):
@@ -100,6 +100,6 @@ def _draw(path: pathlib.Path, rows: list[Mapping[str, Any]]) -> None:
     axis.set_xticks(sorted({row['batch'] for row in here}), labels=sorted({str(row['batch']) for row in here}, key=int))
     axis.minorticks_off()
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=7)
+    axis.legend(fontsize=7, ncols=2, loc='upper center', bbox_to_anchor=(0.5, -0.13))
   figure.suptitle('Exact samples (solid) and one pass (dotted)', fontsize=10)
   figures.save(figure, path)
