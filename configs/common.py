@@ -59,7 +59,7 @@ PAPER = dict(
     optimizer=dict(learning_rate=0.0005, decay_rate=0.95),
     train=dict(batch_size=64, num_epochs=100, ema_decay=0.0, grad_clip=None, log_every_steps=100, evaluate_every_epochs=5,
                checkpoint_every_epochs=1),
-    pairs=60000, num_samples=2000, num_directions=200, figure5=tuple(RESNETS))
+    pairs=60000, num_samples=2000, num_seeds=1, num_directions=200, figure5=tuple(RESNETS))
 AVERAGED = dict(ema_decay=0.999, grad_clip=10.0)  # what the paper does not have and a short training gains by
 SMALL_RESNET = dict(num_blocks=4, num_filters=16, dilations=(1, 2, 4, 8))
 # Each takes what it does not name from PAPER.
@@ -75,7 +75,7 @@ SCALES = {
         optimizer=dict(learning_rate=0.002, decay_rate=0.7),
         train=dict(batch_size=32, num_epochs=8, log_every_steps=50, evaluate_every_epochs=2, checkpoint_every_epochs=1,
                    **AVERAGED),
-        pairs=10000, num_samples=1000),
+        pairs=10000, num_samples=1000, num_seeds=3),
     'tiny': dict(
         data=dict(num_train=4000, num_held_out=1000),
         network=dict(num_blocks=1, num_filters=12, num_levels=3), resnet=SMALL_RESNET,
@@ -113,7 +113,7 @@ def tfds_images(name: str, variant: str) -> ml_collections.ConfigDict:
   if config.train.grad_clip is None:
     config.train.grad_clip = ml_collections.config_dict.placeholder(float)
   config.pairs = dict(num=scale['pairs'], seed=1, solver='auto')
-  config.evaluation = dict(num_samples=scale['num_samples'], seed=2)
+  config.evaluation = dict(num_samples=scale['num_samples'], seed=2, num_seeds=scale['num_seeds'])
   resnet = dict(name='resnet', dropout=0.0, bottleneck=None, bottleneck_skip=False, **scale['resnet'])
   config.arms = {**flow_arms(), **resnet_arms(resnet, RESNETS)}
   config.figures = {'4': flows(parts), '5': tuple(f'resnet/x_reconstruction_{arm}' for arm in scale['figure5']),

@@ -42,6 +42,12 @@ def get_config(variant: str = 'default') -> ml_collections.ConfigDict:
   config.arms = {**common.flow_arms(), **resnets}
   # The arms of each figure in the order of its panels.
   config.figures = {'4': common.flows(parts), '5': ('resnet/x_reconstruction_l1_noise',) if smoke else tuple(resnets)}
+  config.appendix_a = dict(num_directions=8 if smoke else 200, num_shown=8 if smoke else 12, seed=3)
+  # Fields of other sections take the place of theirs.
+  config.lambda_study = dict(logit_lambdas=(1e-6, 0.05) if smoke else (1e-6, 1e-3, 0.01, 0.05),
+                             train=dict(num_epochs=1 if smoke else 15))
+  if smoke:
+    config.lambda_study.figures = {'4': ('flow/x_reconstruction',)}
   config.sampling = dict(batches=(1, 4) if smoke else (1, 16, 64, 256),
                          arms=('flow/oracle_prediction', 'resnet/x_reconstruction_l1_noise'),
                          warm_start='flow/oracle_prediction', large_workdir='',

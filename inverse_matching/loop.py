@@ -63,7 +63,7 @@ def _held_out_loss(loss_fn: LossFn, prepare: Callable[[Any], Batch], arrays: Map
 def fit(workdir: str | os.PathLike, name: str, *, config: Mapping[str, Any], loss_fn: LossFn, evaluation_loss_fn: LossFn,
         init: Callable[[Array], Params], teacher_params: Params, arrays: Mapping[str, np.ndarray] | grain.MapDataset,
         held_out: Mapping[str, Any], prepare: Callable[[Any], Batch], epoch_size: int | None = None,
-        devices: int | None = None) -> Params:
+        check: Callable[[Params], None] | None = None, devices: int | None = None) -> Params:
   """Trains to the end of config.train.num_epochs, from the last checkpoint if there is one.
 
   Args:
@@ -78,6 +78,7 @@ def fit(workdir: str | os.PathLike, name: str, *, config: Mapping[str, Any], los
     held_out: held-out examples, name -> [M, ...].
     prepare: batch of those arrays with 'position' [B] -> Batch; runs on the devices.
     epoch_size: examples that count as an epoch; None is all of them.
+    check: called with the initial parameters, if given; raises InputError if they cannot be trained.
     devices: number of local devices, or None for the largest number that divides the batch.
 
   Returns:
@@ -101,7 +102,10 @@ def fit(workdir: str | os.PathLike, name: str, *, config: Mapping[str, Any], los
 
   start = checkpoint.latest(workdir)
   if start is None:
-    state, start = train.init_state(init(jax.random.key(settings['seed'])), optimizer), 0
+    params = init(jax.random.key(settings['seed']))
+    if check is not None:
+      check(params)
+    state, start = train.init_state(params, optimizer), 0
   else:
     abstract = jax.eval_shape(lambda key: train.init_state(init(key), optimizer), jax.random.key(0))
     state = checkpoint.load(workdir, start, abstract)

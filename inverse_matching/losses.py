@@ -9,7 +9,7 @@ from typing import Callable
 import jax
 import jax.numpy as jnp
 
-from inverse_matching import distances, random, registry, score
+from inverse_matching import distances, priors, random, registry, score
 from inverse_matching.errors import InputError
 from inverse_matching.types import Array, Batch, LossFn, Student, Teacher
 
@@ -44,13 +44,13 @@ def reverse_kl(teacher: Teacher, student: Student, *, estimator: str = 'total') 
   """log p_S(x) - log p_T(x) at x = S(z), z from the prior: the reverse KL (equation 2 of the paper), in nats.
 
   Args:
-    teacher: differentiable in x, with a standard normal prior.
+    teacher: differentiable in x.
     student: with log_det.
     estimator: of the gradient. 'total' differentiates all of it. 'path' is equation 6: only what goes through x, which has
-      the same mean and no variance where the student equals the teacher (Roeder et al., 2017).
+      the same mean and no variance where the student equals the teacher (Roeder et al., 2017); for a standard normal prior.
 
   Raises:
-    InputError: event shapes differ, no log_det, no gradient, unknown estimator.
+    InputError: event shapes differ, no log_det, no gradient, unknown estimator or one that the prior does not have.
   """
   _check_pair(teacher, student)
   _check_differentiable('reverse_kl', teacher)
@@ -59,6 +59,9 @@ def reverse_kl(teacher: Teacher, student: Student, *, estimator: str = 'total') 
                      'x_reconstruction, oracle_prediction or z_reconstruction.')
   if estimator not in ('total', 'path'):
     raise InputError(f'Unknown estimator {estimator!r} of reverse_kl: use total or path.')
+  if estimator == 'path' and not priors.is_standard_normal(teacher.prior, teacher.event_shape):
+    raise InputError('The path estimator of reverse_kl is for a standard normal prior, which this teacher does not have: use '
+                     'estimator=total, or prior=normal in its elementwise map.')
 
   def loss(student_params, teacher_params, batch: Batch):
     z = _prior_draw(teacher, batch)

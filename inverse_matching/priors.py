@@ -2,6 +2,7 @@
 import math
 
 import jax.numpy as jnp
+import numpy as np
 
 from inverse_matching import random
 from inverse_matching.types import Array, Prior, check_event
@@ -29,3 +30,9 @@ def uniform(event_shape: tuple[int, ...]) -> Prior:
     return _sum_event(jnp.where((z >= 0) & (z <= 1), 0.0, -jnp.inf))
 
   return Prior(sample=lambda keys: random.uniform(keys, event_shape), log_prob=log_prob)
+
+
+def is_standard_normal(prior: Prior, event_shape: tuple[int | None, ...]) -> bool:
+  """Whether log_prob is that of N(0, I), tried at two points; a time axis of variable length counts as one step."""
+  z = np.stack([np.zeros([n or 1 for n in event_shape], np.float32), np.full([n or 1 for n in event_shape], 1.5, np.float32)])
+  return bool(np.allclose(prior.log_prob(z), standard_normal(event_shape).log_prob(z), rtol=1e-4))

@@ -41,8 +41,22 @@ class StudentRun(NamedTuple):
 
 def _data(config: Mapping[str, Any]) -> tuple[image_data.Images, transforms.Preprocess]:
   settings = dict(config['data'])
-  logit_lambda = settings.pop('logit_lambda')
-  return image_data.load(**settings), transforms.dequantise_logit(settings['levels'], logit_lambda)
+  logit_lambda = settings.pop('logit_lambda', None)
+  images = image_data.load(**settings)
+  if logit_lambda is None:
+    return images, transforms.dequantise_uniform(images.levels)
+  return images, transforms.dequantise_logit(images.levels, logit_lambda)
+
+
+def _teacher(config: Mapping[str, Any], images: image_data.Images) -> Teacher:
+  teacher = teachers.make(event_shape=images.event_shape, **config['teacher'])
+  if teacher.levels is not None and config['data'].get('logit_lambda') is not None:
+    raise InputError('The teacher is one of discrete data, which the logit is not: set config.data.logit_lambda to None, or '
+                     'take a continuous config.teacher.elementwise.')
+  if teacher.levels not in (None, images.levels):
+    raise InputError(f'The teacher has {teacher.levels} levels, but the data {images.levels}: set config.teacher.levels to '
+                     f'{images.levels}.')
+  return teacher
 
 
 def _prepare_images(raw, *, preprocess: transforms.Preprocess, seed: int) -> Batch:
@@ -64,13 +78,14 @@ def train_teacher(config: Mapping[str, Any], workdir: str | os.PathLike, devices
   """
   sections = {name: config[name] for name in ('data', 'teacher', 'optimizer', 'train')}
   images, preprocess = _data(config)
-  teacher = teachers.make(event_shape=images.event_shape, **config['teacher'])
+  teacher = _teacher(config, images)
   with workdirs.open_run(workdir, {'kind': 'teacher', **sections}) as path:
     params = loop.fit(
         path, 'teacher', config=config, loss_fn=losses.maximum_likelihood(teacher),
         evaluation_loss_fn=losses.maximum_likelihood(deterministic(teacher)), init=teacher.init, teacher_params=None,
         arrays={'pixels': images.train.pixels}, held_out={'pixels': images.held_out.pixels},
-        prepare=functools.partial(_prepare_images, preprocess=preprocess, seed=config['train']['seed']), devices=devices)
+        prepare=functools.partial(_prepare_images, preprocess=preprocess, seed=config['train']['seed']),
+        check=functools.partial(teachers.check, teacher), devices=devices)
   return TeacherRun(sections, images, preprocess, teacher, params, checkpoint.tree_hash(params))
 
 
@@ -78,7 +93,7 @@ def load_teacher(workdir: str | os.PathLike) -> TeacherRun:
   """The teacher of a finished or stopped run; InputError if there is none or its checkpoints are damaged."""
   config = workdirs.read_config(workdir, 'teacher')
   images, preprocess = _data(config)
-  teacher = teachers.make(event_shape=images.event_shape, **config['teacher'])
+  teacher = _teacher(config, images)
   params, _ = checkpoint.load_ema(workdir, jax.eval_shape(teacher.init, jax.random.key(0)))
   return TeacherRun(config, images, preprocess, teacher, params, checkpoint.tree_hash(params))
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from inverse_matching import random, solvers
-from inverse_matching.elementwise import gaussian
+from inverse_matching.elementwise import discrete, gaussian
 from inverse_matching.errors import InputError
 from inverse_matching.types import Array, Conditional, Elementwise, Incremental, Params, Prior, Teacher, check_event
 
@@ -35,16 +35,21 @@ def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], 
     event_shape: shape of one example.
     init: key -> params.
     conditional: (params, x [B, *event], cond, key) -> theta, causal in the raster order of the event.
-    elementwise: the scalar map between x_t and z_t given theta_t.
+    elementwise: the scalar map between x_t and z_t given theta_t. If it is discrete the conditional sees k = floor(x).
     order: a permutation of the flat indices; dimension order[k] is generated k-th. The conditional then sees the permuted
       event. None is raster order.
-    incremental: cached evaluation of `conditional`, if there is one: elementwise.z_to_x -> Incremental.
+    incremental: cached evaluation of `conditional`, if there is one: elementwise.z_to_x -> Incremental. Its own network must
+      see floor(x) if the map is discrete.
 
   Raises:
     InputError: `order` is not a permutation of the dimensions.
   """
+  levels = elementwise.levels
+  see = (lambda x: x) if levels is None else lambda x: discrete.level(x, levels)
   if order is None:
-    inner = conditional
+
+    def inner(params, x, cond=None, key=None):
+      return conditional(params, see(x), cond, key)
   else:
     order = tuple(int(i) for i in order)
     if None in event_shape or sorted(order) != list(range(math.prod(event_shape))):
@@ -53,7 +58,7 @@ def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], 
     to, back = permute(order)
 
     def inner(params, x, cond=None, key=None):
-      return jax.tree.map(back, conditional(params, to(x), cond, key))
+      return jax.tree.map(back, conditional(params, to(see(x)), cond, key))
 
   prior = elementwise.prior(event_shape)
 
@@ -69,27 +74,32 @@ def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], 
     z, log_det = x_to_z(params, x, cond, key)
     return prior.log_prob(z) + log_det
 
-  def sweep(params, z, x, cond=None):
-    return elementwise.z_to_x(z, inner(params, x, cond, None))
+  def solved_by(draw):
+    """The fields with which `solvers` computes x_t = draw(z_t, theta_t) for all t."""
+    if draw is None:
+      return {}
+    parts = incremental(draw) if incremental else None
+    if parts and order is not None:
+      parts = parts._replace(z_to_x=lambda params, z, cond=None, f=parts.z_to_x: back(f(params, to(z), cond)),
+                             split=lambda value, f=parts.split: f(to(value)), join=lambda blocks, f=parts.join: back(f(blocks)))
+    return {'sweep': lambda params, z, x, cond=None: draw(z, inner(params, x, cond)), 'incremental': parts}
 
   def z_to_x(params, z, cond=None):
     return solvers.solve(teacher, params, z, cond).x
 
   def sample(params, keys, cond=None):
+    if elementwise.sample is not None:
+      u = random.uniform(random.stream(keys, 'prior'), event_shape)
+      return solvers.solve(teacher._replace(**solved_by(elementwise.sample)), params, u, cond).x
     if elementwise.z_to_x is None:
       raise InputError('This teacher cannot be inverted and has no sampler of its own.')
     return z_to_x(params, prior.sample(random.stream(keys, 'prior')), cond)
 
-  invertible = elementwise.z_to_x is not None
-  parts = incremental(elementwise.z_to_x) if invertible and incremental else None
-  if parts and order is not None:
-    parts = parts._replace(z_to_x=lambda params, z, cond=None, f=parts.z_to_x: back(f(params, to(z), cond)),
-                           split=lambda value, f=parts.split: f(to(value)), join=lambda blocks, f=parts.join: back(f(blocks)))
   teacher = Teacher(
       event_shape=tuple(event_shape), prior=prior, init=init, conditional=theta_of,
-      x_to_z=lambda params, x, cond=None: x_to_z(params, x, cond), log_prob=log_prob, z_to_x=z_to_x if invertible else None,
-      sample=sample, sweep=sweep if invertible else None, order=order, incremental=parts,
-      differentiable=elementwise.differentiable)
+      x_to_z=lambda params, x, cond=None: x_to_z(params, x, cond), log_prob=log_prob,
+      z_to_x=None if elementwise.z_to_x is None else z_to_x, sample=sample, order=order,
+      differentiable=elementwise.differentiable, levels=levels, **solved_by(elementwise.z_to_x))
   return teacher
 
 
@@ -157,7 +167,8 @@ def chain(teachers: Sequence[Teacher]) -> Teacher:
 
   inverse = None if any(block.z_to_x is None for block in blocks) else z_to_x
   teacher = from_transform(blocks[0].event_shape, prior, init, x_to_z, inverse)
-  return teacher._replace(blocks=blocks, differentiable=all(block.differentiable for block in blocks))
+  return teacher._replace(blocks=blocks, differentiable=all(block.differentiable for block in blocks),
+                          levels=blocks[0].levels)
 
 
 class Preprocess(NamedTuple):
@@ -167,12 +178,44 @@ class Preprocess(NamedTuple):
     to_x: (pixels [B, *event] integers, keys [B]) -> x [B, *event]; adds uniform noise.
     to_pixels: x [B, *event] -> integers [B, *event] in 0..levels - 1.
     log_det: x [B, *event] -> log |dx/dv| [B] for v = (pixel + u) / levels in (0, 1).
-    bits_per_dim: (log p(x) [B], x) -> [B], of the integer data: the dequantised bound (Theis et al., 2016).
+    bits_per_dim: (log p(x) [B], x) -> [B], of the integer data: the dequantised bound (Theis et al., 2016),
+      exact for discrete heads.
   """
   to_x: Callable[[Array, Array], Array]
   to_pixels: Callable[[Array], Array]
   log_det: Callable[[Array], Array]
   bits_per_dim: Callable[[Array, Array], Array]
+
+
+def _preprocess(levels: int, to_x: Callable[[Array, Array], Array], to_pixels: Callable[[Array], Array],
+                log_det: Callable[[Array], Array]) -> Preprocess:
+
+  def sum_log_det(x):
+    return jnp.sum(log_det(x).reshape(x.shape[0], -1), axis=-1)
+
+  def bits_per_dim(log_prob, x):
+    num_dims = math.prod(x.shape[1:])
+    return math.log2(levels) - (log_prob + sum_log_det(x)) / (num_dims * math.log(2))
+
+  return Preprocess(to_x, to_pixels, sum_log_det, bits_per_dim)
+
+
+def dequantise_uniform(levels: int) -> Preprocess:
+  """x = pixel + u, u ~ U(0, 1): what discrete heads are defined on. Their bits are exact; those of a density are the bound.
+
+  Raises:
+    InputError: levels below 2.
+  """
+  if levels < 2:
+    raise InputError(f'dequantise_uniform needs levels >= 2, got {levels}.')
+
+  def to_x(pixels, keys):
+    return discrete.join(pixels.astype(jnp.float32), random.uniform(random.stream(keys, 'dequantise'), pixels.shape[1:]))
+
+  def to_pixels(x):
+    return discrete.level(x, levels).astype(jnp.int32)
+
+  return _preprocess(levels, to_x, to_pixels, lambda x: jnp.full_like(x, math.log(levels)))
 
 
 def dequantise_logit(levels: int, logit_lambda: float) -> Preprocess:
@@ -202,11 +245,6 @@ def dequantise_logit(levels: int, logit_lambda: float) -> Preprocess:
 
   def log_det(x):
     # p = sigmoid(x) and dx/dv = width / (p (1 - p)).
-    each = math.log(width) + jax.nn.softplus(x) + jax.nn.softplus(-x)
-    return jnp.sum(each.reshape(x.shape[0], -1), axis=-1)
+    return math.log(width) + jax.nn.softplus(x) + jax.nn.softplus(-x)
 
-  def bits_per_dim(log_prob, x):
-    num_dims = math.prod(x.shape[1:])
-    return math.log2(levels) - (log_prob + log_det(x)) / (num_dims * math.log(2))
-
-  return Preprocess(to_x, to_pixels, log_det, bits_per_dim)
+  return _preprocess(levels, to_x, to_pixels, log_det)

@@ -52,6 +52,8 @@ class Elementwise(NamedTuple):
   x_to_z: Callable[[Array, Any], tuple[Array, Array]]  # (x, theta) -> (z, log |dz/dx|), all [B, *event]
   z_to_x: Callable[[Array, Any], Array] | None  # (z, theta) -> x [B, *event]; None if there is no inverse
   differentiable: bool = True  # in x; discrete heads are not
+  levels: int | None = None  # of discrete data x = k + u, k in 0..levels - 1 and u in (0, 1); the conditional then sees k
+  sample: Callable[[Array, Any], Array] | None = None  # (u uniform on (0, 1), theta) -> x: the same law as z_to_x, cheaper
 
 
 class Conditional(Protocol):
@@ -111,6 +113,7 @@ class Teacher(NamedTuple):
     blocks: the teachers of a chain in the order of x_to_z; empty for a single one.
     incremental: sweeps by parts with cached activations, or None.
     differentiable: whether x_to_z is differentiable in x.
+    levels: see Elementwise; None for continuous data.
   """
   event_shape: tuple[int | None, ...]
   prior: Prior
@@ -125,6 +128,7 @@ class Teacher(NamedTuple):
   blocks: tuple['Teacher', ...] = ()
   incremental: Incremental | None = None
   differentiable: bool = True
+  levels: int | None = None
 
 
 class StudentOutput(NamedTuple):
@@ -172,4 +176,4 @@ def check_event(name: str, value: Array, event_shape: tuple[int | None, ...]) ->
     raise InputError(f'{name} has shape {list(shape)}, expected [B, {want}]: add the batch axis or reshape the examples.')
   if not jnp.issubdtype(jnp.result_type(value), jnp.floating):
     raise InputError(f'{name} has type {jnp.result_type(value)}, expected a floating type: map data to the teacher\'s space '
-                     'first (inverse_matching.transforms.dequantise_logit).')
+                     'first (inverse_matching.transforms.dequantise_logit or dequantise_uniform).')

@@ -23,8 +23,9 @@ FLAGS = flags.FLAGS
 def define_flags(config: str | None = None) -> None:
   """Flags of all commands that compute; --config too if a default is given."""
   if config is not None:
-    config_flags.DEFINE_config_file('config', config, 'Experiment: configs/F.py[:variant]; fields as --config.a.b=value.',
-                                    lock_config=True)
+    with _refusals(sys.argv, config):  # fields given on the command line are put into the default here
+      config_flags.DEFINE_config_file('config', config, 'Experiment: configs/F.py[:variant]; fields as --config.a.b=value.',
+                                      lock_config=True)
   flags.DEFINE_string('workdir', None, 'Folder of the run. Called again with the same one, a stopped run goes on.',
                       required=True)
   flags.DEFINE_integer('devices', None, 'Local devices to use (on a CPU, that many are made); default: the largest number '
@@ -50,12 +51,19 @@ def command() -> str:
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
-  try:
+  with _refusals(argv, FLAGS['config'].default if 'config' in FLAGS else None):
     return FLAGS(list(argv))
+
+
+@contextlib.contextmanager
+def _refusals(argv: Sequence[str], default: str | None):
+  """Ends with one sentence where the flags or the config are wrong."""
+  try:
+    yield
   except (AttributeError, KeyError) as error:
     # ml_collections names neither the field nor its neighbours on the command line.
     given = [arg.lstrip('-').partition('=') for arg in argv[1:]]
-    path = next((value for name, _, value in reversed(given) if name == 'config'), FLAGS['config'].default)
+    path = next((value for name, _, value in reversed(given) if name == 'config'), default)
     for name, _, _ in given:
       if name.startswith('config.') and (wrong := _unknown(path, name.split('.')[1:])):
         _fail(wrong)

@@ -3,7 +3,8 @@
     python -m launch.reproduce --figure=4 --config=configs/digits.py --workdir=runs/digits
     python -m launch.reproduce --figure=2 --workdir=runs/gaussian
 
-Without --config, the Gaussian figures take configs/gaussian.py and the others configs/digits.py.
+Without --config, the Gaussian figures take configs/gaussian.py, figure 6 configs/cifar10.py, and the others
+configs/digits.py.
 """
 import sys
 
@@ -19,7 +20,10 @@ def _default_config(argv: list[str]) -> str:
   """The config of the first figure named; flags are not parsed yet when their defaults are set."""
   line = ' '.join(argv).replace('=', ' ').replace(',', ' ').split()
   named = [line[i + 1] for i, word in enumerate(line[:-1]) if word in ('--figure', '-figure')]
-  return 'configs/gaussian.py' if named and named[-1] in experiments.gaussian.FIGURES else 'configs/digits.py'
+  figure = named[-1] if named else None
+  if figure in experiments.gaussian.FIGURES:
+    return 'configs/gaussian.py'
+  return 'configs/cifar10.py' if figure == '6' else 'configs/digits.py'
 
 
 common.define_flags(config=_default_config(sys.argv))

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inverse_matching import students, teachers, transforms
+from inverse_matching import elementwise, students, teachers, transforms
 from inverse_matching.types import Gaussian, Student, Teacher
 
 BATCH = 3
@@ -54,6 +54,35 @@ def dense_teacher(event_shape, *, order=None, scale=2.0) -> Teacher:
   return transforms.autoregressive(event_shape, dense_params(event_shape, scale), dense_conditional(event_shape), order=order)
 
 
+def mapped_teacher(event_shape, name, *, scale=1.0, order=None, **settings) -> Teacher:
+  """The same with the elementwise map of that name: raw outputs are causal dense layers under tanh."""
+  scalar_map, num_dims = elementwise.make(name, **settings), math.prod(event_shape)
+  mask = np.triu(np.ones((num_dims, num_dims), np.float32), 1)
+  spread = 2 / (scalar_map.levels or 2)
+
+  def init(key):
+    return scale * jax.random.normal(key, (scalar_map.num_params, num_dims + 1, num_dims)) / math.sqrt(num_dims)
+
+  def conditional(params, x, cond=None, key=None):
+    del cond, key
+    flat = x.reshape(x.shape[0], num_dims) * spread
+    raw = jnp.einsum('bi,pij->bjp', flat, params[:, :-1] * mask, precision='highest') + params[:, -1].T
+    return scalar_map.split(jnp.tanh(raw).reshape(*x.shape, -1))
+
+  return transforms.autoregressive(event_shape, init, conditional, elementwise=scalar_map, order=order)
+
+
+def categorical_teacher(event_shape, *, levels) -> Teacher:
+  """'constructors:categorical_teacher' in a config."""
+  return mapped_teacher(event_shape, 'categorical', levels=levels)
+
+
+def leaky_teacher(event_shape) -> Teacher:
+  """One whose conditional reads x_t itself."""
+  return transforms.autoregressive(event_shape, lambda key: jnp.ones(()), lambda params, x, cond=None, key=None: Gaussian(
+      params * x, jnp.zeros_like(x)))
+
+
 def dense_flow(event_shape, *, scale=0.1) -> Student:
   """A flow student without a network; also 'constructors:dense_flow' in a config."""
   return students.flow(event_shape, dense_params(event_shape, scale), dense_conditional(event_shape))
@@ -85,6 +114,8 @@ def _case(model, gain, has_dropout=False, autoregressive=True, params=None):
   if params is None:
     params = random_params(model.init, gain)
   events = jax.random.normal(jax.random.key(7), (BATCH, *model.event_shape))
+  if getattr(model, 'levels', None) is not None:
+    events = model.levels * jax.random.uniform(jax.random.key(7), events.shape, minval=0.01, maxval=0.99)
   return Case(model, params, events, has_dropout, order)
 
 
@@ -92,12 +123,18 @@ def _init(model):
   return model.init(jax.random.key(3))
 
 
-def _pixelcnn(shape, levels, gain, **settings):
-  return _case(teachers.make('pixelcnn', shape, **{**TINY_TEACHERS['pixelcnn'], 'num_levels': levels}, **settings), gain, True)
+def _pixelcnn(shape, num_levels, gain, **settings):
+  tiny = {**TINY_TEACHERS['pixelcnn'], 'num_levels': num_levels}
+  return _case(teachers.make('pixelcnn', shape, **tiny, **settings), gain, True)
 
 
 def _dense(**settings):
   teacher = dense_teacher((6,), **settings)
+  return _case(teacher, 1, params=_init(teacher))
+
+
+def _mapped(name, **settings):
+  teacher = mapped_teacher((4,), name, **settings)
   return _case(teacher, 1, params=_init(teacher))
 
 
@@ -121,6 +158,13 @@ TEACHERS: dict[str, Callable[[], Case]] = {
     'pixelcnn': lambda: _pixelcnn((4, 4, 1), 2, 1.1),
     'pixelcnn_3_channels': lambda: _pixelcnn((3, 2, 3), 1, 0.8),
     'pixelcnn_permuted': lambda: _pixelcnn((3, 3, 1), 1, 1.1, order=(4, 0, 8, 2, 1, 7, 5, 3, 6)),
+    'pixelcnn_mixture': lambda: _pixelcnn((1, 2, 2), 1, 0.8, elementwise='mixture_of_logistics', num_mixtures=2),
+    'logistic': lambda: _mapped('logistic'),
+    'mixture': lambda: _mapped('mixture_of_logistics', num_mixtures=3),
+    'neural': lambda: _mapped('neural', num_units=3, num_layers=2),
+    'categorical': lambda: _mapped('categorical', levels=5),
+    'discretized': lambda: _mapped('discretized_mixture_of_logistics', levels=9, num_mixtures=2, prior='uniform',
+                                   order=(2, 0, 3, 1)),
     'dense': _dense,
     'dense_reversed': lambda: _dense(order=range(5, -1, -1)),
     'chain': _chain,
@@ -185,14 +229,33 @@ def _jacobians(function, params, events):
 
 @functools.cache
 def teacher_jacobians(name: str) -> dict[str, np.ndarray]:
-  """d z / d x and, where there is a conditional, d mean / d x and d log_scale / d x: [B, T, T], entry [b, output, input]."""
+  """d z / d x and, where there is a conditional, d theta / d x by field: [B, T, T], entry [b, output, input].
+
+  Of several numbers in a field for each dimension, a weighted sum.
+  """
   model, params, events, *_ = teacher_case(name)
+
+  def one_each(leaf):
+    flat = leaf.reshape(len(leaf), events[0].size, -1)
+    return flat @ (1 + jnp.arange(flat.shape[-1]) / 7)
 
   def outputs(params, x):
     theta = {} if model.conditional is None else model.conditional(params, x)._asdict()
-    return {'z': model.x_to_z(params, x)[0], **theta}
+    return {'z': model.x_to_z(params, x)[0], **jax.tree.map(one_each, theta)}
 
   return _jacobians(outputs, params, events)
+
+
+@functools.cache
+def teacher_reads(name: str) -> np.ndarray:
+  """Whether theta [output] of a discrete teacher changes with the level of x [input]: [T, T], from one event."""
+  model, params, events, *_ = teacher_case(name)
+  num_dims = events[0].size
+  x = jnp.broadcast_to(events[0].reshape(-1), (num_dims, num_dims))
+  moved = (x + jnp.eye(num_dims)) % model.levels
+  theta = jax.jit(lambda x: model.conditional(params, x.reshape(num_dims, *model.event_shape)))
+  changed = jax.tree.map(lambda a, b: (a != b).reshape(num_dims, num_dims, -1).any(-1), theta(x), theta(moved))
+  return np.any(np.stack(jax.tree.leaves(changed)), axis=0).T
 
 
 @functools.cache

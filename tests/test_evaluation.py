@@ -112,6 +112,16 @@ def test_teacher_rows(context):
   assert 1 < rows['fixed_point_sweeps_mean', None]['value'] <= rows['fixed_point_sweeps_max', None]['value'] <= 4
 
 
+def test_large_images_and_many_of_them_cost_less():
+  """What costs T passes each is done for fewer examples of larger images; of a large split, the first images are taken."""
+  assert [evaluate._affordable(64, shape) for shape in ((8, 8, 1), (28, 28, 1), (32, 32, 3))] == [64, 5, 2]
+  assert evaluate._affordable(8, (28, 28, 1)) == 2 and evaluate._affordable(1000, (2, 2, 1)) == 1000
+  run = test_runs.RUN
+  whole, first = (evaluate.encode_split(run, run.images.train, 3, num=num) for num in (None, 5))
+  assert len(whole) == 24
+  np.testing.assert_array_equal(first, whole[:5])
+
+
 def test_the_exact_student_has_no_error(context):
   """S = T^-1: every error whose floor is zero is zero, and the likelihood of its samples is that of the teacher's."""
   run = test_runs.RUN

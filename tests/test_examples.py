@@ -4,6 +4,7 @@ import re
 
 import jax
 import numpy as np
+import pytest
 
 from inverse_matching import random, solvers, teachers
 
@@ -19,6 +20,22 @@ def test_own_teacher_is_causal_and_takes_only_the_fields_it_names():
   assert np.all(np.asarray(jacobian)[np.tril_indices(6)] != 0)
   z, _ = teacher.x_to_z(params, x)
   np.testing.assert_allclose(solvers.solve(teacher, params, z).x, x, atol=1e-5)
+
+
+def test_a_flow_of_flowjax_is_a_teacher():
+  """Its inverse and log-determinant are those of the contract, and its parameters are trained."""
+  pytest.importorskip('flowjax')
+  teacher = teachers.make('examples.flowjax_teacher:teacher', (2, 2, 1), flow_layers=2, nn_width=8)
+  params = jax.tree.map(lambda a: a + 0.1, teacher.init(jax.random.key(1)))
+  teachers.check(teacher, params)
+  x = random.normal(random.keys_at(0, np.arange(3, dtype=np.uint32)), (2, 2, 1))
+  (z, log_det), jacobian = jax.jit(lambda x: (teacher.x_to_z(params, x), jax.vmap(jax.jacfwd(
+      lambda x: teacher.x_to_z(params, x[None])[0].reshape(-1)))(x).reshape(3, 4, 4)))(x)
+  np.testing.assert_allclose(log_det, np.linalg.slogdet(np.asarray(jacobian, np.float64))[1], rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(jax.jit(teacher.z_to_x)(params, z), x, atol=1e-4)
+  assert np.abs(z - x).max() > 0.05
+  gradient = jax.jit(jax.grad(lambda params: teacher.log_prob(params, x).sum()))(params)
+  assert all(np.any(leaf != 0) for leaf in gradient) and all(isinstance(leaf, jax.Array) for leaf in params)
 
 
 def test_the_readme_shows_the_example_as_it_is():

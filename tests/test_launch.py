@@ -152,3 +152,13 @@ def test_reproduce(tmp_path):
   assert figure['command'].startswith('python -m launch.reproduce') and figure['rows']
   assert Image.open(tmp_path / 'figure4.png').size[0] > 200
   assert launched('reproduce', *flags).stdout == first.stdout
+
+
+def test_configs_by_figure():
+  """Each figure has a config of its own, unless one is given."""
+  for figure, words in (('4', 'configs/digits.py'), ('appendix_a,lambda', 'configs/digits.py'), ('6', 'configs/cifar10.py'),
+                        ('proposition1', 'configs/gaussian.py')):
+    process = launch('reproduce', f'--figure={figure}', '--workdir=none', '--config.none=1')
+    assert process.returncode == 1 and 'no field' in process.stderr
+    expected = {'configs/digits.py': 'lambda_study', 'configs/cifar10.py': 'figures', 'configs/gaussian.py': 'figure2'}
+    assert expected[words] in process.stderr

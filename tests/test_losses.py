@@ -136,3 +136,13 @@ def test_what_a_pair_cannot_serve_is_refused_when_built():
     losses.make('x_reconstruction', TEACHER, STUDENT, distance='l3')
   with pytest.raises(InputError, match='Unknown loss .x_reconstructon.'):
     losses.make('x_reconstructon', TEACHER, STUDENT)
+
+
+def test_the_path_estimator_is_for_a_normal_prior():
+  """The score of a student of a uniform z is not the one it uses; the total derivative serves any prior."""
+  student = constructors.dense_flow((T,))
+  normal, uniform = (constructors.mapped_teacher((T,), 'logistic', prior=prior) for prior in ('normal', 'uniform'))
+  losses.make('reverse_kl', normal, student, estimator='path')
+  losses.make('reverse_kl', uniform, student)
+  with pytest.raises(InputError, match='path estimator of reverse_kl is for a standard normal prior.*use estimator=total'):
+    losses.make('reverse_kl', uniform, student, estimator='path')

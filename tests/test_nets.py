@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from inverse_matching import random, teachers
-from inverse_matching.nets import causal_conv, pixelcnnpp
+from inverse_matching.elementwise import gaussian
+from inverse_matching.nets import causal_conv, heads, pixelcnnpp
 
 KEYS = random.keys_at(0, np.arange(64, dtype=np.uint32))
 
@@ -119,7 +120,7 @@ def test_the_paper_setting_is_the_default():
 
 def test_initial_conditionals_are_tame():
   """At initialisation every conditional is near N(0, 1), so that training starts at a finite likelihood."""
-  init, conditional = pixelcnnpp.gaussian_conditional((4, 4, 1), num_blocks=1, num_filters=4, num_levels=1)
+  init, conditional = pixelcnnpp.conditional((4, 4, 1), heads.make(gaussian, 1), num_blocks=1, num_filters=4, num_levels=1)
   theta = conditional(init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (4, 4, 4, 1)))
   assert np.abs(theta.mean).max() < 2 and np.abs(theta.log_scale).max() < 2
   assert np.std(theta.mean) > 0
@@ -130,7 +131,7 @@ def test_log_scale_is_bounded():
   case = constructors.teacher_case('pixelcnn_permuted')
   params = jax.tree.map(lambda a: 1e3 * a, case.params)
   theta = jax.jit(case.model.conditional)(params, case.events)
-  assert np.all(np.isfinite(theta.log_scale)) and np.abs(theta.log_scale).max() <= pixelcnnpp.MAX_LOG_SCALE
+  assert np.all(np.isfinite(theta.log_scale)) and np.abs(theta.log_scale).max() <= heads.MAX_LOG_SCALE
 
 
 def test_later_channels_are_linear_in_earlier_ones():

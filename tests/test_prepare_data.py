@@ -34,24 +34,30 @@ def png(pixels):
   return buffer.getvalue()
 
 
-@pytest.fixture
-def data_dir(tmp_path):
-  """A folder as TFDS prepares it, with 30 + 12 images in the place of MNIST; image i of a split has label i % 10."""
-  folder = tmp_path / 'data' / 'mnist' / '3.0.1'
+def write_prepared(path, name, sizes, shape):
+  """A folder as TFDS prepares it; image i of a split has label i % 10, those of the test split begin at 100."""
+  version = str(tfds.builder_cls(name).VERSION)
+  folder = path / name / version
   folder.mkdir(parents=True)
-  for split, size in SIZES.items():
-    writer = array_record_module.ArrayRecordWriter(str(folder / f'mnist-{split}.array_record-00000-of-00001'), 'group_size:1')
+  for split, size in sizes.items():
+    writer = array_record_module.ArrayRecordWriter(str(folder / f'{name}-{split}.array_record-00000-of-00001'), 'group_size:1')
     for i in range(size):
       example = tf_example_pb2.Example()
-      example.features.feature['image'].bytes_list.value.append(png(image(i + 100 * (split == 'test'))))
+      example.features.feature['image'].bytes_list.value.append(png(image(i + 100 * (split == 'test'), shape)))
       example.features.feature['label'].int64_list.value.append(i % 10)
       writer.write(example.SerializeToString())
     writer.close()
   template = '{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}'
   (folder / 'dataset_info.json').write_text(json.dumps({
-      'name': 'mnist', 'version': '3.0.1', 'fileFormat': 'array_record', 'splits': [
+      'name': name, 'version': version, 'fileFormat': 'array_record', 'splits': [
           {'name': split, 'shardLengths': [str(size)], 'numBytes': '1', 'filepathTemplate': template}
-          for split, size in SIZES.items()]}))
+          for split, size in sizes.items()]}))
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+  """30 + 12 images in the place of MNIST."""
+  write_prepared(tmp_path / 'data', 'mnist', SIZES, (28, 28, 1))
   return tmp_path / 'data'
 
 

@@ -166,6 +166,42 @@ def test_make_pairs_refuses():
       make_pairs('unused', **settings)
 
 
+TEACHER_CONFIG = {
+    'data': dict(name='tiny', levels=LEVELS), 'teacher': dict(name='constructors:categorical_teacher', levels=LEVELS),
+    'optimizer': CONFIG['optimizer'], 'train': CONFIG['train']}
+
+
+@pytest.fixture
+def tiny_data(monkeypatch):
+  """The images of RUN as a data set by name."""
+  monkeypatch.setitem(images.DATASETS, 'tiny', lambda: RUN.images)
+
+
+def test_a_discrete_teacher_from_training_to_a_student(tmp_path, tiny_data):
+  """Without logit_lambda x is pixel + u; pairs from samples, an x-reconstruction; gradients through T are refused."""
+  trained = runs.train_teacher(TEACHER_CONFIG, tmp_path / 'teacher')
+  run = runs.load_teacher(tmp_path / 'teacher')
+  assert run.hash == trained.hash
+  source = make_pairs(tmp_path / 'pairs', run, pairs_from='sample')
+  x = pairs.load(source, run.hash)['x']
+  assert set(np.unique(run.preprocess.to_pixels(x))) <= set(range(LEVELS)) and np.abs(x % 1 - 0.5).max() > 0.3
+  distill(tmp_path / 'student', run, source)
+  for name in ('reverse_kl', 'z_reconstruction'):
+    with pytest.raises(InputError, match=f'{name} needs the gradient of the teacher in x.*discrete head'):
+      distill(tmp_path / name, run, loss={'name': name})
+
+
+def test_a_teacher_that_cannot_be_is_refused_before_it_is_trained(tmp_path, tiny_data):
+  """Other levels, the logit of discrete data, a conditional that is not causal."""
+  for section, changed, words in (
+      ('teacher', {'levels': LEVELS + 1}, f'The teacher has {LEVELS + 1} levels, but the data {LEVELS}'),
+      ('data', {'logit_lambda': 0.01}, 'set config.data.logit_lambda to None'),
+      ('teacher', {'name': 'constructors:leaky_teacher'}, 'not causal: theta at .* reads x there')):
+    with pytest.raises(InputError, match=words):
+      runs.train_teacher({**TEACHER_CONFIG, section: {**TEACHER_CONFIG[section], **changed}}, tmp_path / 'teacher')
+  assert checkpoint.latest(tmp_path / 'teacher') is None
+
+
 def distill(workdir, run=RUN, source=None, **sections):
   config = {**CONFIG, **{name: {**CONFIG[name], **section} for name, section in sections.items()}}
   return runs.distill(config, workdir, run, source)

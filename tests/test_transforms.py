@@ -193,6 +193,41 @@ def test_bits_per_dim_bounds_the_discrete_model(mean, scale, lam):
   assert seen.sum() >= 5 and np.all(bits.mean(1)[seen] >= -np.log2(probability[seen]) - 1e-3)
 
 
+@pytest.mark.parametrize('levels', [2, 17, 256])
+def test_dequantise_uniform(levels):
+  """x = pixel + u below pixel + 1, whatever the rounding; uniform x cost log2(levels) bits; to_pixels undoes it."""
+  preprocess = transforms.dequantise_uniform(levels)
+  pixels = np.tile(np.arange(levels, dtype=np.uint8)[:, None], (8, 1, 1))
+  x = preprocess.to_x(pixels, KEYS)
+  np.testing.assert_array_equal(np.floor(x), pixels)
+  assert len(np.unique(x)) > 0.99 * x.size
+  np.testing.assert_array_equal(preprocess.to_pixels(x), pixels)
+  np.testing.assert_allclose(preprocess.bits_per_dim(jnp.full(8, -levels * np.log(levels)), x), np.log2(levels), rtol=1e-6)
+  np.testing.assert_array_equal(preprocess.to_pixels(jnp.array([[-1.0, levels + 3.0]])), [[0, levels - 1]])
+
+
+def test_dequantise_uniform_stays_below_the_next_level(monkeypatch):
+  """255 + (1 - 2^-24) is 256 in float32."""
+  monkeypatch.setattr(transforms.random, 'uniform', lambda keys, shape: jnp.full((len(keys), *shape), 1 - 2.0**-24))
+  x = transforms.dequantise_uniform(256).to_x(np.array([[0], [254], [255]]), KEYS[:3])
+  np.testing.assert_array_equal(np.floor(x), [[0], [254], [255]])
+  with pytest.raises(InputError, match='levels >= 2'):
+    transforms.dequantise_uniform(1)
+
+
+def test_bits_of_a_discrete_teacher_are_those_of_its_pixels():
+  """Exact: the same for any noise, and -log2 of the probability."""
+  teacher = constructors.mapped_teacher((3,), 'categorical', levels=4)
+  params, preprocess = teacher.init(jax.random.key(0)), transforms.dequantise_uniform(4)
+  every = np.stack(np.meshgrid(*[np.arange(4)] * 3), -1).reshape(-1, 3)  # all 64 events
+  bits = []
+  for seed in (0, 1):
+    x = preprocess.to_x(every, random.keys_at(seed, np.arange(64, dtype=np.uint32)))
+    bits.append(preprocess.bits_per_dim(jax.jit(teacher.log_prob)(params, x), x))
+  np.testing.assert_allclose(*bits, atol=1e-4)
+  np.testing.assert_allclose(np.sum(2.0**(-3 * bits[0])), 1, rtol=1e-4)
+
+
 @pytest.mark.parametrize('levels,lam', [(1, 0.1), (17, 0.0), (17, 0.5), (17, -0.1)])
 def test_preprocess_refuses(levels, lam):
   """Wrong settings are told when the map is built."""

@@ -48,7 +48,11 @@ def covariance_spectrum(z: np.ndarray) -> tuple[float, float]:
   """Smallest and largest eigenvalue of the sample covariance of [N, T]; NaN if z is not finite."""
   if not np.isfinite(z).all():
     return float('nan'), float('nan')
-  values = np.linalg.eigvalsh(np.cov(z, rowvar=False).reshape(z.shape[1], -1))
+  n, num_dims = z.shape
+  centred = z - z.mean(0)
+  if n <= num_dims:  # the others are zero, and those that are not are the Gram matrix's
+    return 0.0, float(np.linalg.eigvalsh(centred @ centred.T)[-1] / (n - 1))
+  values = np.linalg.eigvalsh(centred.T @ centred) / (n - 1)
   return float(max(values[0], 0.0)), float(values[-1])
 
 

@@ -1,8 +1,9 @@
 """The numbers of a teacher and of a student, as rows."""
 import functools
+import math
 import os
 import pathlib
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
@@ -13,8 +14,10 @@ from inverse_matching.evaluation.features import Classifier, train_classifier
 from inverse_matching.runs import StudentRun, TeacherRun, load_student, load_teacher, prior_draws
 from inverse_matching.solving import solver_fn
 
-ROUND_TRIPS = 64  # examples solved by ancestral sampling too: T passes each
-JACOBIANS = 8  # examples whose whole Jacobian is taken: T passes each
+IMAGES = 2000  # of a split, at most: some statistics compare all pairs
+# Of what costs T passes each, `_affordable` many:
+ROUND_TRIPS = 64  # examples solved by ancestral sampling too
+JACOBIANS = 8  # examples whose whole Jacobian is taken
 
 
 class TeacherSamples(NamedTuple):
@@ -61,10 +64,10 @@ def make_context(run: TeacherRun, teacher_workdir: str | os.PathLike, samples: T
                                 seed=seed)
   references = {'teacher': reference(to_pixels(run, samples.x), to_pixels(run, samples.floor_x)),
                 'data': reference(run.images.held_out.pixels, run.images.train.pixels)}
-  encode = _mapped(run.teacher.x_to_z, devices)
-  xs = {name: encode_split(run, getattr(run.images, name), seed, devices) for name in ('train', 'held_out')}
+  encode = mapped(run.teacher.x_to_z, devices)
+  xs = {name: encode_split(run, getattr(run.images, name), seed, devices, num=IMAGES) for name in ('train', 'held_out')}
   data = {name: (x, encode(run.params, x)[0]) for name, x in xs.items()}
-  return Context(run, samples, classifier, references, data, encode, _mapped(run.teacher.log_prob, devices), seed, devices)
+  return Context(run, samples, classifier, references, data, encode, mapped(run.teacher.log_prob, devices), seed, devices)
 
 
 def to_pixels(run: TeacherRun, x: np.ndarray) -> np.ndarray:
@@ -83,19 +86,21 @@ def _sample_rows(arm: str, x: np.ndarray, log_prob: np.ndarray, context: Context
           quality.encoding_rows(arm, z, seed=seed))
 
 
-def _mapped(function, devices):
+def mapped(function: Callable, devices: int | None) -> Callable:
+  """parallel.map_examples in the chunks of an evaluation."""
   return parallel.map_examples(function, parallel.choose_devices(requested=devices), parallel.CHUNK)
 
 
-def encode_split(run: TeacherRun, split: Split, seed: int, devices: int | None = None) -> np.ndarray:
-  """x [N, *event] in the teacher's space; dequantisation noise from the seed."""
-  to_x = _mapped(lambda _, pixels, p: run.preprocess.to_x(pixels, random.keys_at(seed, p)), devices)
-  return to_x(None, split.pixels, np.arange(len(split.pixels), dtype=np.uint32))
+def encode_split(run: TeacherRun, split: Split, seed: int, devices: int | None = None, *, num: int | None = None) -> np.ndarray:
+  """x [N, *event] in the teacher's space of the first `num` images, or all; dequantisation noise from the seed."""
+  to_x = mapped(lambda _, pixels, p: run.preprocess.to_x(pixels, random.keys_at(seed, p)), devices)
+  pixels = split.pixels[:num]
+  return to_x(None, pixels, np.arange(len(pixels), dtype=np.uint32))
 
 
 def teacher_samples(run: TeacherRun, z: np.ndarray, x: np.ndarray, devices: int | None = None) -> TeacherSamples:
   """Splits 2 N pairs (z, x = T^-1(z)) into N to compare with and N for the floor."""
-  log_prob = _mapped(run.teacher.log_prob, devices)(run.params, x)
+  log_prob = mapped(run.teacher.log_prob, devices)(run.params, x)
   n = len(z) // 2
   return TeacherSamples(z[:n], x[:n], log_prob[:n], log_prob[n:2 * n], x[n:2 * n])
 
@@ -104,6 +109,11 @@ def draw_teacher_samples(run: TeacherRun, num: int, seed: int, devices: int | No
   """TeacherSamples with N = num, solved anew."""
   z = prior_draws(run.teacher, seed, np.arange(2 * num))
   return teacher_samples(run, z, solver_fn(run.teacher, 'auto', devices)(run.params, z).x, devices)
+
+
+def _affordable(num: int, event_shape: Sequence[int]) -> int:
+  """`num` for images of up to 64 dimensions, in proportion fewer for larger ones, 2 at least."""
+  return max(2, num * 64 // max(64, math.prod(event_shape)))
 
 
 def _relative(a: np.ndarray, b: np.ndarray) -> float:
@@ -115,8 +125,8 @@ def _relative(a: np.ndarray, b: np.ndarray) -> float:
 def evaluate_teacher(context: Context) -> list[dict[str, Any]]:
   """Rows of a teacher.
 
-  - bits/dim and nats on training and held-out images: the dequantised bound, with the Jacobian of the preprocessing, one draw
-    of noise per image;
+  - bits/dim and nats on up to IMAGES training and held-out images each: the dequantised bound, with the Jacobian of the
+    preprocessing, one draw of noise per image;
   - round trips, agreement of the solvers, sweeps;
   - what every student is measured by, for a second set of teacher samples: the floor of what a student can reach;
   - the encodings of training and held-out images, as arms 'train' and 'held_out'.
@@ -131,16 +141,17 @@ def evaluate_teacher(context: Context) -> list[dict[str, Any]]:
     row('bits_per_dim', name, statistics.mean(bits, seed=seed), len(x))
     row('nats', name, statistics.mean(nats, seed=seed), len(x))
     rows += quality.encoding_rows(name, encodings, seed=seed)
-  x, encodings = x[:ROUND_TRIPS], encodings[:ROUND_TRIPS]
+  few, shape = _affordable(ROUND_TRIPS, teacher.event_shape), teacher.event_shape
+  x, encodings = x[:few], encodings[:few]
   solve = solver_fn(teacher, 'fixed_point', devices)
   row('round_trip_x', 'held_out', _relative(solve(params, encodings).x, x), len(x))
-  z = prior_draws(teacher, seed, np.arange(num))
+  z = prior_draws(teacher, seed, np.arange(_affordable(num, shape)))
   solution = solve(params, z)
-  row('round_trip_z', None, _relative(context.encode(params, solution.x)[0], z), num)
-  row('fixed_point_sweeps_mean', None, float(np.mean(solution.sweeps)), num)
-  row('fixed_point_sweeps_max', None, float(np.max(solution.sweeps)), num)
-  exact = solver_fn(teacher, 'ancestral', devices)(params, z[:ROUND_TRIPS]).x
-  row('fixed_point_error', 'ancestral', _relative(solution.x[:ROUND_TRIPS], exact), len(exact))
+  row('round_trip_z', None, _relative(context.encode(params, solution.x)[0], z), len(z))
+  row('fixed_point_sweeps_mean', None, float(np.mean(solution.sweeps)), len(z))
+  row('fixed_point_sweeps_max', None, float(np.max(solution.sweeps)), len(z))
+  exact = solver_fn(teacher, 'ancestral', devices, chunk=few)(params, z[:few]).x
+  row('fixed_point_error', 'ancestral', _relative(solution.x[:few], exact), len(exact))
   samples = context.samples
   for name in ('l2', 'l1'):
     error = distances.make(name)(samples.floor_x, samples.x)
@@ -169,7 +180,7 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
   row = lambda metric, reference, value, n, floor=None: rows.append(
       statistics.row(arm, metric, reference, value, n=n, seed=seed, floor=floor))
   mean = functools.partial(statistics.mean, seed=seed)
-  generate = _mapped(student.z_to_x, context.devices)
+  generate = mapped(student.z_to_x, context.devices)
   output = generate(params, samples.z)
   for name in ('l2', 'l1'):
     row(f'oracle_{name}', 'teacher', mean(distances.make(name)(output.x, samples.x)), n, 0.0)
@@ -185,8 +196,8 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
   if noise_std:
     wide = generate(params, samples.z * np.float32(np.sqrt(1 + noise_std**2))).x
     rows += _sample_rows(f'{arm}@matched', wide, context.log_prob(run.params, wide), context)
-  values = jacobian.singular_values(student, params, samples.z[:JACOBIANS])
-  row('jacobian_rank', None, float(np.median(jacobian.ranks(values))), JACOBIANS, float(values.shape[1]))
+  values = jacobian.singular_values(student, params, samples.z[:_affordable(JACOBIANS, student.event_shape)])
+  row('jacobian_rank', None, float(np.median(jacobian.ranks(values))), len(values), float(values.shape[1]))
   variance = statistics.bootstrap(lambda a, b: float(np.mean(np.var(a, 0)) / np.mean(np.var(b, 0))), output.x, samples.x,
                                   seed=seed)
   row('variance_ratio', 'teacher', variance, n, float(np.mean(np.var(samples.floor_x, 0)) / np.mean(np.var(samples.x, 0))))

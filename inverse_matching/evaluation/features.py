@@ -18,6 +18,8 @@ from inverse_matching.types import Batch, LossFn
 
 CHUNK = 256  # images per device and call; part of what fixes the bits of a result
 
+IMAGES_SEEN = 200_000  # in training, about: as many epochs as that makes, up to those below
+
 SETTINGS = {
     'network': {'width': 16, 'num_levels': 2, 'num_features': 32},
     'optimizer': {'name': 'adam', 'learning_rate': 2e-3, 'decay_rate': 0.9},
@@ -67,6 +69,8 @@ def train_classifier(data: Mapping[str, Any], workdir: str | os.PathLike, device
   sections = {name: dict(config[name]) for name in ('network', 'optimizer', 'train')}
   images = image_data.load(**data)
   num_classes = int(images.train.labels.max()) + 1
+  num_epochs = min(sections['train']['num_epochs'], -(-IMAGES_SEEN // len(images.train.pixels)))
+  sections['train'] = {**sections['train'], 'num_epochs': num_epochs}
   init, apply = conv_classifier(images.event_shape, num_classes=num_classes, **sections['network'])
   loss_fn = cross_entropy(apply)
 

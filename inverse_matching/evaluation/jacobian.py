@@ -5,6 +5,8 @@ import numpy as np
 
 from inverse_matching.types import Params, Student
 
+DIRECTIONS = 64  # at once: all of a large image's would not fit into memory
+
 
 def singular_values(student: Student, params: Params, z: np.ndarray) -> np.ndarray:
   """Singular values of dS/dz, in falling order.
@@ -21,8 +23,9 @@ def singular_values(student: Student, params: Params, z: np.ndarray) -> np.ndarr
 
   @jax.jit
   def one(z):
-    jacobian = jax.jacfwd(lambda z: student.z_to_x(params, z[None]).x.reshape(-1))(z).reshape(size, size)
-    return jnp.linalg.svd(jacobian, compute_uv=False)
+    _, push = jax.linearize(lambda z: student.z_to_x(params, z[None]).x.reshape(-1), z)
+    columns = jax.lax.map(lambda t: push(t.reshape(z.shape)), jnp.eye(size), batch_size=DIRECTIONS)
+    return jnp.linalg.svd(columns, compute_uv=False)
 
   return np.stack([np.asarray(one(each)) for each in z])
 

@@ -60,6 +60,8 @@ def sample_rows(arm: str, pixels: np.ndarray, references: Mapping[str, Reference
   the arm (see make_reference). For what a set has by itself (entropy, confidence, sharpness, stripes): the reference's own.
   For memorisation, which has the reference 'train': the held-out images' own.
 
+  kernel_distance is of the classifier's features, kernel_distance_8x8 of the images downsampled to 8x8, from -1 to 1.
+
   Intervals of kernel and Frechet distance, precision, recall, density, coverage, sliced Wasserstein distance, entropy and
   total variation are by the jackknife over both sets (see resampling.jackknife); the others are by the bootstrap over the
   arm's samples, for the two-sample test over its held-out predictions.
@@ -102,6 +104,8 @@ def _against(a: ImageSet, b: ImageSet, levels: int, seed: int, intervals: bool =
   sliced = samples.sliced_wasserstein_statistic(a.pixels / (levels - 1), b.pixels / (levels - 1), seed=seed)
   out = {}
   out['kernel_distance'], = jackknife(samples.kernel_statistic(a.features, b.features), (None, None))
+  a_coarse, b_coarse = (2 * texture.downsample(s.pixels) / (levels - 1) - 1 for s in (a, b))
+  out['kernel_distance_8x8'], = jackknife(samples.kernel_statistic(a_coarse, b_coarse), (None, None))
   out['frechet_distance'], = jackknife(samples.frechet_statistic(a.features, b.features), POSITIVE)
   # In the order of samples.Manifolds.
   out['precision'], out['recall'], out['density'], out['coverage'] = jackknife(neighbours, (0.0, [1.0, 1.0, np.inf, 1.0]))

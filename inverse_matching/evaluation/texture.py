@@ -7,6 +7,7 @@ Fine means a period of at most 4 pixels (0.25 cycles per pixel, half the Nyquist
 import numpy as np
 import scipy.fft
 
+COARSE = 8  # pixels on a side
 FINEST_COARSE = 0.25  # cycles per pixel
 
 
@@ -20,6 +21,23 @@ def _energy(images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   share = np.divide(energy, total, out=np.zeros_like(energy), where=total > 1e-12 * scale)  # else rounding of a constant
   height, width = images.shape[1:3]
   return share, np.arange(height)[:, None] / (2 * height), np.arange(width) / (2 * width)
+
+
+def downsample(images: np.ndarray, size: int = COARSE) -> np.ndarray:
+  """Mean over each cell of a size x size grid laid over the image, [N, size, size, C] of images [N, H, W, C].
+
+  A pixel that several cells share counts in each by its share. What is left is the global layout: for the paper's "global
+  coherence" (section 4.1.3). Images of that size stay as they are.
+  """
+  weights = [_cells(side, size) for side in images.shape[1:3]]
+  return np.einsum('ih,nhwc,jw->nijc', weights[0], np.asarray(images, np.float64), weights[1], optimize=True)
+
+
+def _cells(side: int, size: int) -> np.ndarray:
+  """[size, side]: the share of each pixel in each cell, rows summing to 1."""
+  edges = np.arange(size + 1)[:, None] * (side / size)
+  covered = np.clip(edges - np.arange(side), 0, 1)  # of each pixel, by the cells up to an edge
+  return np.diff(covered, axis=0) * (size / side)
 
 
 def sharpness(images: np.ndarray) -> np.ndarray:

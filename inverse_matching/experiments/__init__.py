@@ -4,20 +4,26 @@ from typing import Any, Mapping
 
 from inverse_matching import registry
 from inverse_matching.errors import InputError
-from inverse_matching.experiments import distillation, gaussian, sampling
+from inverse_matching.experiments import appendix_a, distillation, gaussian, logit_lambda, sampling
 
-FIGURES = {**gaussian.FIGURES, **{figure: functools.partial(distillation.run, figure=figure) for figure in ('4', '5')},
-           'sampling': sampling.run}
+FIGURES = {**gaussian.FIGURES, **{figure: functools.partial(distillation.run, figure=figure) for figure in ('4', '5', '6')},
+           'appendix_a': appendix_a.run, 'lambda': logit_lambda.run, 'sampling': sampling.run}
+# The sections that a figure takes from the config, where not every config with a teacher has them.
+SECTIONS = {'4': 'figures', '5': 'figures', '6': 'figures', 'appendix_a': 'appendix_a', 'lambda': 'lambda_study',
+            'sampling': 'sampling'}
 
 
 def reproduce(figure: str, config: Mapping[str, Any], workdir: str, command: str, devices: int | None = None) -> str:
   """Makes a figure, or several with commas between, in workdir; returns their tables as text.
 
   Raises:
-    InputError: there is no such figure; nothing was run then.
+    InputError: there is no such figure, or the config has no settings for it; nothing was run then.
   """
   names = figure.split(',')
   for name in names:
     if name not in FIGURES:
       raise InputError(f'Unknown figure {name!r}{registry.nearest(name, FIGURES)}: use one of {", ".join(FIGURES)}.')
+    section = SECTIONS.get(name)
+    if section and (section not in config or section == 'figures' and name not in config[section]):
+      raise InputError(f'This config has no settings for figure {name}: give another --config, or none for the default.')
   return '\n\n'.join(FIGURES[name](config, workdir, command, devices) for name in names)

@@ -1,4 +1,4 @@
-"""report.md: what a folder of figures 4 and 5 shows, in words and one table."""
+"""report.md: what a folder of figures 4, 5 and 6 shows, in words and tables."""
 import pathlib
 
 from inverse_matching import files
@@ -6,8 +6,8 @@ from inverse_matching.evaluation import tables
 from inverse_matching.evaluation.quality import ENCODING_METRICS
 from inverse_matching.experiments import claims
 
-_QUALITY = ('kernel_distance', 'frechet_distance', 'precision', 'recall', 'density', 'coverage', 'two_sample_accuracy',
-            'sliced_wasserstein', 'label_total_variation', 'classes_present')
+_QUALITY = ('kernel_distance', 'kernel_distance_8x8', 'frechet_distance', 'precision', 'recall', 'density', 'coverage',
+            'two_sample_accuracy', 'sliced_wasserstein', 'label_total_variation', 'classes_present')
 MAIN = (('kernel_distance', 'teacher'), ('kernel_distance', 'data'), ('coverage', 'teacher'), ('label_entropy', 'teacher'),
         ('sharpness', 'teacher'), ('stripe_score', 'teacher'), ('log_prob_mean_shift', 'teacher'), ('oracle_l2', 'teacher'),
         ('x_reconstruction_l2', 'held_out'))
@@ -30,12 +30,17 @@ SECTIONS = {
 
 
 def write(path: pathlib.Path) -> None:
-  """Writes report.md from the figure4.json and figure5.json that are there."""
-  found = [(n, files.read_json(path / f'figure{n}.json')) for n in '45' if (path / f'figure{n}.json').exists()]
+  """Writes report.md from the figure4.json, figure5.json and figure6.json that are there."""
+  found = [(n, files.read_json(path / f'figure{n}.json')) for n in '456' if (path / f'figure{n}.json').exists()]
   figure = found[0][1]
   settings = figure['settings']
-  data, train = settings['data'], settings['train']
-  rows = list({(r['arm'], r['metric'], r['reference']): r for _, numbers in found for r in numbers['rows']}.values())
+  data, train, images = settings['data'], settings['train'], settings['images']
+  everything = {(r['arm'], r['metric'], r['reference'], r['seed']): r for _, numbers in found for r in numbers['rows']}
+  rows = [row for row in everything.values() if row['seed'] == settings['evaluation']['seed']]
+  students = {}  # flow and resnet: the network of the first arm
+  for arm in dict.fromkeys(row['arm'] for row in rows):
+    if arm in settings['arms']:
+      students.setdefault(arm.partition('/')[0], settings['arms'][arm].get('student', settings['student']))
   pictures = '\n\n'.join(f'![figure {n}](figure{n}.png)\n\n![reconstructions](reconstructions{n}.png)' for n, _ in found)
   sections = '\n\n'.join(f'### {title}\n\n{tables.markdown(tables.by_arm(rows, columns))}'
                          for title, columns in SECTIONS.items())
@@ -43,12 +48,12 @@ def write(path: pathlib.Path) -> None:
 
     {figure['command']}
 
-Teacher: {_words(settings['teacher'])}. Flow students: {_words(settings['student'])}. {data['levels']} grey levels, logit
-lambda {data['logit_lambda']}. {train['num_epochs']} epochs of batches of {train['batch_size']}, Adam at
+Teacher: {_words(settings['teacher'])}. Students: {'; '.join(map(_words, students.values()))}. {data['levels']} grey levels,
+logit lambda {data['logit_lambda']}. {train['num_epochs']} epochs of batches of {train['batch_size']}, Adam at
 {settings['optimizer']['learning_rate']} times {settings['optimizer']['decay_rate']} an epoch; {settings['pairs']['num']}
-pairs for oracle prediction. The held-out images chose the settings, so held-out numbers are slightly optimistic. Intervals
-are 95%, by the bootstrap over examples, or by the jackknife where a metric compares sets; the floor is the reference against
-itself. Seconds are in timing.json.
+pairs for oracle prediction. Trained on {images['train']} images; {images['held_out']} are held out. Intervals are 95%, by the
+bootstrap over examples, or by the jackknife where a metric compares sets; the floor is the reference against itself. Seconds
+are in timing.json.
 
 ## Claims of the paper
 
@@ -60,9 +65,23 @@ itself. Seconds are in timing.json.
 
 {sections}
 
-{pictures}
+{_over_seeds(list(everything.values()))}{pictures}
 '''
   files.write_bytes(path / 'report.md', text.encode())
+
+
+def _over_seeds(rows: list[dict]) -> str:
+  """The range of the main numbers over the seeds of the samples, if there are several."""
+  seeds = {row['seed'] for row in rows}
+  if len(seeds) == 1:
+    return ''
+  values = {}
+  for row in rows:
+    values.setdefault((row['arm'], row['metric'], row['reference']), []).append(row['value'])
+  cell = lambda key: f'{min(values[key]):.3g} to {max(values[key]):.3g}' if None not in values.get(key, [None]) else ''
+  lines = [['arm', *(f'{metric} ({reference})' for metric, reference in MAIN)]]
+  lines += [[arm, *(cell((arm, *column)) for column in MAIN)] for arm in dict.fromkeys(row['arm'] for row in rows)]
+  return f'### Least and greatest over {len(seeds)} seeds of the samples\n\n{tables.markdown(lines)}\n\n'
 
 
 def _words(section: dict) -> str:

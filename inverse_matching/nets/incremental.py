@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from inverse_matching.nets import causal_conv, pixelcnnpp
 from inverse_matching.nets.causal_conv import Cursor
+from inverse_matching.nets.heads import Head
 from inverse_matching.types import Array, Incremental, Params
 
 
@@ -18,10 +19,9 @@ def _run(net, method, params, cache, *args) -> tuple[Any, Any]:
   return out, {**cache, **updated['cache']}
 
 
-def _above(x: Array, row: Array | int) -> Array:
-  """The marked row above `row`, [B, 1, W, C + 1], of x [B, H, W, C]; zeros above the first."""
-  above = pixelcnnpp.mark(jax.lax.dynamic_slice_in_dim(x, jnp.maximum(row - 1, 0), 1, axis=1))
-  return jnp.where(row > 0, above, 0.0)
+def _row_above(x: Array, row: Array | int) -> Array:
+  """The row above `row`, [B, 1, W, C], of x [B, H, W, C]; anything above the first."""
+  return jax.lax.dynamic_slice_in_dim(x, jnp.maximum(row - 1, 0), 1, axis=1)
 
 
 def _active(index: int, num_levels: int) -> int:
@@ -29,13 +29,17 @@ def _active(index: int, num_levels: int) -> int:
   return max(level + 1 for level in range(num_levels) if index % 2**level == 0)
 
 
-def gaussian(event_shape: tuple[int, int, int], **network) -> Callable[[Callable[[Array, Any], Array]], Incremental]:
-  """Incremental evaluation of `pixelcnnpp.gaussian_conditional` with the same arguments, given the elementwise z_to_x."""
+def pixelcnnpp_parts(event_shape: tuple[int, int, int], head: Head,
+                     **settings) -> Callable[[Callable[[Array, Any], Array]], Incremental]:
+  """Incremental evaluation of `pixelcnnpp.conditional` with the same arguments, given the elementwise z_to_x."""
   height, width, channels = event_shape
-  net = pixelcnnpp.gaussian_net(event_shape, **network)
+  net = pixelcnnpp.network(head, **settings)
   num_levels = net.num_levels
   period = 2**(num_levels - 1)
   padded_height, padded_width = -(-height // period) * period, -(-width // period) * period
+
+  def mark(x):
+    return pixelcnnpp.mark(head.see(x))
 
   def pad(z):
     return jnp.pad(z, ((0, 0), (0, padded_height - height), (0, padded_width - width), (0, 0)))
@@ -54,10 +58,10 @@ def gaussian(event_shape: tuple[int, int, int], **network) -> Callable[[Callable
   def incremental(elementwise_z_to_x: Callable[[Array, Any], Array]) -> Incremental:
 
     def pixel(raw, z):
-      # As many sweeps as channels: the mean of a channel depends on those before it.
+      # As many sweeps as channels: theta of a channel depends on those before it.
       x = jnp.zeros_like(z)
       for _ in range(channels):
-        x = elementwise_z_to_x(z, pixelcnnpp.gaussian_head(raw, x))
+        x = elementwise_z_to_x(z, head.theta(raw, x))
       return x
 
     def z_to_x(params, z, cond=None):
@@ -73,7 +77,8 @@ def gaussian(event_shape: tuple[int, int, int], **network) -> Callable[[Callable
         return carry
 
       def one_row(row, levels, x, cache):
-        beside, cache = _run(net, 'rows', params, cache, _above(x[:, :, :width], row), None, Cursor(row, None, width, levels))
+        above = jnp.where(row > 0, mark(_row_above(x[:, :, :width], row)), 0.0)
+        beside, cache = _run(net, 'rows', params, cache, above, None, Cursor(row, None, width, levels))
         z_row = jax.lax.dynamic_slice_in_dim(z, row, 1, axis=1)
         step = 2**(levels - 1)
 
@@ -85,7 +90,7 @@ def gaussian(event_shape: tuple[int, int, int], **network) -> Callable[[Callable
             raw, cache = _run(net, 'pixels', params, cache, left, beside, None, at)
             new = pixel(raw, jax.lax.dynamic_slice_in_dim(z_row, column, 1, axis=2))
             x_row = jax.lax.dynamic_update_slice_in_dim(x_row, new, column, axis=2)
-            left = pixelcnnpp.mark(new)
+            left = mark(new)
           return cache, x_row, left
 
         cache, x_row, _ = jax.lax.fori_loop(0, padded_width // step, columns, (cache, jnp.zeros_like(z_row), first))
@@ -110,11 +115,11 @@ def gaussian(event_shape: tuple[int, int, int], **network) -> Callable[[Callable
     def sweep(params, cache, z, x, cond=None):
       del cond
       cache, last = cache
-      marked = pixelcnnpp.mark(x)
+      marked = mark(x)
       above = jnp.concatenate([last, marked[:, :-1]], axis=1)
       beside, cache = _run(net, 'rows', params, cache, above, None, whole)
       raw, cache = _run(net, 'pixels', params, cache, causal_conv.shift_right(marked), beside, None, whole)
-      return elementwise_z_to_x(z, pixelcnnpp.gaussian_head(raw, x)), (cache, marked[:, -1:])
+      return elementwise_z_to_x(z, head.theta(raw, x)), (cache, marked[:, -1:])
 
     return Incremental(z_to_x, split, join, init, sweep)
 

@@ -1,4 +1,4 @@
-"""PixelCNN++ (Salimans et al., 2017) with one Gaussian per sub-pixel, as in section 4.1.2 of the paper.
+"""PixelCNN++ (Salimans et al., 2017). With one Gaussian per sub-pixel it is the network of section 4.1.2 of the paper.
 
 Two causal streams of gated residual blocks run over several resolutions with skip connections between the way down and the
 way up. The same network serves a teacher (input x) and a flow student (input z).
@@ -13,9 +13,8 @@ import jax.numpy as jnp
 from inverse_matching import random
 from inverse_matching.nets import causal_conv
 from inverse_matching.nets.causal_conv import Cursor
-from inverse_matching.types import Array, Conditional, Gaussian, Params
-
-MAX_LOG_SCALE = 7.0  # a smooth bound; the floor is that of PixelCNN++
+from inverse_matching.nets.heads import Head
+from inverse_matching.types import Array, Conditional, Params
 
 
 class Stream(nn.Module):
@@ -107,47 +106,30 @@ def mark(x: Array) -> Array:
   return jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
 
 
-def gaussian_net(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num_filters: int = 32, num_levels: int = 3,
-                 dropout: float = 0.0) -> PixelCNNPP:
-  """The network of one Gaussian per sub-pixel.
+def network(head: Head, *, num_blocks: int = 3, num_filters: int = 32, num_levels: int = 3,
+            dropout: float = 0.0) -> PixelCNNPP:
+  """The network of a head.
 
   Args:
-    event_shape: (H, W, C).
+    head: of images with C sub-pixels.
     num_blocks: gated residual blocks per level on the way down (one more on the way up); the paper's setting is 3.
     num_filters: the paper's setting is 32.
     num_levels: resolutions, each half the one before.
     dropout: rate inside the residual blocks, rounded to 1/256.
   """
-  channels = event_shape[-1]
-  return PixelCNNPP(num_outputs=2 * channels + channels * (channels - 1) // 2, num_blocks=num_blocks, num_filters=num_filters,
-                    num_levels=num_levels, dropout=dropout)
+  return PixelCNNPP(head.num_outputs, num_blocks, num_filters, num_levels, dropout)
 
 
-def gaussian_head(raw: Array, x: Array) -> Gaussian:
-  """One Gaussian per sub-pixel from the outputs [..., num_outputs] of `gaussian_net` and x [..., C].
-
-  Sub-pixels are ordered within a pixel: the mean of a channel depends linearly on the channels before it, with coefficients
-  that depend on the pixels before (Salimans et al., 2017, section 2.2).
-  """
-  channels = x.shape[-1]
-  mean, log_scale, coefficients = jnp.split(raw, [channels, 2 * channels], axis=-1)
-  if channels > 1:
-    rows, columns = jnp.tril_indices(channels, -1)
-    matrix = jnp.zeros((*raw.shape[:-1], channels, channels)).at[..., rows, columns].set(jnp.tanh(coefficients))
-    mean = mean + jnp.einsum('bhwij,bhwj->bhwi', matrix, x, precision=jax.lax.Precision.HIGHEST)
-  return Gaussian(mean, MAX_LOG_SCALE * jnp.tanh(log_scale / MAX_LOG_SCALE))
-
-
-def gaussian_conditional(event_shape: tuple[int, int, int], **network) -> tuple[Callable[[Array], Params], Conditional]:
-  """(init, conditional) of a PixelCNN++ with one Gaussian per sub-pixel; for the arguments see `gaussian_net`."""
-  net = gaussian_net(event_shape, **network)
+def conditional(event_shape: tuple[int, int, int], head: Head, **settings) -> tuple[Callable[[Array], Params], Conditional]:
+  """(init, conditional) of a PixelCNN++ over (H, W, C) images with that head; for the settings see `network`."""
+  net = network(head, **settings)
 
   def init(key):
     return net.lazy_init(key, jax.ShapeDtypeStruct((1, *event_shape), jnp.float32))['params']
 
-  def conditional(params, x, cond=None, key=None):
+  def theta(params, x, cond=None, key=None):
     del cond
     keys = None if key is None else random.stream(key, 'dropout')
-    return gaussian_head(net.apply({'params': params}, x, keys), x)
+    return head.theta(net.apply({'params': params}, head.see(x), keys), x)
 
-  return init, conditional
+  return init, theta

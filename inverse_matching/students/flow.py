@@ -3,7 +3,8 @@ from typing import Callable
 
 import jax.numpy as jnp
 
-from inverse_matching.nets import pixelcnnpp
+from inverse_matching.elementwise import gaussian
+from inverse_matching.nets import heads, pixelcnnpp
 from inverse_matching.types import Array, Conditional, Gaussian, Params, Student, StudentOutput, check_event
 
 
@@ -30,6 +31,6 @@ def pixelcnn_flow(event_shape: tuple[int, int, int], **network) -> Student:
 
   Args:
     event_shape: (H, W, C).
-    **network: see nets.pixelcnnpp.gaussian_net.
+    **network: see nets.pixelcnnpp.network.
   """
-  return flow(event_shape, *pixelcnnpp.gaussian_conditional(event_shape, **network))
+  return flow(event_shape, *pixelcnnpp.conditional(event_shape, heads.make(gaussian, event_shape[-1]), **network))

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from inverse_matching import files
 from inverse_matching.data import images
 from inverse_matching.errors import InputError
 from inverse_matching.evaluation import features
@@ -70,3 +71,10 @@ def test_a_trained_one_is_loaded(trained):
 def test_accuracy_of_the_default(tmp_path):
   """Good enough for its features to mean something."""
   assert features.train_classifier(DATA, tmp_path, 1).held_out_accuracy >= 0.96
+
+
+def test_large_data_sets_get_fewer_epochs(tmp_path, monkeypatch):
+  """As many as make IMAGES_SEEN, rounded up: 2 epochs of 1,617 images."""
+  monkeypatch.setattr(features, 'IMAGES_SEEN', 2000)
+  features.train_classifier(DATA, tmp_path, 1, config=TINY)
+  assert files.read_json(tmp_path / 'config.json')['train']['num_epochs'] == 2

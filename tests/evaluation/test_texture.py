@@ -70,3 +70,15 @@ def test_constant_images_are_finite():
   for value in (0, 16, 0.1):
     image = np.full((2, 7, 9, 3), value)
     assert not texture.sharpness(image).any() and not texture.stripe_score(image).any()
+
+
+def test_downsampling():
+  """Means of equal blocks; a pixel on an edge is shared; the mean and images of that size stay."""
+  images = np.random.default_rng(0).normal(size=(3, 32, 16, 3))
+  blocks = images.reshape(3, 8, 4, 8, 2, 3).mean((2, 4))
+  np.testing.assert_allclose(texture.downsample(images), blocks, atol=1e-12)
+  np.testing.assert_allclose(texture.downsample(images[:, :8, :8]), images[:, :8, :8], atol=1e-12)
+  line = np.array([1.0, 2.0, 4.0])[None, :, None, None] * np.ones((1, 3, 3, 1))
+  np.testing.assert_allclose(texture.downsample(line, size=2)[0, :, 0, 0], [(1 + 2 / 2) / 1.5, (2 / 2 + 4) / 1.5])
+  images = np.random.default_rng(0).normal(size=(2, 28, 28, 1))
+  np.testing.assert_allclose(texture.downsample(images).mean((1, 2)), images.mean((1, 2)), atol=1e-12)

@@ -36,3 +36,13 @@ def test_the_table_has_a_line_per_arm_and_the_floors_last():
 def test_a_value_that_is_not_finite_is_said_so():
   rows = [{**row('a', 0.0, 1.0), 'value': None}]
   assert tables.by_arm(rows)[1] == ['a', 'not finite']
+
+
+def test_capstone():
+  """Each ResNet with noise against its teacher, at the distance to held-out data; also among all claims."""
+  rows = [row(arm, low, low + 0.1, 'kernel_distance', 'data') for arm, low in (
+      ('teacher', 0.5), ('resnet/x_reconstruction_l1_noise', 0.1), ('resnet/x_reconstruction_l2_noise', 0.9),
+      ('resnet/x_reconstruction_l1', 0.1))]
+  found = claims.capstone(rows)
+  assert [(claim.text.split('_')[-2], claim.verdict) for claim in found] == [('l2', 'disagrees'), ('l1', 'agrees')]
+  assert set(found) <= set(claims.claims(rows))

@@ -1,0 +1,107 @@
+"""Examples per second of a training step, and what share of a large matrix product's rate it reaches.
+
+    taskset -c 0 python -m benchmarks.train_step --size=28 --num_blocks=3 --num_filters=32
+    python -m benchmarks.train_step --size=28 --num_blocks=3 --num_filters=32 --devices=2
+
+Random weights and random data: the time does not depend on them. On a CPU `taskset` chooses the cores and --devices makes
+devices of them.
+"""
+import time
+
+from absl import app, flags
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from inverse_matching import files, losses, parallel, random, students, teachers, train
+from inverse_matching.evaluation import tables
+from inverse_matching.types import Batch
+from launch import common
+
+FLAGS = flags.FLAGS
+MATRIX = 2048
+OBJECTIVES = ('z_reconstruction', 'x_reconstruction', 'oracle_prediction', 'reverse_kl')
+
+
+def _state(init, optimizer, num_devices):
+  return parallel.replicate(train.init_state(init(jax.random.key(0)), optimizer), num_devices)
+
+
+def measure(shape: tuple[int, int, int], network: dict, batch_size: int, num_devices: int, rounds: int,
+            steps: list[str]) -> list[dict]:
+  """Rows {"step", "shape", "batch", "devices", "examples_per_second", "gflops_per_step", "share_of_matmul"}: medians of
+  interleaved rounds. FLOPs are those that XLA counts in the compiled program of one device, times the devices."""
+  teacher, student = teachers.make('pixelcnn', shape, **network), students.make('flow', shape, **network)
+  teacher_params = parallel.replicate(teacher.init(jax.random.key(1)), num_devices)
+  optimizer = train.make_optimizer(learning_rate=1e-3, decay_rate=1.0, steps_per_epoch=1, grad_clip=None)
+  keys = random.keys_at(0, jnp.arange(batch_size, dtype=jnp.uint32))
+  x, z = (random.normal(random.stream(keys, purpose), shape) for purpose in ('noise', 'prior'))
+  raw = {'x': np.asarray(x), 'z': np.asarray(z), 'position': np.arange(batch_size, dtype=np.uint32)}
+  prepare = {name: lambda raw, f=fields: Batch(key=random.keys_at(0, raw['position']), **{k: raw[k] for k in f})
+             for name, fields in {'x_reconstruction': 'x', 'maximum_likelihood': 'x', 'oracle_prediction': 'xz'}.items()}
+  runs, flops = {}, {}
+  for name in steps:
+    loss = losses.maximum_likelihood(teacher) if name == 'maximum_likelihood' else losses.make(name, teacher, student)
+    init = teacher.init if name == 'maximum_likelihood' else student.init
+    step = train.make_train_step(loss, optimizer, ema_decay=0.999, prepare=prepare.get(name, lambda raw: Batch(
+        key=random.keys_at(0, raw['position']))))
+    mapped, state = parallel.map_step(step, num_devices), [_state(init, optimizer, num_devices)]
+    share = jax.tree.map(lambda a: a[:batch_size // num_devices], raw)
+    flops[name] = num_devices * _flops(loss, init, teacher_params, prepare.get(name), share)
+
+    def run(mapped=mapped, state=state):
+      state[0], metrics = mapped(state[0], teacher_params, raw)
+      jax.block_until_ready(metrics)
+
+    runs[name] = run
+  matrix = jax.random.normal(jax.random.key(2), (MATRIX, MATRIX))
+  product = jax.jit(lambda a: a @ a)
+  runs['matmul'] = lambda: jax.block_until_ready(product(matrix))
+  seconds = {name: [] for name in runs}
+  for run in runs.values():
+    run()
+  for _ in range(rounds):
+    for name, run in runs.items():
+      start = time.perf_counter()
+      run()
+      seconds[name].append(time.perf_counter() - start)
+  median = {name: float(np.median(values)) for name, values in seconds.items()}
+  rate = 2 * MATRIX**3 / median['matmul']
+  return [{'step': name, 'shape': list(shape), 'batch': batch_size, 'devices': num_devices, 'seconds': median[name],
+           'examples_per_second': batch_size / median[name], 'gflops_per_step': flops[name] / 1e9,
+           'share_of_matmul': flops[name] / median[name] / rate, 'matmul_gflops_per_second': rate / 1e9} for name in steps]
+
+
+def _flops(loss, init, teacher_params, prepare, raw) -> float:
+  """Of value and gradient, in XLA's count; a loop's body counts once."""
+  prepare = prepare or (lambda raw: Batch(key=random.keys_at(0, raw['position'])))
+  params = jax.eval_shape(init, jax.random.key(0))
+  mean = lambda params, raw: jnp.mean(loss(params, teacher_params, prepare(raw))[0])
+  return jax.jit(jax.value_and_grad(mean)).lower(params, raw).cost_analysis()['flops']
+
+
+def main(argv) -> None:
+  del argv
+  if FLAGS.devices > 1:
+    jax.config.update('jax_num_cpu_devices', FLAGS.devices)
+  network = dict(num_blocks=FLAGS.num_blocks, num_filters=FLAGS.num_filters, num_levels=FLAGS.num_levels)
+  rows = measure((FLAGS.size, FLAGS.size, FLAGS.channels), network, FLAGS.batch_size, FLAGS.devices, FLAGS.rounds, FLAGS.steps)
+  cell = lambda value: f'{value:.3g}' if isinstance(value, float) else str(value)
+  print(tables.plain([list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]))
+  if FLAGS.output:
+    files.write_json(FLAGS.output, {'command': common.command(), 'settings': {**network, 'rounds': FLAGS.rounds}, 'rows': rows})
+
+
+if __name__ == '__main__':
+  flags.DEFINE_integer('size', 28, 'Rows and columns of an image.', lower_bound=1)
+  flags.DEFINE_integer('channels', 1, 'Of an image.', lower_bound=1)
+  flags.DEFINE_integer('num_blocks', 3, 'Of the networks.')
+  flags.DEFINE_integer('num_filters', 32, 'Of the networks.')
+  flags.DEFINE_integer('num_levels', 3, 'Of the networks.')
+  flags.DEFINE_integer('batch_size', 64, 'Examples in a step.')
+  flags.DEFINE_integer('devices', 1, 'Local devices; on a CPU so many are made.', lower_bound=1)
+  flags.DEFINE_multi_enum('steps', ['maximum_likelihood', 'x_reconstruction', 'oracle_prediction'],
+                          ['maximum_likelihood', *OBJECTIVES], 'What to time.')
+  flags.DEFINE_integer('rounds', 3, 'Interleaved rounds.')
+  flags.DEFINE_string('output', None, 'JSON to write.')
+  app.run(main)

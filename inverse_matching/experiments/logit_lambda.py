@@ -1,0 +1,93 @@
+"""What lambda decides, the constant of the logit preprocessing that the paper never states: figure 4 for several values."""
+import pathlib
+from typing import Any, Mapping
+
+from matplotlib import pyplot as plt
+import numpy as np
+
+from inverse_matching import files, runs
+from inverse_matching.evaluation import evaluate, statistics, tables
+from inverse_matching.experiments import distillation, figures
+
+QUANTILES = (0.05, 0.95)
+SHOWN = (('bits_per_dim', 'train'), ('bits_per_dim', 'held_out'), ('log_inverse_scale_spread', 'held_out'),
+         ('kernel_distance', 'teacher'), ('kernel_distance', 'data'), ('coverage', 'teacher'), ('label_entropy', 'teacher'),
+         ('log_prob_mean_shift', 'teacher'), ('reverse_kl', 'teacher'), ('z_reconstruction_l2', 'teacher'),
+         ('x_reconstruction_l2', 'held_out'))
+DRAWN = (('bits_per_dim', 'held_out'), ('log_inverse_scale_spread', 'held_out'), ('kernel_distance', 'teacher'),
+         ('coverage', 'teacher'), ('label_entropy', 'teacher'))
+
+
+def settings_of(config: Mapping[str, Any], value: float) -> dict[str, Any]:
+  """The config of one lambda: config.lambda_study has fields that take the place of those of the sections they name."""
+  study = {name: fields for name, fields in config['lambda_study'].items() if name != 'logit_lambdas'}
+  changed = {name: {**config[name], **fields} for name, fields in study.items()}
+  data = {**changed.get('data', config['data']), 'logit_lambda': value}
+  return {**config, **changed, 'data': data}
+
+
+def log_inverse_scales(run: runs.TeacherRun, x: np.ndarray, devices: int | None = None) -> np.ndarray:
+  """log 1/sigma of every conditional, [N, T] of x [N, *event]: the diagonal of the Jacobian of T."""
+  scales = evaluate.mapped(lambda params, x: run.teacher.conditional(params, x).log_scale, devices)(run.params, x)
+  return -scales.reshape(len(x), -1)
+
+
+def conditioning_rows(values: np.ndarray, seed: int) -> list[dict[str, Any]]:
+  """Rows of log 1/sigma [N, T]: how far its 95% quantile over images and dimensions is from the 5% quantile, and the median.
+
+  1/sigma is by how much T stretches a dimension. Intervals are by the bootstrap over images.
+  """
+
+  def spread(v):
+    low, high = np.quantile(v, QUANTILES)
+    return float(high - low)
+
+  return [statistics.row('teacher', metric, 'held_out', statistics.bootstrap(statistic, values, seed=seed), n=len(values),
+                         seed=seed)
+          for metric, statistic in (('log_inverse_scale_spread', spread), ('log_inverse_scale_median', np.median))]
+
+
+def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | None = None) -> str:
+  """Runs the stages of figure 4 in lambda/VALUE for each value, and writes lambda.json and lambda.png; returns the table.
+
+  Bits per dimension and what is measured on pixels compare between values of lambda; what is measured in the space of x, in
+  nats or as l2 there, does not. Rows have the field logit_lambda besides those of figure 4.
+
+  Args:
+    config: as of distillation.run, with section lambda_study: logit_lambdas, and changes to other sections (see settings_of).
+    workdir: of the experiment.
+    command: that was called, for the record.
+    devices: number of local devices, or None.
+  """
+  path, study, rows = pathlib.Path(workdir), config['lambda_study'], []
+  for value in study['logit_lambdas']:
+    folder, settings = path / 'lambda' / str(value), settings_of(config, value)
+    distillation.run(settings, str(folder), command, devices, figure='4')
+    teacher_run, seed = runs.load_teacher(folder / 'teacher'), settings['evaluation']['seed']
+    x = evaluate.encode_split(teacher_run, teacher_run.images.held_out, seed, devices, num=evaluate.IMAGES)
+    found = files.read_json(folder / 'figure4.json')['rows']
+    found += conditioning_rows(log_inverse_scales(teacher_run, x, devices), seed)
+    rows += [{**row, 'logit_lambda': value} for row in found]
+  # The settings of the last value; each row has its own.
+  about = {**distillation.settings(settings, teacher_run), 'lambda_study': study}
+  files.write_json(path / 'lambda.json', {'command': command, 'settings': about, 'rows': rows})
+  rows = files.read_json(path / 'lambda.json')['rows']
+  _draw(path / 'lambda.png', rows)
+  named = [{**row, 'arm': f'{row["logit_lambda"]:g} {row["arm"]}'} for row in rows if row['seed'] == seed]
+  return 'Lambda\n' + tables.plain(tables.by_arm(named, SHOWN, intervals=False)[:-1])
+
+
+def _draw(path: pathlib.Path, rows: list[Mapping[str, Any]]) -> None:
+  figure, axes = plt.subplots(1, len(DRAWN), figsize=(3.4 * len(DRAWN), 3.6), layout='constrained')
+  for axis, (metric, reference) in zip(axes, DRAWN):
+    here = [row for row in rows if (row['metric'], row['reference']) == (metric, reference)]
+    for arm in dict.fromkeys(row['arm'] for row in here):
+      line = [(row['logit_lambda'], row['value']) for row in here if row['arm'] == arm and row['value'] is not None]
+      axis.plot(*zip(*line), marker='o', markersize=4, label=arm)
+    axis.set(xscale='log', xlabel='lambda', title=f'{metric}\n({reference})')
+    axis.title.set_fontsize(9)
+    axis.grid(alpha=0.3)
+    if metric == 'kernel_distance':
+      axis.set_yscale('symlog', linthresh=0.01)
+  axes[-1].legend(fontsize=7)
+  figures.save(figure, path)

@@ -1,0 +1,44 @@
+"""Figures 4 to 6: colour images from files, several seeds, and what a config lacks."""
+import json
+
+from PIL import Image
+import pytest
+from test_bad_input import refused
+from test_launch import launched
+from test_prepare_data import write_prepared
+
+from inverse_matching.experiments import report
+
+
+@pytest.mark.slow
+def test_figure_6_of_colour_images(tmp_path):
+  """Three channels, 256 levels, two seeds of the samples: every row twice; a report and a picture; the capstone is printed."""
+  write_prepared(tmp_path / 'data', 'cifar10', {'train': 40, 'test': 30}, (8, 8, 3))
+  process = launched('reproduce', '--figure=6', '--config=configs/cifar10.py:smoke', f'--config.data.data_dir={tmp_path}/data',
+                     '--config.data.num_train=40', '--config.data.num_held_out=30', '--config.evaluation.num_samples=16',
+                     '--config.evaluation.num_seeds=2', f'--workdir={tmp_path}/run')
+  figure = json.loads((tmp_path / 'run' / 'figure6.json').read_text())
+  assert figure['settings']['images'] == {'train': 40, 'held_out': 30}
+  keys = {seed: {(r['arm'], r['metric'], r['reference']) for r in figure['rows'] if r['seed'] == seed} for seed in (2, 3)}
+  assert keys[2] == keys[3] and len(figure['rows']) == 2 * len(keys[2])
+  for arm in ('teacher', 'resnet/x_reconstruction_l1_noise'):
+    assert {(arm, 'kernel_distance_8x8', 'data'), (arm, 'sharpness', 'data')} <= keys[2]
+  assert 'a student can outperform its teacher (resnet/x_reconstruction_l1_noise): ' in process.stdout
+  text = (tmp_path / 'run' / 'report.md').read_text()
+  assert 'over 2 seeds' in text and 'lack low-level precision' in text and not (tmp_path / 'run' / 'pairs').exists()
+  assert Image.open(tmp_path / 'run' / 'figure6.png').mode.startswith('RGB')
+
+
+def test_over_seeds():
+  """The range of each number; nothing for one seed."""
+  rows = [{'arm': 'a', 'metric': 'coverage', 'reference': 'teacher', 'value': value, 'seed': seed}
+          for seed, value in ((2, 0.5), (3, 0.25), (4, 0.75))]
+  assert report._over_seeds(rows[:1]) == ''
+  assert '| 0.25 to 0.75 |' in report._over_seeds(rows) and 'over 3 seeds' in report._over_seeds(rows)
+
+
+def test_a_config_without_the_figure():
+  """One sentence, before anything is run."""
+  for figure, config in (('6', 'digits.py:smoke'), ('lambda', 'mnist.py:smoke')):
+    assert f'has no settings for figure {figure}' in refused('reproduce', f'--figure=4,{figure}', f'--config=configs/{config}',
+                                                             '--workdir=none')

@@ -1,0 +1,70 @@
+"""The configs: every variant builds, the paper's has the paper's values, and what one names the others hold."""
+import importlib
+
+import pytest
+
+from configs import common, digits, mnist
+from inverse_matching import losses, students, teachers
+
+LARGE = {'mnist': (28, 28, 1), 'fashion_mnist': (28, 28, 1), 'cifar10': (32, 32, 3)}
+VARIANTS = [*((name, scale) for name in LARGE for scale in common.SCALES), ('digits', 'default'), ('digits', 'smoke')]
+
+
+def config(name, variant):
+  return importlib.import_module(f'configs.{name}').get_config(variant)
+
+
+@pytest.mark.parametrize('name,variant', VARIANTS)
+def test_every_variant_builds(name, variant):
+  """It locks; its networks and losses are accepted for its images; the arms of its figures are there."""
+  each = config(name, variant).lock().to_dict()
+  shape = LARGE.get(name, (8, 8, 1))
+  teacher = teachers.make(event_shape=shape, **each['teacher'])
+  for arm, sections in each['arms'].items():
+    merged = {**each, **sections}
+    losses.make(teacher=teacher, student=students.make(event_shape=shape, **merged['student']), **merged['loss'])
+    assert arm.startswith(merged['student']['name'] + '/' + merged['loss']['name'])
+  for arms in each['figures'].values():
+    assert arms and set(arms) <= set(each['arms'])
+  assert each['data']['name'] == name
+
+
+@pytest.mark.parametrize('name', LARGE)
+def test_the_paper(name):
+  """Section 4.1.2, and nothing that it does not have; without a variant, too."""
+  each = config(name, 'paper').to_dict()
+  assert each == importlib.import_module(f'configs.{name}').get_config().to_dict()
+  assert each['teacher'] == dict(name='pixelcnn', num_blocks=3, num_filters=32, num_levels=3, dropout=0.0)
+  assert each['student'] == {**each['teacher'], 'name': 'flow'}
+  assert each['optimizer'] == dict(name='adam', learning_rate=0.0005, decay_rate=0.95)
+  train = each['train']
+  assert (train['batch_size'], train['num_epochs'], train['ema_decay'], train['grad_clip']) == (64, 100, 0.0, None)
+  assert each['pairs']['num'] == 60000 and each['data']['num_train'] is None and each['data']['logit_lambda'] == 1e-6
+  assert {each['arms'][arm]['loss']['distance'] for arm in each['figures']['4']} == {'l2'}
+  noise = [(each['arms'][arm]['loss']['distance'], each['arms'][arm]['loss']['noise_std']) for arm in each['figures']['5']]
+  assert noise == [('l2', 0.0), ('l1', 0.0), ('l2', 0.5), ('l1', 0.5), ('l1_l2', 0.5)]
+  assert each['figures']['6'] == ('resnet/x_reconstruction_l1_noise',)
+
+
+def test_gpu_has_the_width_of_the_paper():
+  """And 10 to 20 epochs."""
+  paper, gpu = (config('mnist', variant).to_dict() for variant in ('paper', 'gpu'))
+  assert all(gpu[section] == paper[section] for section in ('data', 'teacher', 'student', 'pairs', 'arms', 'figures'))
+  assert 10 <= gpu['train']['num_epochs'] <= 20
+
+
+def test_parts_of_a_variant():
+  """An arm puts its sections in; path adds an arm; what is unknown or contradictory is refused."""
+  each = mnist.get_config('smoke,path,resnet/x_reconstruction_l1').to_dict()
+  assert each['student']['name'] == 'resnet' and each['loss']['distance'] == 'l1'
+  assert each['figures']['4'][:2] == ('flow/reverse_kl', 'flow/reverse_kl_path')
+  for wrong, words in (('huge', "not 'huge'"), ('small,gpu', 'takes one of .* not small and gpu')):
+    with pytest.raises(ValueError, match=words):
+      mnist.get_config(wrong)
+
+
+def test_figures_of_the_digits():
+  """Their arms are those of the paper and four more, in the order of the panels."""
+  assert digits.get_config('path').figures['4'][1] == 'flow/reverse_kl_path'
+  assert [arm.removeprefix('resnet/x_reconstruction_') for arm in digits.get_config().figures['5']] == [
+      *common.RESNETS, 'l2_noise_variance', 'l1_noise_variance', 'l2_bottleneck', 'l2_bottleneck_skip']
