@@ -51,8 +51,8 @@ def _data(config: Mapping[str, Any]) -> tuple[image_data.Images, transforms.Prep
 def _teacher(config: Mapping[str, Any], images: image_data.Images) -> Teacher:
   teacher = teachers.make(event_shape=images.event_shape, **config['teacher'])
   if teacher.levels is not None and config['data'].get('logit_lambda') is not None:
-    raise InputError('The teacher is one of discrete data, which the logit is not: set config.data.logit_lambda to None, or '
-                     'take a continuous config.teacher.elementwise.')
+    raise InputError('The teacher is one of discrete data, which the logit is not: set config.data.logit_lambda to None in the '
+                     'config file, or take a continuous config.teacher.elementwise.')
   if teacher.levels not in (None, images.levels):
     raise InputError(f'The teacher has {teacher.levels} levels, but the data {images.levels}: set config.teacher.levels to '
                      f'{images.levels}.')

@@ -34,6 +34,7 @@ def test_rows():
   assert rows['flow']['sweeps'] == 1
 
 
+@pytest.mark.slow
 def test_cached_solvers_are_timed_where_they_serve():
   """And each position once is one sweep."""
   rows = measure('pixelcnn')

@@ -3,8 +3,7 @@ import json
 
 from PIL import Image
 import pytest
-from test_bad_input import refused
-from test_launch import launched
+from test_launch import launched, refused
 from test_prepare_data import write_prepared
 
 from inverse_matching.experiments import report
