@@ -31,6 +31,11 @@ HEADS = {
 }
 SLOW_HEADS = [name for name in HEADS if name != 'discretized']
 
+# The others run with the slow tests: a sampler of several resolutions takes its time to compile.
+QUICK = ('wide', 'colour', 'pixel')
+names = pytest.mark.parametrize('name', [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+                                         for name in CASES])
+
 
 def make(shape, settings):
   teacher = teachers.make('pixelcnn', shape, **settings)
@@ -54,11 +59,7 @@ def check_cached(teacher, expected, params, got):
   np.testing.assert_array_equal(got.sweeps, 1)
 
 
-# The others run with the slow tests: a cached sampler of several resolutions takes its time to compile.
-QUICK = ('wide', 'colour', 'pixel')
-
-
-@pytest.mark.parametrize('name', [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES])
+@names
 def test_cached_is_ancestral(name):
   """Pixel by pixel from cached activations = one whole pass per dimension, on conditionals that are not trivial."""
   teacher, params, _ = make(*CASES[name])
@@ -88,7 +89,7 @@ def test_cached_is_ancestral_at_random(shape, blocks, filters, levels):
   assert constructors.relative_error(solve(teacher, params, z, solver='cached').x, expected) < 1e-5
 
 
-@pytest.mark.parametrize('name', CASES)
+@names
 def test_blockwise_is_ancestral(name):
   """Blocks of rows, each solved to its fixed point."""
   expected, got = solution(name, 'ancestral').x, solution(name, 'blockwise')
@@ -103,7 +104,7 @@ def test_a_start_at_the_solution_takes_one_sweep_a_block():
   np.testing.assert_array_equal(warm.sweeps, 2)
 
 
-@pytest.mark.parametrize('name', CASES)
+@names
 def test_blocks_make_the_whole_pass(name):
   """At any x, solution or not, sweeping block after block = one sweep of the whole image."""
   teacher, params, z = make(*CASES[name])
