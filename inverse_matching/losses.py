@@ -4,14 +4,15 @@ A factory takes the teacher and the student, refuses what they cannot serve, and
 distil a teacher that is held fixed.
 """
 import inspect
-from typing import Callable
+import math
+from typing import Any, Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 
-from inverse_matching import distances, priors, random, registry, score
+from inverse_matching import distances, priors, random, registry, score, spectral
 from inverse_matching.errors import InputError
-from inverse_matching.types import Array, Batch, LossFn, Student, Teacher
+from inverse_matching.types import Array, Batch, Gaussian, LossFn, Params, Student, StudentOutput, Teacher
 
 
 def _check_pair(teacher: Teacher, student: Student) -> None:
@@ -21,7 +22,28 @@ def _check_pair(teacher: Teacher, student: Student) -> None:
 
 
 def _prior_draw(teacher: Teacher, batch: Batch) -> Array:
-  return teacher.prior.sample(random.stream(batch.key, 'prior')) if batch.z is None else batch.z
+  if batch.z is not None:
+    return batch.z
+  # An open time axis is as long as that of the recording.
+  length = batch.x.shape[1 + teacher.event_shape.index(None)] if None in teacher.event_shape else None
+  return teacher.prior.sample(random.stream(batch.key, 'prior'), length)
+
+
+def _log_prob(teacher: Teacher, params: Params, x: Array, batch: Batch, key: Array | None = None) -> Array:
+  # A user's own teacher need not know of masks.
+  mask = {} if batch.mask is None else {'mask': batch.mask}
+  return teacher.log_prob(params, x, batch.cond, key, **mask)
+
+
+def _log_student(teacher: Teacher, z: Array, output: StudentOutput, mask: Array | None) -> Array:
+  """log p_S(x) [B] at x = S(z), of the time steps that count."""
+  if mask is None:
+    return teacher.prior.log_prob(z) - output.log_det
+  if not isinstance(output.conditional, Gaussian):
+    raise InputError('reverse_kl with a mask needs the density of every time step, and this student gives one for the whole '
+                     'event: use the wavenet student.')
+  steps = -0.5 * (jnp.square(z) + math.log(2 * math.pi)) - output.conditional.log_scale
+  return jnp.sum(jnp.where(mask[..., None] > 0, steps.reshape(*mask.shape, -1), 0.0), axis=(1, 2))
 
 
 def maximum_likelihood(teacher: Teacher) -> LossFn:
@@ -29,7 +51,7 @@ def maximum_likelihood(teacher: Teacher) -> LossFn:
 
   def loss(params, teacher_params, batch: Batch):
     del teacher_params
-    return -teacher.log_prob(params, batch.x, batch.cond, batch.key), {}
+    return -_log_prob(teacher, params, batch.x, batch, batch.key), {}
 
   return loss
 
@@ -64,12 +86,14 @@ def reverse_kl(teacher: Teacher, student: Student, *, estimator: str = 'total') 
                      'estimator=total, or prior=normal in its elementwise map.')
 
   def loss(student_params, teacher_params, batch: Batch):
+    if estimator == 'path' and batch.mask is not None:
+      raise InputError('The path estimator of reverse_kl is for whole examples: use estimator=total with a mask.')
     z = _prior_draw(teacher, batch)
     # The score belongs to the student without dropout, so the path estimator uses that student throughout.
     key = batch.key if estimator == 'total' else None
     output = student.z_to_x(student_params, z, batch.cond, key)
-    log_student = teacher.prior.log_prob(z) - output.log_det
-    log_teacher = teacher.log_prob(teacher_params, output.x, batch.cond)
+    log_student = _log_student(teacher, z, output, batch.mask)
+    log_teacher = _log_prob(teacher, teacher_params, output.x, batch)
     value = log_student - log_teacher
     metrics = {'log_student': log_student, 'log_teacher': log_teacher}
     if estimator == 'path':
@@ -103,7 +127,7 @@ def z_reconstruction(teacher: Teacher, student: Student, *, distance: str = 'l2'
   def loss(student_params, teacher_params, batch: Batch):
     z = _prior_draw(teacher, batch)
     output = student.z_to_x(student_params, z, batch.cond, batch.key)
-    return measure(z, teacher.x_to_z(teacher_params, output.x, batch.cond)[0]), {}
+    return measure(z, teacher.x_to_z(teacher_params, output.x, batch.cond)[0], batch.mask), {}
 
   return loss
 
@@ -131,7 +155,7 @@ def x_reconstruction(teacher: Teacher, student: Student, *, distance: str = 'l2'
     if noise_std:
       z = z + noise_std * random.normal(random.stream(batch.key, 'noise'), z.shape[1:])
     output = student.z_to_x(student_params, z, batch.cond, batch.key)
-    return measure(batch.x, output.x), {}
+    return measure(batch.x, output.x, batch.mask), {}
 
   return loss
 
@@ -160,7 +184,54 @@ def oracle_prediction(teacher: Teacher, student: Student, *, distance: str = 'l2
     z = _prior_draw(teacher, batch)
     x = batch.x if has_pairs else jax.lax.stop_gradient(teacher.z_to_x(teacher_params, z, batch.cond))
     output = student.z_to_x(student_params, z, batch.cond, batch.key)
-    return measure(x, output.x), {}
+    return measure(x, output.x, batch.mask), {}
+
+  return loss
+
+
+def regularized_kl(teacher: Teacher, student: Student, *, regularization: float = 4.0, floor: float = -7.0,
+                   spectrum: Mapping[str, Any] | None = None) -> LossFn:
+  """The regularised KL of every time step in closed form (ClariNet, Ping et al., 2019, section 3.2), in nats a step.
+
+  KL(q_t || p_t) + regularization |log sigma_q - log sigma_p|^2, the mean over time steps, at x = S(z), z from the prior: q_t is
+  the student's Gaussian of x_t given z before t, p_t the teacher's of x_t given that x before t.
+
+  Args:
+    teacher: with Gaussian conditionals, differentiable in x.
+    student: with Gaussian conditionals.
+    regularization: lambda of the paper.
+    floor: of both log-scales in the KL; the regulariser sees them as they are, so that a student below it has a gradient.
+    spectrum: adds a spectral distance between S(z) and the recording batch.x: weight, and the arguments of spectral.distance.
+
+  Raises:
+    InputError: event shapes differ, no gradient, no Gaussian conditionals, unknown spectrum.
+  """
+  _check_pair(teacher, student)
+  _check_differentiable('regularized_kl', teacher)
+  if teacher.conditional is None or not student.has_log_det:
+    raise InputError('regularized_kl compares Gaussian conditionals, which this '
+                     f'{"student" if teacher.conditional is not None else "teacher"} does not have: use reverse_kl.')
+  settings = dict(spectrum or {})
+  weight = settings.pop('weight', 1.0)
+  measure = spectral.distance(**settings) if spectrum else None
+
+  def loss(student_params, teacher_params, batch: Batch):
+    z = _prior_draw(teacher, batch)
+    output = student.z_to_x(student_params, z, batch.cond, batch.key)
+    q, p = output.conditional, teacher.conditional(teacher_params, output.x, batch.cond)
+    if not isinstance(q, Gaussian) or not isinstance(p, Gaussian):
+      raise InputError('regularized_kl compares Gaussian conditionals, which this teacher or student does not have: use '
+                       'reverse_kl.')
+    log_q, log_p = jnp.maximum(q.log_scale, floor), jnp.maximum(p.log_scale, floor)
+    kl = log_p - log_q + 0.5 * (jnp.exp(2 * (log_q - log_p)) - 1 + jnp.square((p.mean - q.mean) * jnp.exp(-log_p)))
+    regulariser = jnp.square(q.log_scale - p.log_scale)
+    mean = lambda value: distances.mean_event(value, batch.mask)
+    metrics = {'kl': mean(kl), 'regulariser': mean(regulariser)}
+    value = metrics['kl'] + regularization * metrics['regulariser']
+    if measure is not None:
+      metrics['spectrum'] = measure(output.x, batch.x, batch.mask)
+      value = value + weight * metrics['spectrum']
+    return value, metrics
 
   return loss
 
@@ -168,6 +239,7 @@ def oracle_prediction(teacher: Teacher, student: Student, *, distance: str = 'l2
 # name -> factory(teacher, student, **config). Maximum likelihood takes no student and is not here.
 LOSSES: dict[str, Callable[..., LossFn]] = {
     'reverse_kl': reverse_kl,
+    'regularized_kl': regularized_kl,
     'z_reconstruction': z_reconstruction,
     'x_reconstruction': x_reconstruction,
     'oracle_prediction': oracle_prediction,

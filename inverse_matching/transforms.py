@@ -70,9 +70,13 @@ def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], 
     z, log_det = elementwise.x_to_z(x, theta_of(params, x, cond, key))
     return z, jnp.sum(log_det.reshape(x.shape[0], -1), axis=-1)
 
-  def log_prob(params, x, cond=None, key=None):
-    z, log_det = x_to_z(params, x, cond, key)
-    return prior.log_prob(z) + log_det
+  def log_prob(params, x, cond=None, key=None, mask=None):
+    if mask is None:
+      z, log_det = x_to_z(params, x, cond, key)
+      return prior.log_prob(z) + log_det
+    z, log_det = elementwise.x_to_z(x, theta_of(params, x, cond, key))
+    steps = elementwise.prior(()).log_prob(z.reshape(-1)).reshape(z.shape) + log_det
+    return jnp.sum(jnp.where(mask[..., None] > 0, steps.reshape(*mask.shape, -1), 0.0), axis=(1, 2))
 
   def solved_by(draw):
     """The fields with which `solvers` computes x_t = draw(z_t, theta_t) for all t."""
@@ -123,8 +127,11 @@ def from_transform(event_shape: tuple[int | None, ...], prior: Prior, init: Call
     check_event('z', z, event_shape)
     return z_to_x(params, z, cond)
 
-  def log_prob(params, x, cond=None, key=None):
+  def log_prob(params, x, cond=None, key=None, mask=None):
     del key
+    if mask is not None:
+      raise InputError('A mask counts time steps, and a teacher from a transform has one density for the whole event: give '
+                       'examples without a mask, or an autoregressive teacher.')
     z, log_det = checked_x_to_z(params, x, cond)
     return prior.log_prob(z) + log_det
 

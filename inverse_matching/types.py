@@ -40,7 +40,7 @@ class Gaussian(NamedTuple):
 
 class Prior(NamedTuple):
   """A distribution over Z with independent dimensions."""
-  sample: Callable[[Array], Array]  # keys [n] -> z [n, *event]
+  sample: Callable[..., Array]  # (keys [n], length=None) -> z [n, *event]; length of the time axis, if it is open
   log_prob: Callable[[Array], Array]  # z [B, *event] -> [B]
 
 
@@ -104,7 +104,7 @@ class Teacher(NamedTuple):
     init: key -> params.
     conditional: see Conditional; None if the teacher is not of this form.
     x_to_z: (params, x, cond=None) -> (z [B, *event], log_det [B]). Parallel.
-    log_prob: (params, x, cond=None, key=None) -> [B], in nats.
+    log_prob: (params, x, cond=None, key=None, mask=None) -> [B], in nats; of the time steps that mask [B, T] counts, if given.
     z_to_x: (params, z, cond=None) -> x [B, *event]. Exact; None if it cannot be inverted.
     sample: (params, keys [n], cond=None) -> x [n, *event].
     sweep: (params, z, x, cond=None) -> x. One parallel pass of the fixed-point iteration whose solution is z_to_x; after k
@@ -157,7 +157,7 @@ def deterministic(model: Any) -> Any:
   """The same Teacher or Student with its dropout off: a key in the batch then serves the loss alone."""
   if isinstance(model, Student):
     return model._replace(z_to_x=lambda params, z, cond=None, key=None: model.z_to_x(params, z, cond))
-  return model._replace(log_prob=lambda params, x, cond=None, key=None: model.log_prob(params, x, cond))
+  return model._replace(log_prob=lambda params, x, cond=None, key=None, mask=None: model.log_prob(params, x, cond, mask=mask))
 
 
 class LossFn(Protocol):

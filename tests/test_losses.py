@@ -7,11 +7,21 @@ import pytest
 
 from inverse_matching import losses, priors, random, students, teachers, transforms
 from inverse_matching.errors import InputError
-from inverse_matching.types import Batch
+from inverse_matching.types import Batch, Gaussian
 
 T = 4
 TEACHER, STUDENT = teachers.gaussian(T), students.linear(T)
 PARAMS = TEACHER.init(jax.random.key(0))
+
+
+def triangular(params, value, cond=None, key=None):
+  """The Gaussian of every step: linear in the steps before it, with a constant scale."""
+  return Gaussian(params['mean'] + value @ jnp.tril(params['matrix'], -1).T,
+                  jnp.broadcast_to(jnp.log(jnp.abs(jnp.diag(params['matrix']))), value.shape))
+
+
+AR = transforms.autoregressive((T,), TEACHER.init, triangular)
+FLOW = students.flow((T,), TEACHER.init, triangular)
 MANY = random.keys_at(0, np.arange(100_000, dtype=np.uint32))
 
 
@@ -100,7 +110,8 @@ def test_no_gradient_reaches_the_teacher(name):
 @pytest.mark.parametrize('name', losses.LOSSES)
 def test_losses_are_per_example(name):
   """Example i of the loss depends on example i of the batch alone, its key included."""
-  loss = jax.jit(losses.make(name, TEACHER, STUDENT))
+  pair = (TEACHER, STUDENT) if name != 'regularized_kl' else (AR, FLOW)
+  loss = jax.jit(losses.make(name, *pair))
   x = jax.random.normal(jax.random.key(4), (8, T))
   z = None if name != 'oracle_prediction' else x[::-1]
   whole, _ = loss(other_student(), PARAMS, Batch(x=x, z=z, key=MANY[:8]))
@@ -108,6 +119,34 @@ def test_losses_are_per_example(name):
   np.testing.assert_allclose(whole[2:5], part, rtol=1e-4, atol=1e-4)
   other, _ = loss(other_student(), PARAMS, Batch(x=x + 1, z=None if z is None else z + 1, key=MANY[8:16]))
   assert np.all(other != whole)
+
+
+def test_regularized_kl_is_the_reverse_kl_of_all_steps():
+  """The sum over t of E KL(q_t || p_t) is the KL of the whole, and the regulariser vanishes where the scales agree."""
+  closed, sampled = (losses.make(name, AR, FLOW, **settings) for name, settings in
+                     (('regularized_kl', {'regularization': 0.0}), ('reverse_kl', {})))
+  batch = Batch(key=MANY)
+  difference = T * closed(other_student(), PARAMS, batch)[0] - sampled(other_student(), PARAMS, batch)[0]
+  error = 5 * np.std(difference) / np.sqrt(len(MANY))
+  value, parts = losses.make('regularized_kl', AR, FLOW)(other_student(), PARAMS, batch)
+  assert abs(np.mean(difference)) < error < 0.02 * T * np.mean(parts['kl'])
+  np.testing.assert_allclose(value, parts['kl'] + 4 * parts['regulariser'], rtol=1e-5)
+  twice = {'mean': jnp.zeros(T), 'matrix': 2 * PARAMS['matrix']}
+  np.testing.assert_allclose(losses.make('regularized_kl', AR, FLOW)(twice, PARAMS, batch)[1]['regulariser'],
+                             np.log(2)**2, rtol=1e-4)
+
+
+def test_regularized_kl_has_floors():
+  """Below the floor the KL is that of the floor, and the gradient is that of the regulariser alone."""
+  narrow = {'mean': jnp.zeros(T), 'matrix': jnp.exp(-9.0) * jnp.eye(T)}
+  batch = Batch(key=MANY[:4])
+  value = {floor: losses.make('regularized_kl', AR, FLOW, floor=floor)(narrow, PARAMS, batch)[1]['kl']
+           for floor in (-7.0, -20.0)}
+  np.testing.assert_allclose(value[-20.0] - value[-7.0], 2, rtol=1e-3)  # -log_q, from 7 to 9
+  kl = lambda p, name: losses.make('regularized_kl', AR, FLOW)(p, PARAMS, batch)[1][name].sum()
+  scale_grad = {name: jax.grad(lambda s, n=name: kl({**narrow, 'matrix': s * jnp.eye(T)}, n))(jnp.exp(-9.0))
+                for name in ('kl', 'regulariser')}
+  assert abs(scale_grad['kl']) < 1e-2 * abs(scale_grad['regulariser'])
 
 
 def test_dropout_of_the_student_uses_the_batch_keys():
