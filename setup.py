@@ -14,6 +14,7 @@ setuptools.setup(
     license='Apache-2.0',
     python_requires='>=3.11',
     packages=setuptools.find_packages(include=['inverse_matching', 'inverse_matching.*', 'launch', 'configs']),
+    package_data={'launch': ['*.sh', '*.yaml']},
     install_requires=[
         'absl-py',
         'array_record; sys_platform != "win32"',
@@ -38,7 +39,14 @@ setuptools.setup(
             'tensorflow-cpu; sys_platform == "linux" and platform_machine == "x86_64"',
             'tensorflow; sys_platform != "linux" or platform_machine != "x86_64"',
         ],
+        'eval': ['pystoi'],
+        'speech': [
+            'importlib_resources',  # see above
+            'pyworld-prebuilt',  # pyworld, which has no wheels, under the same name
+            'soundfile',
+        ],
         'tensorboard': ['tensorboardX'],
-        'test': ['chex', 'hypothesis', 'importlib_resources', 'pytest', 'pytest-xdist', 'ruff', 'setuptools>=77'],
+        'test': ['chex', 'hypothesis', 'importlib_resources', 'pystoi', 'pytest', 'pytest-xdist', 'pyworld-prebuilt', 'ruff',
+                 'setuptools>=77', 'soundfile'],
     },
 )

@@ -14,7 +14,7 @@ The paper does not describe this teacher: it is that of MNIST here, with the thr
 | smoke | the same path, to see that all works | 2 CPU cores, minutes | means nothing |
 
 Figures 4 and 5 work too. With commas between: `path` adds reverse KL with the path derivative to figure 4; the name of an arm
-puts its student and loss into the config, for launch.distill.
+puts its student and loss into the config, for launch.distill; a kind of teacher (see configs/digits.py) takes another one.
 """
 import ml_collections
 

@@ -13,7 +13,8 @@
 | smoke | the same path, to see that all works | 2 CPU cores, minutes | means nothing |
 
 With commas between: `path` adds reverse KL with the path derivative to figure 4, whose reverse KL has the total derivative;
-the name of an arm puts its student and loss into the config, for launch.distill.
+the name of an arm puts its student and loss into the config, for launch.distill; a kind of teacher, such as `categorical` or
+`transformer` (see configs/digits.py), takes another one.
 """
 import ml_collections
 

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from inverse_matching import files
+from inverse_matching import files, processes
 from inverse_matching.errors import InputError
 
 
@@ -32,25 +32,44 @@ def _remove(folder: pathlib.Path, name: str) -> None:
   shutil.rmtree(folder / name, ignore_errors=True)
 
 
+def _make_room(folder: pathlib.Path, name: str) -> None:
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove(folder, name)
+  except OSError as error:
+    raise _unwritten(folder, name, error) from error
+
+
+def _unwritten(folder: pathlib.Path, name: str, error: Exception) -> InputError:
+  # Orbax names every file on its way to the reason.
+  reason = getattr(error, 'strerror', None) or str(error).partition(' [')[0].rpartition(': ')[2]
+  return InputError(f'The checkpoint of step {int(name)} could not be written to {folder} ({reason}): free space or choose '
+                    'another --workdir; earlier checkpoints are intact.')
+
+
 def save(workdir: str | os.PathLike, step: int, state: Any, *, keep: int = 2) -> None:
   """Saves a pytree of arrays as the checkpoint of a step, then removes all but the last `keep`.
+
+  Of several processes all call this with equal arrays: orbax wants all of them, and writes what the first has.
 
   Raises:
     InputError: the folder cannot be written; earlier checkpoints stay.
   """
   folder = _folder(workdir)
   name = f'{step:08d}'
+  processes.first(lambda: _make_room(folder, name))
   try:
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove(folder, name)
-    ocp.save(folder / name, state)
+    # Arrays on the host: orbax refuses arrays that are replicated over the devices of one process among several.
+    ocp.save(folder / name, jax.device_get(state))
+    if not processes.is_first():
+      return
     hashes = {str(path.relative_to(folder / name)): files.sha256(path)
               for path in sorted((folder / name).rglob('*')) if path.is_file()}
     files.write_json(folder / f'{name}.json', {'step': step, 'sha256': hashes})
   except (OSError, ValueError) as error:
-    shutil.rmtree(folder / name, ignore_errors=True)
-    raise InputError(f'The checkpoint of step {step} could not be written to {folder} ({error}): free space or choose '
-                     'another --workdir; earlier checkpoints are intact.') from error
+    for path in folder.glob(f'{name}*'):  # and the folder that orbax was at
+      shutil.rmtree(path, ignore_errors=True)
+    raise _unwritten(folder, name, error) from error
   complete = {f'{s:08d}' for s in steps(workdir)[-keep:]}
   for path in folder.iterdir():
     if path.stem[:8].isdigit() and path.stem[:8] not in complete:
@@ -81,6 +100,10 @@ def latest(workdir: str | os.PathLike) -> int | None:
   Raises:
     InputError: there are checkpoints, but all are damaged.
   """
+  return processes.first(lambda: _latest(workdir))  # one looks: another may see the folder as it was a moment ago
+
+
+def _latest(workdir: str | os.PathLike) -> int | None:
   found = steps(workdir)
   for step in reversed(found):
     damage = _damage(_folder(workdir), f'{step:08d}')

@@ -1,4 +1,7 @@
-"""Whole files or none: they are written beside their place and moved into it."""
+"""Whole files or none: they are written beside their place and moved into it.
+
+Of several processes the first one writes: on the others `write_bytes` and those that rest on it do nothing.
+"""
 import contextlib
 import hashlib
 import io
@@ -9,6 +12,7 @@ from typing import Any, Iterator
 
 import numpy as np
 
+from inverse_matching import processes
 from inverse_matching.errors import InputError
 
 
@@ -37,6 +41,8 @@ def whole(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:
   """Writes a file, whole or not at all."""
+  if not processes.is_first():
+    return
   with whole(path) as temporary:
     temporary.write_bytes(data)
 

@@ -11,7 +11,7 @@ import grain
 import jax
 import numpy as np
 
-from inverse_matching import checkpoint, parallel, train, writer
+from inverse_matching import checkpoint, parallel, processes, train, writer
 from inverse_matching.data.stream import Stream
 from inverse_matching.errors import InputError
 from inverse_matching.progress import Progress
@@ -21,9 +21,19 @@ from inverse_matching.types import Array, Batch, LossFn, Params
 class Stopped(Exception):
   """A signal asked the run to stop; its state is saved."""
 
-  def __init__(self, signum: int, step: int):
+  def __init__(self, signum: int | None, step: int):
     super().__init__(f'Stopped at step {step}; the state is saved. Run the same command again to go on.')
-    self.signum = signum
+    self.signum = signum  # None: it was another process of this run that got it
+
+
+class NotFinite(InputError):
+  """The loss or its gradient is not finite; the state before is saved, so that the same command meets it again at once."""
+
+  def __init__(self, workdir: str | os.PathLike, step: int, loss: float, grad_norm: float):
+    super().__init__(f'The loss is not finite at step {step} ({loss}, gradient norm {grad_norm}): the last good state is saved '
+                     f'in {workdir}; lower config.optimizer.learning_rate or set config.train.grad_clip, in a new --workdir.')
+    # The variable that makes JAX name the operation.
+    self.variable = 'JAX_DEBUG_NANS' if np.isnan([loss, grad_norm]).any() else 'JAX_DEBUG_INFS'
 
 
 @contextlib.contextmanager
@@ -55,9 +65,18 @@ def _held_out_loss(loss_fn: LossFn, prepare: Callable[[Any], Batch], arrays: Map
   # Positions from the far end of the stream: training does not get there.
   raw = {**arrays, 'position': np.uint32(2**32 - 1) - np.arange(size, dtype=np.uint32)}
   names = list(raw)
-  run = parallel.map_examples(
-      lambda params, *values: loss_fn(params[0], params[1], prepare(dict(zip(names, values))))[0], num_devices, chunk)
+  run = processes.split(parallel.map_examples(
+      lambda params, *values: loss_fn(params[0], params[1], prepare(dict(zip(names, values))))[0], num_devices, chunk))
   return lambda params, teacher_params: float(np.mean(run((params, teacher_params), *raw.values())))
+
+
+def _read(stream: Stream, step: int) -> Any:
+  try:
+    return stream[step]
+  except (OSError, RuntimeError, ValueError) as error:  # whatever grain and what it reads with raise
+    reason = str(error).strip().partition('\n')[0] or type(error).__name__
+    raise InputError(f'The training data of step {step} cannot be read ({reason}): put them back and run the same command '
+                     'again to go on.') from error
 
 
 def fit(workdir: str | os.PathLike, name: str, *, config: Mapping[str, Any], loss_fn: LossFn, evaluation_loss_fn: LossFn,
@@ -85,16 +104,18 @@ def fit(workdir: str | os.PathLike, name: str, *, config: Mapping[str, Any], los
     The averaged parameters (EMA).
 
   Raises:
-    Stopped: SIGINT or SIGTERM came; the state is saved.
-    InputError: the loss is not finite (the state before is saved), or the folder or the batch size is wrong.
+    Stopped: SIGINT or SIGTERM came, here or to another process of this run; the state is saved.
+    NotFinite: the loss or its gradient is not finite; the state before is saved.
+    InputError: the data cannot be read any more (the state is saved), or the folder or the batch size is wrong.
   """
   settings = config['train']
   for key in ('batch_size', 'num_epochs', 'log_every_steps', 'evaluate_every_epochs', 'checkpoint_every_epochs',
               'keep_checkpoints'):
     if settings[key] < 1:
       raise InputError(f'config.train.{key} must be at least 1, got {settings[key]}.')
-  stream = Stream(arrays, settings['batch_size'], settings['seed'], epoch_size)
   num_devices = parallel.choose_devices(settings['batch_size'], devices)
+  stream = Stream(arrays, settings['batch_size'], settings['seed'], epoch_size,
+                  part=(jax.process_index(), jax.process_count()))
   num_steps = stream.steps_per_epoch * settings['num_epochs']
   optimizer = train.make_optimizer(steps_per_epoch=stream.steps_per_epoch, grad_clip=settings['grad_clip'],
                                    **config['optimizer'])
@@ -119,29 +140,36 @@ def fit(workdir: str | os.PathLike, name: str, *, config: Mapping[str, Any], los
   evaluate = _held_out_loss(evaluation_loss_fn, prepare, held_out, num_devices, chunk=64)
   state, teacher_params = parallel.replicate((state, teacher_params), num_devices)
   metrics_writer = writer.MetricsWriter(workdir, start)
-  log_start, log_step = time.monotonic(), start
+  log_start, log_step, waited = time.monotonic(), start, 0.0
   with _signals() as received, contextlib.closing(metrics_writer), Progress(name, num_steps, start, 'step') as progress:
-    batch = stream[start]
+    batch, unread = _read(stream, start), None
     for step in range(start, num_steps):
       state, metrics = step_fn(state, teacher_params, batch)
-      batch = stream[step + 1]  # read while the devices work
+      read_start = time.monotonic()
+      try:
+        batch = _read(stream, step + 1)  # while the devices work
+      except InputError as error:
+        unread = error
+      if metrics['loss'].is_ready():  # the devices may have waited for all of the reading, or for its last moment
+        waited += time.monotonic() - read_start
       values = {key: float(value) for key, value in jax.device_get(metrics).items()}  # waits for the step
       if not np.isfinite([values['loss'], values['grad_norm']]).all():
         checkpoint.save(workdir, step, state, keep=settings['keep_checkpoints'])
-        raise InputError(f'The loss is not finite at step {step} ({values["loss"]}, gradient norm {values["grad_norm"]}): the '
-                         f'last good state is saved in {workdir}; lower config.optimizer.learning_rate or set '
-                         'config.train.grad_clip, in a new --workdir.')
+        raise NotFinite(workdir, step, values['loss'], values['grad_norm'])
       done = step + 1
       if done % settings['log_every_steps'] == 0 or done == num_steps:
         now = time.monotonic()
         rate = (done - log_step) * settings['batch_size'] / (now - log_start)
-        metrics_writer.write(done, {**values, 'examples_per_second': rate, 'wall_time': time.time()})
-        log_start, log_step = now, done
+        metrics_writer.write(done, {'epoch': done / stream.steps_per_epoch, **values, 'examples_per_second': rate,
+                                    'data_wait_share': waited / (now - log_start), 'wall_time': time.time(),
+                                    **parallel.peak_memory()})
+        log_start, log_step, waited = now, done, 0.0
       progress.update(1, loss=values['loss'])
       if done % every['evaluate'] == 0 or done == num_steps:
         metrics_writer.write(done, {'held_out_loss': evaluate(state.ema, teacher_params)})
-      if done % every['checkpoint'] == 0 or done == num_steps or received:
+      stopping = done < num_steps and processes.anywhere(bool(received or unread))
+      if done % every['checkpoint'] == 0 or done == num_steps or stopping:
         checkpoint.save(workdir, done, state, keep=settings['keep_checkpoints'])
-      if received and done < num_steps:
-        raise Stopped(received[0], done)
+      if stopping:
+        raise unread or Stopped(received[0] if received else None, done)
   return state.ema

@@ -1,13 +1,15 @@
 """Spreading work over devices: the only place that knows pmap.
 
 State has no device axis (in_axes=None, out_axes=None): the same code and the same checkpoints serve any number of devices.
+A training step is over the devices of all processes; functions of examples are over those of this process, see processes.split.
 """
 from concurrent import futures
 import contextlib
+import resource
+import sys
 from typing import Any, Callable, Iterator
 
 import jax
-from jax.experimental import multihost_utils
 import numpy as np
 
 from inverse_matching.errors import InputError
@@ -17,26 +19,35 @@ CHUNK = 64  # examples per device and call when sampling and evaluating; part of
 
 
 def choose_devices(batch_size: int | None = None, requested: int | None = None) -> int:
-  """Number of local devices to use: `requested`, or the largest that divides the batch (None: any does).
+  """Number of local devices to use: `requested`, or the largest that divides this process's part of the batch (None: any does).
 
   Raises:
     InputError: more devices than there are, or a number that does not divide the batch.
   """
-  available = jax.local_device_count()
-  divides = lambda n: batch_size is None or batch_size % n == 0
+  available, processes = jax.local_device_count(), jax.process_count()
+  if batch_size is not None and batch_size % processes:
+    raise InputError(f'A batch of {batch_size} does not divide over {processes} processes: change config.train.batch_size.')
+  divides = lambda n: batch_size is None or batch_size % (n * processes) == 0
   if requested is None:
     return max(n for n in range(1, available + 1) if divides(n))
   if not 1 <= requested <= available:
     raise InputError(f'--devices={requested} was asked for, but there are {available} local devices: ask for 1 to {available}.')
   if not divides(requested):
-    raise InputError(f'A batch of {batch_size} does not divide over {requested} devices: change config.train.batch_size or '
-                     '--devices.')
+    raise InputError(f'A batch of {batch_size} does not divide over {processes * requested} devices: change '
+                     'config.train.batch_size or --devices.')
   return requested
 
 
-def barrier(name: str) -> None:
-  """Waits until every process is here; one alone goes on."""
-  multihost_utils.sync_global_devices(name)
+def peak_memory() -> dict[str, int]:
+  """'peak_host_bytes' of this process so far and, where the devices tell, 'peak_device_bytes' of the one that used most."""
+  host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
+  devices = [stats['peak_bytes_in_use'] for device in jax.local_devices() if (stats := device.memory_stats())]
+  return {'peak_host_bytes': host, **({'peak_device_bytes': max(devices)} if devices else {})}
+
+
+def _everywhere(num_devices: int) -> list[jax.Device]:
+  """The first devices of every process, in the order of the processes, which is that of their parts of a batch."""
+  return [device for process in range(jax.process_count()) for device in jax.local_devices(process)[:num_devices]]
 
 
 def mean_over_devices(tree: Any) -> Any:
@@ -56,10 +67,11 @@ def _never_empty(tree: Any) -> Any:
 def map_step(step: Callable[[Any, Any, Any], tuple[Any, Any]], num_devices: int) -> Callable:
   """Maps step(state, constants, batch) -> (state, metrics) over devices; the results must be equal on all of them.
 
-  The batch [B, ...] is split over the devices, the rest is replicated; the state is donated.
+  The batch [B, ...], of several processes the part of this one, is split over the local devices, the rest is replicated; the
+  state is donated.
   """
   mapped = jax.pmap(lambda state, constants, batch: step(state, constants[0], batch), axis_name=AXIS,
-                    in_axes=(None, None, 0), out_axes=None, donate_argnums=0, devices=jax.local_devices()[:num_devices])
+                    in_axes=(None, None, 0), out_axes=None, donate_argnums=0, devices=_everywhere(num_devices))
 
   def run(state, constants, batch):
     return mapped(state, _never_empty(constants), _split(batch, num_devices))
@@ -72,8 +84,7 @@ def replicate(tree: Any, num_devices: int) -> Any:
 
   A state that is elsewhere, or under another axis name, at the first step would be compiled for twice.
   """
-  copy = jax.pmap(lambda tree, _: tree, axis_name=AXIS, in_axes=(None, 0), out_axes=None,
-                  devices=jax.local_devices()[:num_devices])
+  copy = jax.pmap(lambda tree, _: tree, axis_name=AXIS, in_axes=(None, 0), out_axes=None, devices=_everywhere(num_devices))
   return copy(tree, np.zeros(num_devices))
 
 

@@ -5,6 +5,8 @@ import time
 from absl import logging
 import tqdm
 
+from inverse_matching import processes
+
 
 class Progress:
   """Counts towards a total. Use as a context manager; call update(n, **numbers to show)."""
@@ -13,9 +15,10 @@ class Progress:
     self._name, self._total, self._initial, self._unit, self._every = name, total, initial, unit, every
     self._done = initial
     self._start = self._last = time.monotonic()
-    terminal = sys.stderr.isatty()
-    self._bar = tqdm.tqdm(total=total, initial=initial, desc=name, unit=unit, disable=not terminal, dynamic_ncols=True)
-    self._lines = not terminal
+    terminal, shown = sys.stderr.isatty(), processes.is_first()
+    self._bar = tqdm.tqdm(total=total, initial=initial, desc=name, unit=unit, disable=not (terminal and shown),
+                          dynamic_ncols=True)
+    self._lines = shown and not terminal
 
   def __enter__(self) -> 'Progress':
     return self

@@ -34,7 +34,8 @@ def build(kind: str, table: Mapping[str, Callable], name: str, event_shape: tupl
           config: Mapping[str, Any]) -> Any:
   """Calls the factory of that name with (event_shape, **config).
 
-  A user's own factory gets the fields that it names, since the config it is named in holds those of the default too.
+  A user's own factory gets the fields that it names, since the config it is named in holds those of the default too; a field
+  without a value (None) leaves the default of its argument.
 
   Raises:
     InputError: no such factory, or a setting that is not one of its own.
@@ -42,11 +43,14 @@ def build(kind: str, table: Mapping[str, Callable], name: str, event_shape: tupl
   factory = find(kind, table, name)
   try:
     parameters = inspect.signature(factory).parameters
-    if name not in table and not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
-      unused = [field for field in config if field not in parameters]
+    if name not in table:
+      takes_all = any(p.kind == p.VAR_KEYWORD for p in parameters.values())
+      has_default = lambda field: field not in parameters or parameters[field].default is not inspect.Parameter.empty
+      config = {field: value for field, value in config.items() if value is not None or not has_default(field)}
+      unused = [field for field in config if field not in parameters and not takes_all]
       if unused:
         logging.info('%s does not take %s: left out.', name, ', '.join(f'config.{kind}.{field}' for field in unused))
-      config = {field: value for field, value in config.items() if field in parameters}
+      config = {field: value for field, value in config.items() if field not in unused}
     return factory(event_shape, **config)
   except TypeError as error:
     raise InputError(f'config.{kind} does not fit {name!r}: {error}.') from error

@@ -164,6 +164,17 @@ def check(teacher: Teacher, solver: str) -> None:
     if solver in ('cached', 'blockwise') and block.incremental is None:
       raise InputError(f'This teacher keeps no activations, which solver={solver} needs: use fixed_point or ancestral, or give '
                        'transforms.autoregressive its `incremental`.')
+    if solver == 'blockwise' and block.incremental.sweep is None:
+      raise InputError('This teacher keeps its activations dimension by dimension, not in blocks: use solver=cached.')
+
+
+def serves(teacher: Teacher, solver: str) -> bool:
+  """Whether the solver, one of SOLVERS, can serve the teacher."""
+  try:
+    check(teacher, solver)
+  except InputError:
+    return False
+  return True
 
 
 def solve(teacher: Teacher, params: Params, z: Array, cond: Cond = None, *, solver: str = 'auto', init: Array | None = None,

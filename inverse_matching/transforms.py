@@ -103,7 +103,7 @@ def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], 
       event_shape=tuple(event_shape), prior=prior, init=init, conditional=theta_of,
       x_to_z=lambda params, x, cond=None: x_to_z(params, x, cond), log_prob=log_prob,
       z_to_x=None if elementwise.z_to_x is None else z_to_x, sample=sample, order=order,
-      differentiable=elementwise.differentiable, levels=levels, **solved_by(elementwise.z_to_x))
+      differentiable=elementwise.differentiable, levels=levels, elementwise=elementwise, **solved_by(elementwise.z_to_x))
   return teacher
 
 
@@ -150,11 +150,13 @@ def chain(teachers: Sequence[Teacher]) -> Teacher:
   Parameters are the tuple of the teachers' parameters. The prior is that of the last.
 
   Raises:
-    InputError: no teachers, or teachers of different event shapes.
+    InputError: no teachers, teachers of different event shapes, or one of discrete data that is not the first.
   """
   blocks = tuple(teachers)
   if not blocks or len({block.event_shape for block in blocks}) > 1:
     raise InputError(f'chain needs one or more teachers of one event shape, got {[block.event_shape for block in blocks]}.')
+  if any(block.levels is not None for block in blocks[1:]):
+    raise InputError('A teacher of discrete data can only be the first of a chain: what the others see is continuous.')
   prior = blocks[-1].prior
 
   def init(key):
@@ -174,7 +176,20 @@ def chain(teachers: Sequence[Teacher]) -> Teacher:
 
   inverse = None if any(block.z_to_x is None for block in blocks) else z_to_x
   teacher = from_transform(blocks[0].event_shape, prior, init, x_to_z, inverse)
-  return teacher._replace(blocks=blocks, differentiable=all(block.differentiable for block in blocks),
+
+  def log_prob(params, x, cond=None, key=None, mask=None):
+    if key is None or mask is not None:
+      return teacher.log_prob(params, x, cond, mask=mask)
+    keys, total = random.stream(key, 'dropout'), 0.0
+    for i, (block, block_params) in enumerate(zip(blocks, params)):
+      if block.conditional is None:
+        x, log_det = block.x_to_z(block_params, x, cond)
+      else:  # blocks of one architecture must not drop the same units
+        x, log_det = block.elementwise.x_to_z(x, block.conditional(block_params, x, cond, random.fold(keys, i)))
+      total = total + jnp.sum(log_det.reshape(x.shape[0], -1), axis=-1)
+    return prior.log_prob(x) + total
+
+  return teacher._replace(blocks=blocks, log_prob=log_prob, differentiable=all(block.differentiable for block in blocks),
                           levels=blocks[0].levels)
 
 

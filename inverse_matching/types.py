@@ -78,7 +78,8 @@ class Conditional(Protocol):
 class Incremental(NamedTuple):
   """z_to_x by parts, with the activations of earlier parts kept: each position of a network is computed once.
 
-  A block is a run of consecutive dimensions in the teacher's order (for images, some rows). The last one is padded.
+  A block is a run of consecutive dimensions in the teacher's order (for images, some rows). The last one is padded. All but
+  `z_to_x` are None where a network is evaluated dimension by dimension alone.
 
   Attributes:
     z_to_x: (params, z, cond=None) -> x [B, *event]. Exact, dimension by dimension.
@@ -89,10 +90,10 @@ class Incremental(NamedTuple):
       of the blocks before; the cache returned is that of the blocks up to x, for the next one.
   """
   z_to_x: Callable[..., Array]
-  split: Callable[[Array], Array]
-  join: Callable[[Array], Array]
-  init: Callable[..., Any]
-  sweep: Callable[..., tuple[Array, Any]]
+  split: Callable[[Array], Array] | None = None
+  join: Callable[[Array], Array] | None = None
+  init: Callable[..., Any] | None = None
+  sweep: Callable[..., tuple[Array, Any]] | None = None
 
 
 class Teacher(NamedTuple):
@@ -114,6 +115,7 @@ class Teacher(NamedTuple):
     incremental: sweeps by parts with cached activations, or None.
     differentiable: whether x_to_z is differentiable in x.
     levels: see Elementwise; None for continuous data.
+    elementwise: the scalar map that takes theta of `conditional`; None if there is none.
   """
   event_shape: tuple[int | None, ...]
   prior: Prior
@@ -129,6 +131,7 @@ class Teacher(NamedTuple):
   incremental: Incremental | None = None
   differentiable: bool = True
   levels: int | None = None
+  elementwise: Elementwise | None = None
 
 
 class StudentOutput(NamedTuple):

@@ -7,7 +7,7 @@ import os
 import pathlib
 from typing import Any, Iterator, Mapping
 
-from inverse_matching import files
+from inverse_matching import files, processes
 from inverse_matching.errors import InputError
 
 
@@ -19,7 +19,7 @@ def _flatten(value: Any, prefix: str = '') -> dict[str, Any]:
 
 @contextlib.contextmanager
 def open_run(workdir: str | os.PathLike, config: Mapping[str, Any]) -> Iterator[pathlib.Path]:
-  """Holds a workdir for one run: makes it, writes or compares config.json, and keeps other processes out.
+  """Holds a workdir for one run: makes it, writes or compares config.json, and keeps other runs out.
 
   Args:
     workdir: a new folder, or one that holds a run of the same config, which then goes on.
@@ -29,29 +29,31 @@ def open_run(workdir: str | os.PathLike, config: Mapping[str, Any]) -> Iterator[
     InputError: the folder cannot be written, holds a run of another config, or is in use.
   """
   path = pathlib.Path(workdir)
-  config = json.loads(json.dumps(config))
+  with contextlib.ExitStack() as held:
+    processes.first(lambda: _enter(held, path, json.loads(json.dumps(config))))
+    yield path
+
+
+def _enter(held: contextlib.ExitStack, path: pathlib.Path, config: Mapping[str, Any]) -> None:
   try:
     path.mkdir(parents=True, exist_ok=True)
-    lock = open(path / '.lock', 'w')
+    lock = held.enter_context(open(path / '.lock', 'w'))
   except OSError as error:
     raise InputError(f'The workdir {path} cannot be written ({error.strerror}): choose another --workdir.') from error
-  with lock:
-    try:
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-      raise InputError(f'Another process is running in {path}: wait for it, or choose another --workdir.') from error
-    if (path / 'config.json').exists():
-      held = files.read_json(path / 'config.json')
-      old, new = _flatten(held), _flatten(config)
-      changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-      if changed:
-        details = '; '.join(f'{name} is {old.get(name)!r} there and {new.get(name)!r} now' for name in changed[:3])
-        more = f' (and {len(changed) - 3} more)' if len(changed) > 3 else ''
-        raise InputError(f'{path} holds a run of another config: {details}{more}. Choose another --workdir, or give the '
-                         'same config to go on.')
-    else:
-      files.write_json(path / 'config.json', config)
-    yield path
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError as error:
+    raise InputError(f'Another process is running in {path}: wait for it, or choose another --workdir.') from error
+  if not (path / 'config.json').exists():
+    files.write_json(path / 'config.json', config)
+    return
+  old, new = _flatten(files.read_json(path / 'config.json')), _flatten(config)
+  changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+  if changed:
+    details = '; '.join(f'{name} is {old.get(name)!r} there and {new.get(name)!r} now' for name in changed[:3])
+    more = f' (and {len(changed) - 3} more)' if len(changed) > 3 else ''
+    raise InputError(f'{path} holds a run of another config: {details}{more}. Choose another --workdir, or give the same '
+                     'config to go on.')
 
 
 def read_config(workdir: str | os.PathLike, kind: str) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""What a run leaves for people: metrics.jsonl, optional TensorBoard scalars, and image grids."""
+"""What a run leaves for people: metrics.jsonl, the same for TensorBoard, and image grids."""
+import contextlib
 import io
 import json
 import os
@@ -8,7 +9,12 @@ from typing import Mapping
 import numpy as np
 from PIL import Image
 
-from inverse_matching import files
+from inverse_matching import files, processes
+from inverse_matching.board import Board
+from inverse_matching.errors import InputError
+
+# Fields of metrics.jsonl that equal runs do not share.
+MEASURED = ('examples_per_second', 'data_wait_share', 'wall_time', 'peak_host_bytes', 'peak_device_bytes')
 
 
 class MetricsWriter:
@@ -25,30 +31,28 @@ class MetricsWriter:
         except (ValueError, KeyError, TypeError):
           continue  # the line that was being written when the run was killed
     files.write_bytes(self._path, ''.join(line + '\n' for line in kept).encode())
-    self._file = open(self._path, 'a', buffering=1)
-    self._board = _tensorboard(workdir)
+    self._file = open(self._path if processes.is_first() else os.devnull, 'a', buffering=1)
+    self._board = Board(pathlib.Path(workdir) / 'tensorboard')
 
   def write(self, step: int, values: Mapping[str, float]) -> None:
-    """Writes scalars of one step; those that are not finite become null."""
+    """Writes scalars of one step; those that are not finite become null.
+
+    Raises:
+      InputError: they cannot be written.
+    """
     row = {name: value if np.isfinite(value) else None for name, value in values.items()}
-    self._file.write(json.dumps({'step': step, **row}) + '\n')
-    if self._board is not None:
-      for name, value in values.items():
-        self._board.add_scalar(name, value, step)
+    try:
+      self._file.write(json.dumps({'step': step, **row}) + '\n')
+      self._board.scalars(step, values)
+    except OSError as error:
+      raise InputError(f'Cannot write to {self._path} or what lies beside it ({error.strerror}): free space and run the same '
+                       'command again to go on.') from error
 
   def close(self) -> None:
     """Closes the files."""
-    self._file.close()
-    if self._board is not None:
-      self._board.close()
-
-
-def _tensorboard(workdir: str | os.PathLike):
-  try:
-    import tensorboardX  # the extra [tensorboard]
-  except ImportError:
-    return None
-  return tensorboardX.SummaryWriter(str(pathlib.Path(workdir) / 'tensorboard'))
+    for file in (self._file, self._board):
+      with contextlib.suppress(OSError):  # of what `write` has told already
+        file.close()
 
 
 def image_grid(images: np.ndarray, columns: int, levels: int, pad: int = 1) -> np.ndarray:

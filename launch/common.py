@@ -8,20 +8,24 @@ import runpy
 import shlex
 import signal
 import sys
+import time
+import traceback
 from typing import Any, Callable, Sequence
 
 from absl import app, flags, logging
 import jax
 from ml_collections import config_flags
 
-from inverse_matching import loop, registry
+from inverse_matching import loop, processes, registry
 from inverse_matching.errors import InputError
 
 FLAGS = flags.FLAGS
+OURS = tuple(str(pathlib.Path(file).parent) + os.sep for file in (loop.__file__, __file__))  # where our messages come from
+TRY_AGAIN = 75  # exit status of a process that stops because another one of its run was told to; EX_TEMPFAIL of sysexits.h
 
 
-def define_flags(config: str | None = None) -> None:
-  """Flags of all commands that compute; --config too if a default is given."""
+def define_flags(config: str | None = None, distributed: bool = True) -> None:
+  """Flags of all commands that compute; --config too if a default is given, --distributed unless that is False."""
   if config is not None:
     with _refusals(sys.argv, config):  # fields given on the command line are put into the default here
       config_flags.DEFINE_config_file('config', config, 'Experiment: configs/F.py[:variant]; fields as --config.a.b=value.',
@@ -30,8 +34,11 @@ def define_flags(config: str | None = None) -> None:
                       required=True)
   flags.DEFINE_integer('devices', None, 'Local devices to use (on a CPU, that many are made); default: the largest number '
                        'that divides the batch.', lower_bound=1)
+  if distributed:
+    flags.DEFINE_boolean('distributed', False, 'Join the other processes of this run, each started with the same command by '
+                         f'srun, by mpirun, on a TPU pod, or with {", ".join(processes.VARIABLES)} set.')
   flags.DEFINE_string('profile', None, 'Folder for a JAX trace of the whole command, for TensorBoard or Perfetto.')
-  for flag in ('config', 'workdir', 'devices', 'profile'):
+  for flag in ('config', 'workdir', 'devices', 'distributed', 'profile'):
     if flag in FLAGS:  # --help of a command shows these too, not only its own
       FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[flag])
 
@@ -92,29 +99,56 @@ def _unknown(path: str, fields: Sequence[str]) -> str | None:
   return None
 
 
-def _fail(message: str) -> None:
-  print(f'error: {message}', file=sys.stderr)
-  sys.exit(1)
+def _fail(message: str, more: str = '') -> None:
+  where = '' if processes.is_first() else f'process {jax.process_index()}: '
+  print(f'{where}error: {message}{more}', file=sys.stderr)
+  _leave(1)
+
+
+def _leave(status: int) -> None:
+  """Ends this process. If it is one of several, out of order, which ends the others: in order, it would wait for them."""
+  if processes.is_several():
+    if processes.is_first():
+      time.sleep(1)  # the others may have something to say too, and end with this one
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+  sys.exit(status)
+
+
+def _stop(signum: int, frame: Any) -> None:
+  """SIGTERM outside of training. Files are whole or not there, so there is nothing to save and no work to wait for."""
+  del signum, frame
+  print('Stopped. Run the same command again to go on.', file=sys.stderr)
+  sys.stdout.flush()
+  os._exit(0)
 
 
 class _OwnMessages(std_logging.Filter):
   """Lets our own messages through, and only warnings of the libraries."""
 
   def filter(self, record: std_logging.LogRecord) -> bool:
-    return record.levelno >= std_logging.WARNING or 'inverse_matching' in record.pathname or 'launch' in record.pathname
+    if record.pathname.startswith(OURS):
+      return True
+    return record.levelno >= std_logging.WARNING and not record.exc_info  # which is raised too, and told in our words
 
 
 def _setup() -> None:
   logging.set_verbosity(logging.INFO)
   logging.get_absl_handler().addFilter(_OwnMessages())
   logging.get_absl_handler().setFormatter(std_logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
-  if 'workdir' not in FLAGS:  # a command that computes nothing
+  if 'devices' not in FLAGS:  # a command that computes nothing
     return
   if FLAGS.devices is not None:
     jax.config.update('jax_num_cpu_devices', FLAGS.devices)
   # z, T, T^-1 and likelihoods are exact to float32; accelerators would round matrix products to TF32 or bfloat16.
   jax.config.update('jax_default_matmul_precision', 'highest')
   jax.config.update('jax_compilation_cache_dir', str(pathlib.Path(FLAGS.workdir).absolute() / '.cache'))
+  if 'distributed' in FLAGS and FLAGS.distributed:
+    processes.initialize()
+  if not processes.is_first():
+    logging.set_verbosity(logging.ERROR)
+    sys.stdout = open(os.devnull, 'w')
 
 
 def run(main: Callable[[], None]) -> None:
@@ -123,18 +157,26 @@ def run(main: Callable[[], None]) -> None:
   def wrapped(argv):
     if len(argv) > 1:
       _fail(f'Unexpected argument {argv[1]!r}: flags are written --name=value.')
-    _setup()
     try:
+      _setup()
+      signal.signal(signal.SIGTERM, _stop)
       with jax.profiler.trace(FLAGS.profile) if 'profile' in FLAGS and FLAGS.profile else contextlib.nullcontext():
         main()
+    except loop.NotFinite as error:
+      _fail(str(error), f'\nTo run that step again and see where it happens: {error.variable}=True {command()} --devices=1')
     except InputError as error:
       _fail(str(error))
     except loop.Stopped as stopped:
       print(stopped, file=sys.stderr)
-      sys.exit(0 if stopped.signum == signal.SIGTERM else 130)
+      sys.exit({signal.SIGTERM: 0, signal.SIGINT: 130}.get(stopped.signum, TRY_AGAIN))
     except KeyboardInterrupt:
       print('Stopped. Run the same command again to go on.', file=sys.stderr)
       sys.exit(130)
+    except Exception:
+      if not processes.is_several():
+        raise
+      traceback.print_exc()
+      _leave(1)
 
   for flag in FLAGS.get_flags_for_module(__name__):
     FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # so that --help shows it

@@ -3,8 +3,8 @@
     python -m launch.reproduce --figure=4 --config=configs/digits.py --workdir=runs/digits
     python -m launch.reproduce --figure=2 --workdir=runs/gaussian
 
-Without --config, the Gaussian figures take configs/gaussian.py, figure 6 configs/cifar10.py, and the others
-configs/digits.py.
+Without --config, the Gaussian figures take configs/gaussian.py, figure 6 configs/cifar10.py, vocoder configs/vocoder.py, and
+the others configs/digits.py.
 """
 import sys
 
@@ -23,10 +23,10 @@ def _default_config(argv: list[str]) -> str:
   figure = named[-1] if named else None
   if figure in experiments.gaussian.FIGURES:
     return 'configs/gaussian.py'
-  return 'configs/cifar10.py' if figure == '6' else 'configs/digits.py'
+  return {'6': 'configs/cifar10.py', 'vocoder': 'configs/vocoder.py'}.get(figure, 'configs/digits.py')
 
 
-common.define_flags(config=_default_config(sys.argv))
+common.define_flags(config=_default_config(sys.argv), distributed=False)  # its stages may be run so one by one
 flags.DEFINE_string('figure', None, f'What to reproduce: {", ".join(experiments.FIGURES)}.', required=True)
 
 

@@ -9,6 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))  # the c
 import hypothesis
 import jax
 import pytest
+import reliability
 
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_legacy_prng_key', 'error')
@@ -16,6 +17,21 @@ jax.config.update('jax_disable_most_optimizations', True)  # a third of the comp
 
 hypothesis.settings.register_profile('fixed', derandomize=True, deadline=None, max_examples=50, database=None)
 hypothesis.settings.load_profile('fixed')
+
+
+def pytest_addoption(parser):
+  """Of the survival tests."""
+  parser.addoption('--kills', type=int, default=20, help='how often the survival tests kill a command')
+  parser.addoption('--reliability', help='folder for the table of what was survived')
+
+
+@pytest.fixture(scope='session')
+def tally(request):
+  """What the survival tests count."""
+  counts = reliability.Tally()
+  yield counts
+  if request.config.getoption('reliability'):
+    counts.write(request.config.getoption('reliability'), request.config.getoption('kills'))
 
 
 @pytest.fixture(scope='session')

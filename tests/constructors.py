@@ -15,9 +15,14 @@ from inverse_matching.types import Gaussian, Student, Teacher
 
 BATCH = 3
 # The settings of each registered factory that make it tiny. test_contracts demands a line for every registered name.
-TINY_TEACHERS = {'pixelcnn': dict(num_blocks=1, num_filters=4, num_levels=2, dropout=0.5)}
+TINY_TEACHERS = {'pixelcnn': dict(num_blocks=1, num_filters=4, num_levels=2, dropout=0.5),
+                 'transformer': dict(num_blocks=2, num_layers=1, width=4, num_heads=2, patch_size=2, dropout=0.5),
+                 'samplernn': dict(num_features=0, frame_sizes=(4, 2), width=6, initial_scale=1.0)}
 TINY_STUDENTS = {'flow': dict(num_blocks=1, num_filters=4, num_levels=2, dropout=0.5),
-                 'resnet': dict(num_blocks=2, num_filters=4, dilations=(1, 2), dropout=0.5)}
+                 'resnet': dict(num_blocks=2, num_filters=4, dilations=(1, 2), dropout=0.5),
+                 'wavenet': dict(num_features=0, num_flows=2, num_layers=2, width=4, initial_scale=1.0)}
+WAVEFORM = (8,)
+EVENTS = {'samplernn': WAVEFORM, 'wavenet': WAVEFORM}  # of the factories that are not of images
 
 
 def dense_params(event_shape, scale=1.0):
@@ -128,6 +133,10 @@ def _pixelcnn(shape, num_levels, gain, **settings):
   return _case(teachers.make('pixelcnn', shape, **tiny, **settings), gain, True)
 
 
+def _transformer():
+  return _case(teachers.make('transformer', (4, 4, 1), **TINY_TEACHERS['transformer']), 1.0, True, autoregressive=False)
+
+
 def _dense(**settings):
   teacher = dense_teacher((6,), **settings)
   return _case(teacher, 1, params=_init(teacher))
@@ -159,12 +168,14 @@ TEACHERS: dict[str, Callable[[], Case]] = {
     'pixelcnn_3_channels': lambda: _pixelcnn((3, 2, 3), 1, 0.8),
     'pixelcnn_permuted': lambda: _pixelcnn((3, 3, 1), 1, 1.1, order=(4, 0, 8, 2, 1, 7, 5, 3, 6)),
     'pixelcnn_mixture': lambda: _pixelcnn((1, 2, 2), 1, 0.8, elementwise='mixture_of_logistics', num_mixtures=2),
+    'transformer': _transformer,
     'logistic': lambda: _mapped('logistic'),
     'mixture': lambda: _mapped('mixture_of_logistics', num_mixtures=3),
     'neural': lambda: _mapped('neural', num_units=3, num_layers=2),
     'categorical': lambda: _mapped('categorical', levels=5),
     'discretized': lambda: _mapped('discretized_mixture_of_logistics', levels=9, num_mixtures=2, prior='uniform',
                                    order=(2, 0, 3, 1)),
+    'samplernn': lambda: _case(teachers.make('samplernn', WAVEFORM, **TINY_TEACHERS['samplernn']), 1.0),
     'dense': _dense,
     'dense_reversed': lambda: _dense(order=range(5, -1, -1)),
     'chain': _chain,
@@ -176,6 +187,7 @@ STUDENTS: dict[str, Callable[[], Case]] = {
         students.make('flow', (2, 2, 3), **{**TINY_STUDENTS['flow'], 'num_levels': 1}), 1.0, True),
     'resnet': lambda: _case(
         students.make('resnet', (4, 4, 1), **TINY_STUDENTS['resnet']), 1.0, True, autoregressive=False),
+    'wavenet': lambda: _case(students.make('wavenet', WAVEFORM, **TINY_STUDENTS['wavenet']), 1.3),
     'dense_flow': lambda: _case(dense_flow((6,)), 1, params=_init(dense_flow((6,), scale=2.0))),
     'linear': _linear,
 }

@@ -60,6 +60,20 @@ def test_large_events_are_cut_at_random():
   assert read == reader + shift
 
 
+def test_an_open_time_axis_is_tried_at_a_length_and_with_features():
+  """Those that the teacher takes; a leak is found there too."""
+
+  def teacher(shift):
+    return transforms.autoregressive((None,), lambda key: jnp.ones(()), lambda params, x, cond=None, key=None: Gaussian(
+        params * jnp.roll(x, shift, axis=1) * (jnp.arange(x.shape[1]) > 0) + jnp.repeat(cond['f'], 4, axis=1),
+        jnp.zeros_like(x)))
+
+  given = dict(length=12, cond={'f': jax.ShapeDtypeStruct((3,), jnp.float32)})
+  teachers.check(teacher(1), jnp.ones(()), **given)
+  with pytest.raises(InputError, match='theta at .* reads x at .* which comes later'):
+    teachers.check(teacher(-1), jnp.ones(()), **given)
+
+
 @pytest.mark.parametrize('name', ['dense_reversed', 'chain', 'gaussian', 'mixture', 'neural', 'discretized'])
 def test_good_teachers_pass(name):
   """Those of the generic tests."""
@@ -86,6 +100,20 @@ def test_scales_that_are_not_finite():
   conditional = lambda params, x, cond=None, key=None: Gaussian(jnp.zeros_like(x), jnp.full_like(x, -200.0))
   with pytest.raises(InputError, match='z of the teacher is -?inf'):
     check(transforms.autoregressive((3,), lambda key: (), conditional))
+
+
+def test_every_block_of_a_chain_is_tried():
+  """Scales, shapes and priors of the second one too."""
+  conditional = lambda params, x, cond=None, key=None: Gaussian(jnp.zeros_like(x), jnp.zeros_like(x) + params)
+  make = lambda **settings: transforms.autoregressive((3,), lambda key: jnp.zeros(()), conditional, **settings)
+  check(transforms.chain([make(), make()]))
+  with pytest.raises(InputError, match=r'theta\.log_scale of the teacher is nan'):
+    teachers.check(transforms.chain([make(), make()]), (jnp.zeros(()), jnp.full((), jnp.nan)))
+  with pytest.raises(InputError, match='The prior of the teacher is not that of its map'):
+    check(transforms.chain([make(), make(elementwise=gaussian._replace(prior=priors.uniform))]))
+  short = transforms.from_transform((3,), priors.standard_normal((3,)), lambda key: (), lambda p, x, c: (x[:, :2], x[:, 0]))
+  with pytest.raises(InputError, match=r'z of the teacher has shape \[32, 2\] for x of \[32, 3\]'):
+    check(transforms.chain([make(), short]))
 
 
 def test_a_prior_that_is_not_that_of_the_map():

@@ -5,6 +5,7 @@ import pytest
 
 from configs import common, digits, mnist
 from inverse_matching import losses, students, teachers
+from inverse_matching.experiments import teachers as studies
 
 LARGE = {'mnist': (28, 28, 1), 'fashion_mnist': (28, 28, 1), 'cifar10': (32, 32, 3)}
 VARIANTS = [*((name, scale) for name in LARGE for scale in common.SCALES), ('digits', 'default'), ('digits', 'smoke')]
@@ -34,8 +35,9 @@ def test_the_paper(name):
   """Section 4.1.2, and nothing that it does not have; without a variant, too."""
   each = config(name, 'paper').to_dict()
   assert each == importlib.import_module(f'configs.{name}').get_config().to_dict()
-  assert each['teacher'] == dict(name='pixelcnn', num_blocks=3, num_filters=32, num_levels=3, dropout=0.0)
-  assert each['student'] == {**each['teacher'], 'name': 'flow'}
+  given = lambda section: {field: value for field, value in each[section].items() if value is not None}
+  assert given('teacher') == dict(name='pixelcnn', num_blocks=3, num_filters=32, num_levels=3, dropout=0.0)
+  assert given('student') == {**given('teacher'), 'name': 'flow'}
   assert each['optimizer'] == dict(name='adam', learning_rate=0.0005, decay_rate=0.95)
   train = each['train']
   assert (train['batch_size'], train['num_epochs'], train['ema_decay'], train['grad_clip']) == (64, 100, 0.0, None)
@@ -44,6 +46,37 @@ def test_the_paper(name):
   noise = [(each['arms'][arm]['loss']['distance'], each['arms'][arm]['loss']['noise_std']) for arm in each['figures']['5']]
   assert noise == [('l2', 0.0), ('l1', 0.0), ('l2', 0.5), ('l1', 0.5), ('l1_l2', 0.5)]
   assert each['figures']['6'] == ('resnet/x_reconstruction_l1_noise',)
+
+
+@pytest.mark.parametrize('name,variant', [*(('mnist', scale) for scale in common.SCALES), ('digits', 'default')])
+@pytest.mark.parametrize('kind', common.KINDS)
+def test_kinds_of_teachers(name, variant, kind):
+  """One word makes each: it locks and builds, with the data that it needs; the arms of its study are there."""
+  each = config(name, f'{variant},{kind}').lock().to_dict()
+  shape, plain = LARGE.get(name, (8, 8, 1)), config(name, variant).to_dict()
+  teacher = teachers.make(event_shape=shape, **each['teacher'])
+  assert teacher.levels == (each['data']['levels'] if kind in common.DISCRETE_HEADS else None)
+  assert (each['data']['logit_lambda'] is None) == (teacher.levels is not None)
+  assert (teacher.order is not None) == (kind in common.ORDERS) and bool(teacher.blocks) == (kind == 'transformer')
+  assert each['teacher']['name'] == ('transformer' if kind == 'transformer' else 'pixelcnn')
+  assert each['teacher'].get('elementwise') == (kind if kind in {**common.HEADS, **common.DISCRETE_HEADS} else None)
+  assert each['student']['order'] == each['teacher'].get('order')
+  assert set(each['teachers_study']['arms']) <= set(each['arms']) and set(each['teachers_study']['kinds']) <= set(common.KINDS)
+  assert each['teacher_kinds'] == plain['teacher_kinds']
+  experiment = studies.settings_of(plain, kind)
+  assert all(experiment[section] == each[section] for section in ('data', 'teacher', 'student'))
+
+
+def test_room_for_a_head():
+  """Fields without a value can be set by name, to a value of their type; discrete data keep the type of lambda."""
+  each = digits.get_config('mixture_of_logistics').lock()
+  each.teacher.num_mixtures, each.teacher.prior, each.teacher.order = 3, 'uniform', 'columns'
+  each.data.logit_lambda = 0.05
+  discrete = digits.get_config('categorical').lock()
+  discrete.data.logit_lambda = 0.05
+  for wrong in ('elementwise', 'num_mixtures'):
+    with pytest.raises(TypeError):
+      setattr(digits.get_config().lock().teacher, wrong, 1.5)
 
 
 def test_gpu_has_the_width_of_the_paper():

@@ -18,7 +18,7 @@ SLOW = {'pixelcnn_mixture'}  # to compile; its parts are in the table by themsel
 teacher_names = pytest.mark.parametrize('name', [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
                                                  for name in TEACHERS])
 student_names = pytest.mark.parametrize('name', STUDENTS)
-NOISY_TEACHERS = ['pixelcnn', 'pixelcnn_permuted']
+NOISY_TEACHERS = ['pixelcnn', 'pixelcnn_permuted', 'transformer']
 NOISY_STUDENTS = ['flow', 'resnet']
 EVENT = (4, 4, 1)
 
@@ -245,8 +245,9 @@ def test_every_registered_factory_is_in_a_table():
 @pytest.mark.parametrize('name', teachers.TEACHERS)
 def test_registered_teacher_protocol(name):
   """Documented parameter names, shapes and types, without computing."""
-  teacher = teachers.make(name, EVENT, **constructors.TINY_TEACHERS[name])
-  assert isinstance(teacher, types.Teacher) and teacher.event_shape == EVENT
+  event = constructors.EVENTS.get(name, EVENT)
+  teacher = teachers.make(name, event, **constructors.TINY_TEACHERS[name])
+  assert isinstance(teacher, types.Teacher) and teacher.event_shape == event
   assert_teacher_protocol(teacher)
 
 
@@ -262,7 +263,7 @@ def assert_teacher_protocol(teacher):
   event = teacher.event_shape
   assert parameters(teacher.init) == ['key']
   assert parameters(teacher.x_to_z) == ['params', 'x', 'cond']
-  assert parameters(teacher.log_prob) == ['params', 'x', 'cond', 'key']
+  assert parameters(teacher.log_prob) == ['params', 'x', 'cond', 'key', 'mask']
   assert parameters(teacher.z_to_x) == ['params', 'z', 'cond']
   assert parameters(teacher.sample) == ['params', 'keys', 'cond']
   params = jax.eval_shape(teacher.init, jax.random.key(0))
@@ -284,13 +285,14 @@ def assert_teacher_protocol(teacher):
 @pytest.mark.parametrize('name', students.STUDENTS)
 def test_registered_student_protocol(name):
   """Documented parameter names, shapes and types, without computing."""
-  student = students.make(name, EVENT, **constructors.TINY_STUDENTS[name])
-  assert isinstance(student, types.Student) and student.event_shape == EVENT
+  event = constructors.EVENTS.get(name, EVENT)
+  student = students.make(name, event, **constructors.TINY_STUDENTS[name])
+  assert isinstance(student, types.Student) and student.event_shape == event
   for model in (student, types.deterministic(student)):
     assert parameters(model.init) == ['key'] and parameters(model.z_to_x) == ['params', 'z', 'cond', 'key']
     params = jax.eval_shape(model.init, jax.random.key(0))
-    output = jax.eval_shape(model.z_to_x, params, spec(*EVENT), None, keys_spec())
-    assert isinstance(output, types.StudentOutput) and output.x == spec(*EVENT)
+    output = jax.eval_shape(model.z_to_x, params, spec(*event), None, keys_spec())
+    assert isinstance(output, types.StudentOutput) and output.x == spec(*event)
     assert output.log_det == (spec() if model.has_log_det else None)
 
 

@@ -1,11 +1,14 @@
 """Statistics against scipy and numpy, tables, and an evaluation whose answer is known."""
+import constructors
 import jax
+import jax.numpy as jnp
+from jax.scipy.special import ndtri
 import numpy as np
 import pytest
 import scipy.stats
 import test_runs
 
-from inverse_matching import parallel, runs
+from inverse_matching import elementwise, parallel, priors, runs, transforms
 from inverse_matching.evaluation import evaluate, statistics, tables
 from inverse_matching.types import Student, StudentOutput
 
@@ -110,6 +113,40 @@ def test_teacher_rows(context):
   for key in (('round_trip_x', 'held_out'), ('round_trip_z', None), ('fixed_point_error', 'ancestral')):
     assert rows[key]['value'] < 1e-3
   assert 1 < rows['fixed_point_sweeps_mean', None]['value'] <= rows['fixed_point_sweeps_max', None]['value'] <= 4
+
+
+def test_a_teacher_without_an_inverse(context):
+  """Its samples are drawn, and their z is T(x); there are no rows of an inverse; the other rows are there."""
+  def draw(u, theta):
+    return theta.mean + jnp.exp(theta.log_scale) * ndtri(u)
+
+  one_way = elementwise.gaussian._replace(z_to_x=None, sample=draw)
+  shape = test_runs.EVENT
+  teacher = transforms.autoregressive(shape, constructors.dense_params(shape), constructors.dense_conditional(shape),
+                                      elementwise=one_way)
+  run = test_runs.RUN._replace(teacher=teacher)
+  samples = evaluate.draw_teacher_samples(run, 20, 3)
+  np.testing.assert_allclose(run.teacher.x_to_z(run.params, samples.x)[0], samples.z, atol=1e-3)
+  assert scipy.stats.kstest(np.ravel(samples.z), scipy.stats.norm.cdf).pvalue > 1e-3
+  rows = {row['metric'] for row in evaluate.evaluate_teacher(context._replace(run=run, samples=samples))}
+  assert {'bits_per_dim', 'log_prob_ks', 'oracle_l1'} <= rows
+  assert not {'round_trip_x', 'round_trip_z', 'fixed_point_sweeps_mean'} & rows
+
+
+def test_a_teacher_that_is_no_fixed_point(context):
+  """Its round trips, and no sweeps."""
+  plain = test_runs.RUN.teacher
+  teacher = transforms.from_transform(test_runs.EVENT, plain.prior, plain.init, plain.x_to_z, plain.z_to_x)
+  rows = {row['metric']: row['value'] for row in evaluate.evaluate_teacher(
+      context._replace(run=test_runs.RUN._replace(teacher=teacher))) if row['arm'] == 'teacher'}
+  assert rows['round_trip_x'] < 1e-3 and rows['round_trip_z'] < 1e-3 and 'fixed_point_sweeps_mean' not in rows
+
+
+def test_encodings_compare_with_a_normal_prior_alone(context):
+  """A uniform prior has no rows of them, nor samples from a wider prior."""
+  uniform = test_runs.RUN.teacher._replace(prior=priors.uniform(test_runs.EVENT))
+  for run, count in ((test_runs.RUN, 8), (test_runs.RUN._replace(teacher=uniform), 0)):
+    assert len(evaluate._encoding_rows('a', context.samples.z, context._replace(run=run))) == count
 
 
 def test_large_images_and_many_of_them_cost_less():

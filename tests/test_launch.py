@@ -12,6 +12,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from inverse_matching import writer
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONFIG = ['--config=configs/digits.py:smoke', '--config.train.num_epochs=1', '--config.student.num_filters=4',
           '--config.student.num_blocks=1', '--config.student.num_levels=1', '--config.teacher.num_filters=4',
@@ -56,7 +58,9 @@ def test_train_teacher(folder):
   assert config['kind'] == 'teacher' and config['teacher']['num_filters'] == 4 and config['data']['levels'] == 17
   rows = [row for row in metrics(folder / 'teacher') if 'loss' in row]
   assert [row['step'] for row in rows] == [10, 20, 26]  # 1,617 images in batches of 64
-  assert {'loss', 'grad_norm', 'param_norm', 'update_norm', 'examples_per_second', 'wall_time'} <= set(rows[0])
+  assert {'epoch', 'loss', 'grad_norm', 'param_norm', 'update_norm', 'examples_per_second', 'data_wait_share', 'wall_time',
+          'peak_host_bytes'} <= set(rows[0])
+  assert rows[-1]['epoch'] == 1 and 1e8 < rows[0]['peak_host_bytes'] <= rows[-1]['peak_host_bytes'] < 1e11
   assert rows[-1]['loss'] < rows[0]['loss']
   assert sorted(p.name for p in (folder / 'teacher' / 'checkpoints').iterdir()) == ['00000026', '00000026.json']
 
@@ -111,9 +115,10 @@ COMMANDS = {
     'train_teacher': ['config'], 'distill': ['config', 'teacher', 'pairs'],
     'make_pairs': ['teacher', 'num', 'seed', 'solver', 'pairs_from'], 'evaluate': ['teacher', 'num_samples', 'seed'],
     'sample': ['teacher', 'num_samples', 'seed', 'solver', 'output'], 'reproduce': ['config', 'figure'],
-    'prepare_data': ['dataset', 'data_dir', 'archives'],
+    'prepare_data': ['dataset', 'data_dir', 'archives', 'rate', 'speaker'], 'status': ['workdir'],
 }
 SHARED = ['workdir', 'devices', 'profile']  # of the commands that compute
+DISTRIBUTED = ['train_teacher', 'distill', 'make_pairs', 'evaluate', 'sample']
 
 
 def test_every_command_is_here():
@@ -128,7 +133,8 @@ def test_help_explains_each_flag(module):
   process = launch(module, '--help')
   assert f'python -m launch.{module}' in process.stdout
   words = process.stdout.split()
-  for flag in [*COMMANDS[module], *(SHARED if module != 'prepare_data' else [])]:
+  shared = SHARED if module not in ('prepare_data', 'status') else []
+  for flag in [*COMMANDS[module], *shared, *(['distributed'] if module in DISTRIBUTED else [])]:
     at = [i for i, word in enumerate(words) if word in (f'--{flag}:', f'--[no]{flag}:')]
     assert at, f'--{flag} is not explained'
     assert not words[at[0] + 1].startswith('-'), f'--{flag} has no sentence'
@@ -150,7 +156,7 @@ def test_killed_command_ends_with_the_same_numbers(folder, tmp_path):
     assert process.returncode == (0 if signum == signal.SIGTERM else -9), stderr
     assert signum == signal.SIGKILL or 'Run the same command again to go on.' in stderr
   launched('train_teacher', *flags, f'--workdir={tmp_path}/stopped')
-  strip = lambda row: {k: v for k, v in row.items() if k not in ('wall_time', 'examples_per_second')}
+  strip = lambda row: {k: v for k, v in row.items() if k not in writer.MEASURED}
   assert [strip(r) for r in metrics(tmp_path / 'stopped')] == [strip(r) for r in metrics(tmp_path / 'whole')]
 
 

@@ -1,4 +1,5 @@
 """Things by name, and a user's own by import path."""
+import constructors
 import jax
 import pytest
 
@@ -36,6 +37,28 @@ def test_own_factory_gets_the_fields_that_it_names():
   """The config it is named in holds those of the default factory too: they are left out."""
   student = students.make('constructors:dense_flow', (4,), scale=0.0, num_filters=24)
   assert all(not leaf.any() for leaf in jax.tree.leaves(student.init(jax.random.key(0))))
+
+
+def not_a_teacher(event_shape):
+  return event_shape
+
+
+def of_another_shape(event_shape):
+  return constructors.dense_teacher((3,))
+
+
+def with_settings_of_its_own(event_shape, num_layers=3, order=None):
+  assert num_layers == 3
+  return constructors.dense_teacher(event_shape, order=order)
+
+
+def test_own_factories_that_return_something_else():
+  """Told when they are called; None in a config is no value."""
+  with pytest.raises(InputError, match="returned a tuple, not a Teacher: make one by"):
+    teachers.make('test_registry:not_a_teacher', (2,))
+  with pytest.raises(InputError, match=r'has event shape \(3,\), but the data \(2, 2, 1\)'):
+    teachers.make('test_registry:of_another_shape', (2, 2, 1))
+  assert teachers.make('test_registry:with_settings_of_its_own', (2,), num_layers=None, order=None, levels=None).order is None
 
 
 def test_nearest():

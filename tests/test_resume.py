@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from inverse_matching import checkpoint, loop, losses, random, train
+from inverse_matching import checkpoint, loop, losses, random, train, writer
 from inverse_matching.errors import InputError
 from inverse_matching.types import Batch
 
@@ -43,7 +43,7 @@ def final(workdir):
   step = checkpoint.latest(workdir)
   state = checkpoint.load(workdir, step, reference_state())
   rows = [json.loads(line) for line in (pathlib.Path(workdir) / 'metrics.jsonl').read_text().splitlines()]
-  strip = lambda row: {k: v for k, v in row.items() if k not in ('wall_time', 'examples_per_second')}
+  strip = lambda row: {k: v for k, v in row.items() if k not in writer.MEASURED}
   return jax.device_get(state), [strip(row) for row in rows]
 
 

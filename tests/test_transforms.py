@@ -11,6 +11,7 @@ import scipy.stats
 from inverse_matching import priors, random, transforms
 from inverse_matching.elementwise import gaussian
 from inverse_matching.errors import InputError
+from inverse_matching.types import Gaussian
 
 KEYS = random.keys_at(0, np.arange(8, dtype=np.uint32))
 
@@ -76,6 +77,31 @@ def test_chain_refuses_other_shapes_and_nothing():
     transforms.chain([constructors.dense_teacher((3,)), constructors.dense_teacher((4,))])
   with pytest.raises(InputError, match='one or more'):
     transforms.chain([])
+
+
+def test_a_chain_drops_other_units_in_each_block():
+  """Keys reach the blocks, and differ: two shifts of one law add up to twice its variance, not to four times."""
+
+  def shifted(params, x, cond=None, key=None):
+    shift = 0.0 if key is None else random.normal(random.stream(key, 'dropout'), (3,))
+    return Gaussian(jnp.zeros_like(x) + shift, jnp.zeros_like(x))
+
+  block = transforms.autoregressive((3,), lambda key: (), shifted)
+  fixed = transforms.from_transform((3,), block.prior, lambda key: (), lambda params, x, cond: (2 * x, jnp.full(len(x), 3.0)))
+  chained = transforms.chain([block, block, fixed])
+  x = jnp.zeros((4000, 3))
+  keys = random.keys_at(0, np.arange(4000, dtype=np.uint32))
+  still, noisy = chained.log_prob(((), (), ()), x), chained.log_prob(((), (), ()), x, None, keys)
+  np.testing.assert_allclose(still, chained.prior.log_prob(x) + 3, rtol=1e-6)
+  np.testing.assert_allclose(np.mean(still - noisy), 0.5 * 2**2 * 3 * 2, rtol=0.1)  # of a standard error of 0.013
+
+
+def test_only_the_first_of_a_chain_may_be_discrete():
+  """It sees whole numbers, the others what it makes of them."""
+  discrete, plain = constructors.mapped_teacher((3,), 'categorical', levels=4), constructors.dense_teacher((3,))
+  assert transforms.chain([discrete, plain]).levels == 4
+  with pytest.raises(InputError, match='discrete data can only be the first of a chain'):
+    transforms.chain([plain, discrete])
 
 
 def test_chain_with_a_block_that_has_no_inverse():

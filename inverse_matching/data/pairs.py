@@ -34,13 +34,15 @@ def write_shard(folder: str | os.PathLike, index: int, arrays: Mapping[str, Any]
   Args:
     folder: of the store.
     index: of the shard.
-    arrays: 'z' and 'x' [n, *event], and 'cond', nested dicts of arrays with leading [n], if there is one.
+    arrays: 'z' and 'x' [n, *event], and 'cond', nested dicts of arrays with leading [n], if there is one. Lists of n arrays
+      may stand in their place, where events differ in length.
 
   Raises:
     InputError: it cannot be written, or does not read back.
   """
   path = shard_path(folder, index)
-  encode = lambda i: serialization.msgpack_serialize(jax.tree.map(lambda a: a[i], dict(arrays)))
+  encode = lambda i: serialization.msgpack_serialize(
+      jax.tree.map(lambda a: a[i], dict(arrays), is_leaf=lambda a: isinstance(a, list)))
   records = [encode(i) for i in range(len(arrays['z']))]
   with files.whole(path) as temporary:
     try:

@@ -82,12 +82,16 @@ def categorical(*, levels: int, prior: str = 'normal') -> Elementwise:
 
   def law_of(theta):
     log_prob = jax.nn.log_softmax(theta.logits)
-    never = jnp.full_like(log_prob[..., :1], -jnp.inf)
-    log_below = jnp.concatenate([never, jax.lax.cumlogsumexp(log_prob, axis=log_prob.ndim - 1)], axis=-1)
-    log_above = jnp.concatenate([jax.lax.cumlogsumexp(log_prob, axis=log_prob.ndim - 1, reverse=True), never], axis=-1)
-    at = lambda table: lambda k: jnp.take_along_axis(
-        table, jnp.clip(k, 0, table.shape[-1] - 1).astype(jnp.int32)[..., None], axis=-1)[..., 0]
-    return Law(at(log_below), at(log_above), at(log_prob))
+    index = jnp.arange(levels)
+
+    def total(chosen):
+      # Not a table by cumlogsumexp: XLA's CPU backend computes its entries anew for each that is read.
+      return jax.nn.logsumexp(jnp.where(chosen, log_prob, -jnp.inf), axis=-1)
+
+    def at(k):
+      return jnp.take_along_axis(log_prob, jnp.clip(k, 0, levels - 1).astype(jnp.int32)[..., None], axis=-1)[..., 0]
+
+    return Law(lambda k: total(index < k[..., None]), lambda k: total(index >= k[..., None]), at)
 
   return _discrete(levels, prior, levels, Categorical, law_of)
 

@@ -7,11 +7,11 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
-from inverse_matching import distances, files, parallel, random
+from inverse_matching import distances, files, parallel, priors, processes, random, solvers
 from inverse_matching.data.images import Split
 from inverse_matching.evaluation import jacobian, quality, statistics, tables
 from inverse_matching.evaluation.features import Classifier, train_classifier
-from inverse_matching.runs import StudentRun, TeacherRun, load_student, load_teacher, prior_draws
+from inverse_matching.runs import StudentRun, TeacherRun, image_pairs, load_student, load_teacher, prior_draws, source_of_pairs
 from inverse_matching.solving import solver_fn
 
 IMAGES = 2000  # of a split, at most: some statistics compare all pairs
@@ -47,19 +47,24 @@ class Context(NamedTuple):
     return {'teacher_hash': self.run.hash, 'classifier_hash': self.classifier.hash,
             'classifier_accuracy': self.classifier.held_out_accuracy, 'num_samples': len(self.samples.z), 'seed': self.seed}
 
+  @property
+  def has_normal_prior(self) -> bool:
+    """Whether encodings can be compared with N(0, I)."""
+    return priors.is_standard_normal(self.run.teacher.prior, self.run.teacher.event_shape)
 
-def make_context(run: TeacherRun, teacher_workdir: str | os.PathLike, samples: TeacherSamples, *, seed: int,
+
+def make_context(run: TeacherRun, workdir: str | os.PathLike, samples: TeacherSamples, *, seed: int,
                  devices: int | None = None) -> Context:
-  """Trains the classifier (in the folder of the teacher, once) and prepares the references.
+  """Trains the classifier (once for a folder) and prepares the references.
 
   Args:
     run: the teacher.
-    teacher_workdir: its folder.
+    workdir: where the classifier has its folder: that of the teacher, or of several teachers of the same data.
     samples: teacher samples to compare with.
     seed: of the evaluation.
     devices: number of local devices, or None for all.
   """
-  classifier = train_classifier(run.config['data'], pathlib.Path(teacher_workdir) / 'classifier', devices)
+  classifier = train_classifier(run.config['data'], pathlib.Path(workdir) / 'classifier', devices)
   reference = functools.partial(quality.make_reference, classifier=classifier, levels=run.images.levels, num=len(samples.z),
                                 seed=seed)
   references = {'teacher': reference(to_pixels(run, samples.x), to_pixels(run, samples.floor_x)),
@@ -83,12 +88,17 @@ def _sample_rows(arm: str, x: np.ndarray, log_prob: np.ndarray, context: Context
           quality.sample_rows(arm, to_pixels(run, x), context.references, context.classifier,
                               train_pixels=run.images.train.pixels, held_out_pixels=run.images.held_out.pixels,
                               levels=run.images.levels, seed=seed) +
-          quality.encoding_rows(arm, z, seed=seed))
+          _encoding_rows(arm, z, context))
+
+
+def _encoding_rows(arm: str, z: np.ndarray, context: Context) -> list[dict[str, Any]]:
+  """None where the prior is not the standard normal one that the metrics are of."""
+  return quality.encoding_rows(arm, z, seed=context.seed) if context.has_normal_prior else []
 
 
 def mapped(function: Callable, devices: int | None) -> Callable:
-  """parallel.map_examples in the chunks of an evaluation."""
-  return parallel.map_examples(function, parallel.choose_devices(requested=devices), parallel.CHUNK)
+  """parallel.map_examples in the chunks of an evaluation, over all processes."""
+  return processes.split(parallel.map_examples(function, parallel.choose_devices(requested=devices), parallel.CHUNK))
 
 
 def encode_split(run: TeacherRun, split: Split, seed: int, devices: int | None = None, *, num: int | None = None) -> np.ndarray:
@@ -106,9 +116,10 @@ def teacher_samples(run: TeacherRun, z: np.ndarray, x: np.ndarray, devices: int 
 
 
 def draw_teacher_samples(run: TeacherRun, num: int, seed: int, devices: int | None = None) -> TeacherSamples:
-  """TeacherSamples with N = num, solved anew."""
-  z = prior_draws(run.teacher, seed, np.arange(2 * num))
-  return teacher_samples(run, z, solver_fn(run.teacher, 'auto', devices)(run.params, z).x, devices)
+  """TeacherSamples with N = num, made anew."""
+  make = image_pairs(run, seed, 'auto', source_of_pairs(run.teacher), devices)
+  make_all = processes.split(lambda _, positions, progress: make(positions, progress))
+  return teacher_samples(run, **make_all(None, np.arange(2 * num, dtype=np.uint32)), devices=devices)
 
 
 def _affordable(num: int, event_shape: Sequence[int]) -> int:
@@ -126,12 +137,13 @@ def evaluate_teacher(context: Context) -> list[dict[str, Any]]:
   """Rows of a teacher.
 
   - bits/dim and nats on up to IMAGES training and held-out images each: the dequantised bound, with the Jacobian of the
-    preprocessing, one draw of noise per image;
-  - round trips, agreement of the solvers, sweeps;
+    preprocessing, one draw of noise per image; exact for a teacher of discrete data;
+  - round trips where there is a T^-1; where it is a fixed point, sweeps (of a chain, over all its blocks) and the agreement
+    with ancestral sampling;
   - what every student is measured by, for a second set of teacher samples: the floor of what a student can reach;
-  - the encodings of training and held-out images, as arms 'train' and 'held_out'.
+  - the encodings of training and held-out images, as arms 'train' and 'held_out', where the prior is standard normal.
   """
-  run, seed, devices, num = context.run, context.seed, context.devices, len(context.samples.z)
+  run, seed, num = context.run, context.seed, len(context.samples.z)
   teacher, params, rows = run.teacher, run.params, []
   row = lambda metric, reference, value, n: rows.append(
       statistics.row('teacher', metric, reference, value, n=n, seed=seed))
@@ -140,18 +152,9 @@ def evaluate_teacher(context: Context) -> list[dict[str, Any]]:
     bits = np.asarray(run.preprocess.bits_per_dim(nats, x))
     row('bits_per_dim', name, statistics.mean(bits, seed=seed), len(x))
     row('nats', name, statistics.mean(nats, seed=seed), len(x))
-    rows += quality.encoding_rows(name, encodings, seed=seed)
-  few, shape = _affordable(ROUND_TRIPS, teacher.event_shape), teacher.event_shape
-  x, encodings = x[:few], encodings[:few]
-  solve = solver_fn(teacher, 'fixed_point', devices)
-  row('round_trip_x', 'held_out', _relative(solve(params, encodings).x, x), len(x))
-  z = prior_draws(teacher, seed, np.arange(_affordable(num, shape)))
-  solution = solve(params, z)
-  row('round_trip_z', None, _relative(context.encode(params, solution.x)[0], z), len(z))
-  row('fixed_point_sweeps_mean', None, float(np.mean(solution.sweeps)), len(z))
-  row('fixed_point_sweeps_max', None, float(np.max(solution.sweeps)), len(z))
-  exact = solver_fn(teacher, 'ancestral', devices, chunk=few)(params, z[:few]).x
-  row('fixed_point_error', 'ancestral', _relative(solution.x[:few], exact), len(exact))
+    rows += _encoding_rows(name, encodings, context)
+  if teacher.z_to_x is not None:
+    rows += _inverse_rows(context)
   samples = context.samples
   for name in ('l2', 'l1'):
     error = distances.make(name)(samples.floor_x, samples.x)
@@ -159,16 +162,38 @@ def evaluate_teacher(context: Context) -> list[dict[str, Any]]:
   return rows + _sample_rows('teacher', samples.floor_x, samples.floor_log_prob, context)
 
 
+def _inverse_rows(context: Context) -> list[dict[str, Any]]:
+  """Round trips, sweeps and the agreement of the solvers; see evaluate_teacher."""
+  run, seed, rows = context.run, context.seed, []
+  teacher, params = run.teacher, run.params
+  row = lambda metric, reference, value, n: rows.append(statistics.row('teacher', metric, reference, value, n=n, seed=seed))
+  iterative = solvers.serves(teacher, 'fixed_point')
+  solve = processes.split(solver_fn(teacher, 'fixed_point' if iterative else 'auto', context.devices))
+  few = _affordable(ROUND_TRIPS, teacher.event_shape)
+  x, encodings = (value[:few] for value in context.data['held_out'])
+  row('round_trip_x', 'held_out', _relative(solve(params, encodings).x, x), len(x))
+  z = prior_draws(teacher, seed, np.arange(_affordable(len(context.samples.z), teacher.event_shape)))
+  solution = solve(params, z)
+  row('round_trip_z', None, _relative(context.encode(params, solution.x)[0], z), len(z))
+  if iterative:
+    row('fixed_point_sweeps_mean', None, float(np.mean(solution.sweeps)), len(z))
+    row('fixed_point_sweeps_max', None, float(np.max(solution.sweeps)), len(z))
+    exact = solver_fn(teacher, 'ancestral', context.devices, chunk=few)(params, z[:few]).x
+    row('fixed_point_error', 'ancestral', _relative(solution.x[:few], exact), len(exact))
+  return rows
+
+
 def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> list[dict[str, Any]]:
   """Rows of a student.
 
   - every objective's loss at this student, whichever it was trained on: oracle_l2 (and l1), z_reconstruction_l2,
-    x_reconstruction_l2 on training and held-out images, reverse_kl in nats where it has a density;
+    x_reconstruction_l2 on training and held-out images, reverse_kl in nats where it has a density (not for a teacher of
+    discrete data, whose x has a bounded range that no student keeps to);
   - the likelihood of its samples under the teacher, their quality (evaluation.quality) and their encodings T(S(z));
   - the rank of its Jacobian, and the variance of its samples over that of teacher samples.
 
   A student trained on encodings with noise saw a wider z than the prior. Its samples are taken from N(0, I), as in the paper,
-  and again, as arm `<arm>@matched`, from a prior of the variance of its training.
+  and again, as arm `<arm>@matched`, from a prior of the variance of its training. Other priors have no such arm.
 
   Args:
     arm: its name, such as 'flow/x_reconstruction'.
@@ -188,12 +213,12 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
   for name, (x, encodings) in context.data.items():
     row('x_reconstruction_l2', name, mean(distances.l2(generate(params, encodings).x, x)), len(x), 0.0)
   log_teacher = context.log_prob(run.params, output.x)
-  if student.has_log_det:
+  if student.has_log_det and run.teacher.levels is None:
     log_student = np.asarray(run.teacher.prior.log_prob(samples.z)) - output.log_det
     row('reverse_kl', 'teacher', mean(log_student - log_teacher), n, 0.0)
   rows += _sample_rows(arm, output.x, log_teacher, context)
   noise_std = student_run.config['loss'].get('noise_std', 0.0)
-  if noise_std:
+  if noise_std and context.has_normal_prior:
     wide = generate(params, samples.z * np.float32(np.sqrt(1 + noise_std**2))).x
     rows += _sample_rows(f'{arm}@matched', wide, context.log_prob(run.params, wide), context)
   values = jacobian.singular_values(student, params, samples.z[:_affordable(JACOBIANS, student.event_shape)])

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import optax
 
-from inverse_matching import checkpoint, loop, parallel, random
+from inverse_matching import checkpoint, loop, parallel, processes, random
 from inverse_matching import workdir as workdirs
 from inverse_matching.data import images as image_data
 from inverse_matching.nets.classifier import conv_classifier
@@ -85,8 +85,8 @@ def train_classifier(data: Mapping[str, Any], workdir: str | os.PathLike, device
                       arrays={'pixels': images.train.pixels, 'label': images.train.labels},
                       held_out={'pixels': images.held_out.pixels, 'label': images.held_out.labels})
 
-  outputs = parallel.map_examples(lambda params, pixels: apply(params, _scale(pixels, 0.5, images.levels)),
-                                  parallel.choose_devices(requested=devices), CHUNK)
+  outputs = processes.split(parallel.map_examples(lambda params, pixels: apply(params, _scale(pixels, 0.5, images.levels)),
+                                                  parallel.choose_devices(requested=devices), CHUNK))
   # One constant, so that kernel and Frechet distances do not depend on the scale that training happened to give.
   scale = np.sqrt(np.mean(np.square(outputs(params, images.train.pixels)[1], dtype=np.float64)))
   features = lambda pixels: (outputs(params, pixels)[1] / scale).astype(np.float32)

@@ -4,13 +4,14 @@ from typing import Any, Mapping
 
 from inverse_matching import registry
 from inverse_matching.errors import InputError
-from inverse_matching.experiments import appendix_a, distillation, gaussian, logit_lambda, sampling
+from inverse_matching.experiments import appendix_a, distillation, gaussian, logit_lambda, sampling, teachers, vocoder
 
 FIGURES = {**gaussian.FIGURES, **{figure: functools.partial(distillation.run, figure=figure) for figure in ('4', '5', '6')},
-           'appendix_a': appendix_a.run, 'lambda': logit_lambda.run, 'sampling': sampling.run}
+           'appendix_a': appendix_a.run, 'lambda': logit_lambda.run, 'sampling': sampling.run, 'teachers': teachers.run,
+           'vocoder': vocoder.run}
 # The sections that a figure takes from the config, where not every config with a teacher has them.
 SECTIONS = {'4': 'figures', '5': 'figures', '6': 'figures', 'appendix_a': 'appendix_a', 'lambda': 'lambda_study',
-            'sampling': 'sampling'}
+            'sampling': 'sampling', 'teachers': 'teachers_study', 'vocoder': 'figures'}
 
 
 def reproduce(figure: str, config: Mapping[str, Any], workdir: str, command: str, devices: int | None = None) -> str:

@@ -1,9 +1,10 @@
 """Figures 4, 5 and 6 of the paper: one teacher, several students, the same noise; with numbers."""
 import functools
 import pathlib
-from typing import Any, Mapping
+from typing import Any, Mapping, NamedTuple, Sequence
 
 import jax
+import numpy as np
 
 from inverse_matching import checkpoint, files, runs
 from inverse_matching.data import pairs as pair_data
@@ -16,13 +17,24 @@ SHOWN = 40  # images in a panel
 COLUMNS = 5
 
 
+class Outcome(NamedTuple):
+  """A teacher and its students, trained and evaluated."""
+  teacher_run: TeacherRun
+  students: Mapping[str, StudentRun]
+  context: evaluate.Context  # of the first seed of the samples
+  rows: list[dict[str, Any]]  # of all seeds
+
+
+def put(config: Mapping[str, Any], sections: Mapping[str, Any]) -> dict[str, Any]:
+  """The config with other sections: one with a name takes the place of that there, the fields of others take that of theirs."""
+  return {**config, **{name: fields if 'name' in fields else {**config[name], **fields} for name, fields in sections.items()}}
+
+
 def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | None = None, *, figure: str) -> str:
   """Trains what is missing, evaluates, and writes figureN.png, figureN.json, reconstructionsN.png, report.md, timing.json.
 
   Args:
-    config: with sections data, teacher, student, loss, optimizer, train, pairs, evaluation, arms (name -> the sections that
-      take the place of those), and figures (figure -> the names of its arms, in order). An arm is named student/objective.
-      config.evaluation.num_seeds, if given, repeats the evaluation with that many seeds of the samples.
+    config: as of `carry_out`, and with section figures (figure -> the names of its arms, in order).
     workdir: of the whole experiment; the teacher, the pairs and each student get a folder in it.
     command: that was called, for the record.
     devices: number of local devices, or None.
@@ -31,16 +43,48 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   Returns:
     The table as text.
   """
-  path = pathlib.Path(workdir)
-  arms = {arm: config['arms'][arm] for arm in config['figures'][figure]}
-  merged = {arm: {**config, **changes} for arm, changes in arms.items()}
-  paired = [arm for arm in arms if merged[arm]['loss']['name'] == 'oracle_prediction']
-  seed = config['evaluation']['seed']
-  seeds = range(seed, seed + config['evaluation'].get('num_seeds', 1))
-  stages = Stages(path / 'timing.json', 2 + bool(paired) + len(arms) + len(seeds) * (3 + len(arms)))
-  teacher_run = stages.run('train the teacher', runs.train_teacher, config, path / 'teacher', devices)
+  path, arms = pathlib.Path(workdir), config['figures'][figure]
+  stages = Stages(path / 'timing.json', num_stages(config, arms) + 1)
+  outcome = carry_out(config, path, command, devices, arms=arms, stages=stages)
+  stages.run('draw and time', _draw, path, figure, config, outcome, stages)
+
+  files.write_json(path / f'figure{figure}.json', {
+      'command': command, 'settings': settings(config, outcome.teacher_run), 'rows': outcome.rows})
+  report.write(path)
+  first = [row for row in outcome.rows if row['seed'] == config['evaluation']['seed']]
+  return '\n'.join([f'Figure {figure}', tables.plain(tables.by_arm(first, report.MAIN, intervals=False)),
+                    *(f'{claim.text}: {claim.verdict} ({claim.number})' for claim in claims.capstone(first))])
+
+
+def num_stages(config: Mapping[str, Any], arms: Sequence[str]) -> int:
+  """Of `carry_out`."""
+  return 1 + bool(_paired(config, arms)) + len(arms) + len(_seeds(config)) * (3 + len(arms))
+
+
+def carry_out(config: Mapping[str, Any], path: pathlib.Path, command: str, devices: int | None = None, *, arms: Sequence[str],
+              stages: Stages, teacher_config: Mapping[str, Any] | None = None,
+              classifier: pathlib.Path | None = None) -> Outcome:
+  """Trains and evaluates a teacher and its students, as far as that is not done.
+
+  Args:
+    config: with sections data, teacher, student, loss, optimizer, train, pairs, evaluation, and arms (name -> the sections
+      that take the place of those, see `put`). An arm is named student/objective. config.evaluation.num_seeds, if given,
+      repeats the evaluation with that many seeds of the samples.
+    path: of the experiment.
+    command: that was called, for the record.
+    devices: number of local devices, or None.
+    arms: names of the students.
+    stages: to run in; `num_stages` of them.
+    teacher_config: what the teacher is trained with; None is config.
+    classifier: the folder in which the classifier of the metrics has its own; None is that of the teacher.
+  """
+  merged = {arm: put(config, config['arms'][arm]) for arm in arms}
+  paired, seeds = _paired(config, arms), _seeds(config)
+  teacher_run = stages.run('train the teacher', runs.train_teacher, teacher_config or config, path / 'teacher', devices)
+  pairs_from = runs.source_of_pairs(teacher_run.teacher)
   if paired:
-    pairs = stages.run('pairs to train on', runs.make_pairs, teacher_run, path / 'pairs', devices=devices, **config['pairs'])
+    pairs = stages.run('pairs to train on', runs.make_pairs, teacher_run, path / 'pairs', devices=devices,
+                       **{'pairs_from': pairs_from, **config['pairs']})
 
   students = {}
   for arm in arms:
@@ -50,28 +94,29 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
 
   rows = []
   for each in reversed(seeds):  # the first one last: its context draws the pictures
-    suffix = '' if each == seed else f'_seed{each}'
-    context, found = _evaluate(path, suffix, each, config, command, devices, teacher_run, students, stages)
-    rows = found + rows
-  stages.run('draw and time', _draw, path, figure, config, context, students, stages)
-
-  files.write_json(path / f'figure{figure}.json', {
-      'command': command, 'settings': settings(config, teacher_run), 'rows': rows})
-  report.write(path)
-  first = [row for row in rows if row['seed'] == seed]
-  return '\n'.join([f'Figure {figure}', tables.plain(tables.by_arm(first, report.MAIN, intervals=False)),
-                    *(f'{claim.text}: {claim.verdict} ({claim.number})' for claim in claims.capstone(first))])
+    suffix = '' if each == seeds[0] else f'_seed{each}'
+    held = stages.run(f'pairs to evaluate with{suffix}', runs.make_pairs, teacher_run, path / f'evaluation_pairs{suffix}',
+                      num=2 * config['evaluation']['num_samples'], seed=each, solver=config['pairs']['solver'],
+                      pairs_from=pairs_from, devices=devices)
+    samples = evaluate.teacher_samples(teacher_run, **pair_data.load(held, teacher_run.hash), devices=devices)
+    context = stages.run(f'train the classifier of the metrics{suffix}', evaluate.make_context, teacher_run,
+                         classifier or path / 'teacher', samples, seed=each, devices=devices)
+    rows = _evaluate(path, suffix, command, context, students, stages) + rows
+  return Outcome(teacher_run, students, context, rows)
 
 
-def _evaluate(path: pathlib.Path, suffix: str, seed: int, config: Mapping[str, Any], command: str, devices: int | None,
-              teacher_run: TeacherRun, students: Mapping[str, StudentRun], stages: Stages
-              ) -> tuple[evaluate.Context, list[dict[str, Any]]]:
-  """The rows of the teacher and every student, with teacher samples of that seed; the suffix is that of its files."""
-  held = stages.run(f'pairs to evaluate with{suffix}', runs.make_pairs, teacher_run, path / f'evaluation_pairs{suffix}',
-                    num=2 * config['evaluation']['num_samples'], seed=seed, solver=config['pairs']['solver'], devices=devices)
-  samples = evaluate.teacher_samples(teacher_run, **pair_data.load(held, teacher_run.hash), devices=devices)
-  context = stages.run(f'train the classifier of the metrics{suffix}', evaluate.make_context, teacher_run, path / 'teacher',
-                       samples, seed=seed, devices=devices)
+def _paired(config: Mapping[str, Any], arms: Sequence[str]) -> list[str]:
+  return [arm for arm in arms if put(config, config['arms'][arm])['loss']['name'] == 'oracle_prediction']
+
+
+def _seeds(config: Mapping[str, Any]) -> range:
+  seed = config['evaluation']['seed']
+  return range(seed, seed + config['evaluation'].get('num_seeds', 1))
+
+
+def _evaluate(path: pathlib.Path, suffix: str, command: str, context: evaluate.Context, students: Mapping[str, StudentRun],
+              stages: Stages) -> list[dict[str, Any]]:
+  """The rows of the teacher and every student; the suffix is that of their files."""
   name = f'evaluation{suffix}.json'
   rows = stages.run(f'evaluate the teacher{suffix}', cached, path / 'teacher' / name, command, context.settings,
                     functools.partial(evaluate.evaluate_teacher, context))
@@ -79,7 +124,7 @@ def _evaluate(path: pathlib.Path, suffix: str, seed: int, config: Mapping[str, A
     about = {**context.settings, 'arm': arm, 'student_hash': checkpoint.tree_hash(student_run.params)}
     rows += stages.run(f'evaluate {arm}{suffix}', cached, path / 'students' / arm / name, command, about,
                        functools.partial(evaluate.evaluate_student, arm, student_run, context))
-  return context, rows
+  return rows
 
 
 def settings(config: Mapping[str, Any], teacher_run: TeacherRun) -> dict[str, Any]:
@@ -89,25 +134,32 @@ def settings(config: Mapping[str, Any], teacher_run: TeacherRun) -> dict[str, An
   return {**{name: config[name] for name in names}, 'images': images}
 
 
-def _draw(path: pathlib.Path, figure: str, config: Mapping[str, Any], context: evaluate.Context,
-          students: Mapping[str, StudentRun], stages: Stages) -> None:
-  teacher_run, samples, seed, levels = context.run, context.samples, context.seed, config['data']['levels']
-  to_pixels = functools.partial(evaluate.to_pixels, teacher_run)
-  held_out = teacher_run.images.held_out
-  z = samples.z[:SHOWN]
-  drawn = {'data/(held out)': held_out.pixels[:SHOWN], 'teacher/T^-1(z)': to_pixels(samples.x[:SHOWN])}
-  generate = {arm: jax.jit(lambda params, z, s=s.student: s.z_to_x(params, z).x) for arm, s in students.items()}
-  drawn |= {arm: to_pixels(generate[arm](s.params, z)) for arm, s in students.items()}
+def sample_panels(outcome: Outcome, num: int) -> dict[str, np.ndarray]:
+  """Integer images [num, H, W, C] by title: the teacher's and every student's of the same z."""
+  samples = outcome.context.samples
+  teacher = evaluate.to_pixels(outcome.teacher_run, samples.x[:num])
+  return {'teacher/T^-1(z)': teacher, **_student_panels(outcome, samples.z[:num])}
+
+
+def _student_panels(outcome: Outcome, z: np.ndarray) -> dict[str, np.ndarray]:
+  generate = lambda run: jax.jit(lambda params, z: run.student.z_to_x(params, z).x)(run.params, z)
+  return {arm: evaluate.to_pixels(outcome.teacher_run, generate(run)) for arm, run in outcome.students.items()}
+
+
+def _draw(path: pathlib.Path, figure: str, config: Mapping[str, Any], outcome: Outcome, stages: Stages) -> None:
+  teacher_run, context, levels = outcome.teacher_run, outcome.context, config['data']['levels']
+  drawn = {'data/(held out)': teacher_run.images.held_out.pixels[:SHOWN], **sample_panels(outcome, SHOWN)}
   figures.panels(path / f'figure{figure}.png', drawn, levels=levels, columns=COLUMNS,
                  title='Samples: the same noise z for the teacher and every student')
 
   x, z = (value[:SHOWN] for value in context.data['held_out'])
-  drawn = {'held-out x': to_pixels(x)}
-  drawn |= {arm: to_pixels(generate[arm](s.params, z)) for arm, s in students.items()}
+  drawn = {'held-out x': evaluate.to_pixels(teacher_run, x), **_student_panels(outcome, z)}
   figures.panels(path / f'reconstructions{figure}.png', drawn, levels=levels, columns=COLUMNS,
                  title='Reconstructions S(T(x)) of held-out images')
+  if teacher_run.teacher.z_to_x is None:
+    return
   batch = min(64, config['train']['batch_size'])
-  arm, student_run = next(iter(students.items()))  # students of a figure share their network
+  arm, student_run = next(iter(outcome.students.items()))  # students of a figure share their network
   rows = timing.sampling_rows(teacher_run.teacher, teacher_run.params, {arm: (student_run.student, student_run.params)},
-                              batch=batch, seed=seed)
+                              batch=batch, seed=context.seed)
   stages.write(**{f'sampling{figure}': rows})

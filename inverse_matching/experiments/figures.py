@@ -20,7 +20,8 @@ def save(figure: 'plt.Figure', path: str | os.PathLike) -> None:
   files.write_bytes(path, buffer.getvalue())
 
 
-def panels(path: str | os.PathLike, pictures: Mapping[str, np.ndarray], *, levels: int, columns: int, title: str) -> None:
+def panels(path: str | os.PathLike, pictures: Mapping[str, np.ndarray], *, levels: int, columns: int, title: str,
+           per_row: int | None = None) -> None:
   """A grid of images per panel, side by side, as in figures 4 and 5 of the paper.
 
   Args:
@@ -29,12 +30,17 @@ def panels(path: str | os.PathLike, pictures: Mapping[str, np.ndarray], *, level
     levels: number of grey levels.
     columns: images beside each other in a panel.
     title: above the panels.
+    per_row: panels beside each other; None is all.
   """
   count, height, width = next(iter(pictures.values())).shape[:3]
   aspect = -(-count // columns) * height / (columns * width)
-  size = (1.9 * len(pictures), 1.9 * aspect + 0.9)
-  figure, axes = plt.subplots(1, len(pictures), figsize=size, squeeze=False, layout='constrained')
-  for axis, (name, images) in zip(axes[0], pictures.items()):
+  across = min(per_row or len(pictures), len(pictures))
+  down = -(-len(pictures) // across)
+  size = (1.9 * across, (1.9 * aspect + 0.6) * down + 0.3)
+  figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, layout='constrained')
+  for axis in axes.flat[len(pictures):]:
+    axis.axis('off')
+  for axis, (name, images) in zip(axes.flat, pictures.items()):
     grid = writer.image_grid(images, columns, levels)
     axis.imshow(grid[..., 0] if grid.shape[-1] == 1 else grid, cmap='gray', vmin=0, vmax=255, interpolation='nearest')
     axis.set_title(name.replace('/', '\n').replace('reconstruction_', 'reconstruction\n'), fontsize=9)

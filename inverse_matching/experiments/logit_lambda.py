@@ -21,15 +21,17 @@ DRAWN = (('bits_per_dim', 'held_out'), ('log_inverse_scale_spread', 'held_out'),
 def settings_of(config: Mapping[str, Any], value: float) -> dict[str, Any]:
   """The config of one lambda: config.lambda_study has fields that take the place of those of the sections they name."""
   study = {name: fields for name, fields in config['lambda_study'].items() if name != 'logit_lambdas'}
-  changed = {name: {**config[name], **fields} for name, fields in study.items()}
-  data = {**changed.get('data', config['data']), 'logit_lambda': value}
-  return {**config, **changed, 'data': data}
+  return distillation.put(distillation.put(config, study), {'data': {'logit_lambda': value}})
 
 
 def log_inverse_scales(run: runs.TeacherRun, x: np.ndarray, devices: int | None = None) -> np.ndarray:
-  """log 1/sigma of every conditional, [N, T] of x [N, *event]: the diagonal of the Jacobian of T."""
-  scales = evaluate.mapped(lambda params, x: run.teacher.conditional(params, x).log_scale, devices)(run.params, x)
-  return -scales.reshape(len(x), -1)
+  """log dz_t/dx_t of every conditional, [N, T] of x [N, *event], the diagonal of T's Jacobian: log 1/sigma of a Gaussian."""
+  teacher = run.teacher
+
+  def slopes(params, x):
+    return teacher.elementwise.x_to_z(x, teacher.conditional(params, x))[1]
+
+  return evaluate.mapped(slopes, devices)(run.params, x).reshape(len(x), -1)
 
 
 def conditioning_rows(values: np.ndarray, seed: int) -> list[dict[str, Any]]:
@@ -64,9 +66,10 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
     folder, settings = path / 'lambda' / str(value), settings_of(config, value)
     distillation.run(settings, str(folder), command, devices, figure='4')
     teacher_run, seed = runs.load_teacher(folder / 'teacher'), settings['evaluation']['seed']
-    x = evaluate.encode_split(teacher_run, teacher_run.images.held_out, seed, devices, num=evaluate.IMAGES)
     found = files.read_json(folder / 'figure4.json')['rows']
-    found += conditioning_rows(log_inverse_scales(teacher_run, x, devices), seed)
+    if teacher_run.teacher.conditional is not None:
+      x = evaluate.encode_split(teacher_run, teacher_run.images.held_out, seed, devices, num=evaluate.IMAGES)
+      found += conditioning_rows(log_inverse_scales(teacher_run, x, devices), seed)
     rows += [{**row, 'logit_lambda': value} for row in found]
   # The settings of the last value; each row has its own.
   about = {**distillation.settings(settings, teacher_run), 'lambda_study': study}

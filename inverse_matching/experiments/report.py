@@ -85,4 +85,4 @@ def _over_seeds(rows: list[dict]) -> str:
 
 
 def _words(section: dict) -> str:
-  return ', '.join(f'{name} {value}' for name, value in section.items())
+  return ', '.join(f'{name} {value}' for name, value in section.items() if value is not None)

@@ -68,7 +68,7 @@ def _large(settings, workdir, config):
   """A larger teacher and a student of its architecture, which need not be trained for its time to be right."""
   if workdir:
     run = runs.load_teacher(workdir)
-    network = {key: value for key, value in run.config['teacher'].items() if key != 'name'}
+    network = {key: value for key, value in run.config['teacher'].items() if key in config['student'] and key != 'name'}
     name, teacher, params, shape = 'trained', run.teacher, run.params, run.teacher.event_shape
   else:
     network = {**settings}

@@ -9,7 +9,7 @@ from inverse_matching import files
 
 
 class Stages:
-  """Names each stage as it starts, and keeps its seconds in timing.json."""
+  """Names each stage as it starts, and keeps its seconds in timing.json; there, 'now' is the one that is being done."""
 
   def __init__(self, path: pathlib.Path, total: int):
     self._path, self._total, self._count = path, total, 0
@@ -19,11 +19,13 @@ class Stages:
     """Calls the function. A stage that was done before keeps the seconds it took then."""
     self._count += 1
     logging.info('[%d/%d] %s', self._count, self._total, name)
+    self.write(now={'stage': name, 'number': self._count, 'of': self._total, 'since': time.time()})
     start = time.monotonic()
     result = function(*args, **kwargs)
     # A stage may be met again when it is done (no work) or half done (a part of it).
     seconds = self._held['stages']
     seconds[name] = max(seconds.get(name, 0.0), time.monotonic() - start)
+    self._held.pop('now', None)
     self.write()
     return result
 

@@ -3,9 +3,10 @@ from inverse_matching import registry
 from inverse_matching.students.flow import flow, pixelcnn_flow
 from inverse_matching.students.linear import linear
 from inverse_matching.students.resnet import resnet
+from inverse_matching.students.wavenet import wavenet
 from inverse_matching.types import Student
 
-STUDENTS = {'flow': pixelcnn_flow, 'resnet': resnet}
+STUDENTS = {'flow': pixelcnn_flow, 'resnet': resnet, 'wavenet': wavenet}
 
 
 def make(name: str, event_shape: tuple[int, ...], **config) -> Student:

@@ -1,10 +1,13 @@
 """The flow student: an inverse autoregressive flow (Kingma et al., 2016; equation 3 of the paper)."""
-from typing import Callable
+from typing import Callable, Sequence
 
+import jax
 import jax.numpy as jnp
 
+from inverse_matching import orders
 from inverse_matching.elementwise import gaussian
 from inverse_matching.nets import heads, pixelcnnpp
+from inverse_matching.transforms import permute
 from inverse_matching.types import Array, Conditional, Gaussian, Params, Student, StudentOutput, check_event
 
 
@@ -26,11 +29,18 @@ def flow(event_shape: tuple[int, ...], init: Callable[[Array], Params], conditio
   return Student(tuple(event_shape), init, z_to_x, has_log_det=True)
 
 
-def pixelcnn_flow(event_shape: tuple[int, int, int], **network) -> Student:
+def pixelcnn_flow(event_shape: tuple[int, int, int], *, order: str | Sequence[int] | None = None, **network) -> Student:
   """The paper's student for images: the architecture of the teacher (section 4.1.2), applied to z.
 
   Args:
     event_shape: (H, W, C).
+    order: that of the teacher, see orders.make: T^-1 is triangular in it.
     **network: see nets.pixelcnnpp.network.
   """
-  return flow(event_shape, *pixelcnnpp.conditional(event_shape, heads.make(gaussian, event_shape[-1]), **network))
+  init, conditional = pixelcnnpp.conditional(event_shape, heads.make(gaussian, event_shape[-1]), **network)
+  order = orders.make(order, event_shape)
+  if order is None:
+    return flow(event_shape, init, conditional)
+  to, back = permute(order)
+  return flow(event_shape, init, lambda params, z, cond=None, key=None: jax.tree.map(
+      back, conditional(params, to(z), cond, key)))

@@ -1,13 +1,23 @@
 """Teachers by name. A user's own is 'package.module:factory', a function (event_shape, **config) -> Teacher."""
 from inverse_matching import registry
+from inverse_matching.errors import InputError
 from inverse_matching.teachers.checks import check
 from inverse_matching.teachers.gaussian import gaussian
 from inverse_matching.teachers.pixelcnn import pixelcnn
+from inverse_matching.teachers.samplernn import samplernn
+from inverse_matching.teachers.transformer import transformer
 from inverse_matching.types import Teacher
 
-TEACHERS = {'pixelcnn': pixelcnn}
+TEACHERS = {'pixelcnn': pixelcnn, 'transformer': transformer, 'samplernn': samplernn}
 
 
 def make(name: str, event_shape: tuple[int, ...], **config) -> Teacher:
-  """The teacher of that name for events of that shape; InputError if there is none or a setting is not its own."""
-  return registry.build('teacher', TEACHERS, name, event_shape, config)
+  """The teacher of that name for events of that shape; InputError if there is none, or one that does not fit."""
+  teacher = registry.build('teacher', TEACHERS, name, event_shape, config)
+  if not isinstance(teacher, Teacher):
+    raise InputError(f'{name!r} returned a {type(teacher).__name__}, not a Teacher: make one by transforms.autoregressive or '
+                     'transforms.from_transform.')
+  if teacher.event_shape != tuple(event_shape):
+    raise InputError(f'The teacher of {name!r} has event shape {teacher.event_shape}, but the data {tuple(event_shape)}: let '
+                     'the factory use the event_shape that it is given.')
+  return teacher

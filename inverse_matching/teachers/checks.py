@@ -7,19 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from inverse_matching.errors import InputError
-from inverse_matching.types import Array, Params, Teacher
+from inverse_matching.types import Array, Cond, Params, Teacher
 
 BATCH = 32
 CUTS = 64  # at most; an event of as many dimensions is tried at every one
 TOLERANCE = 1e-5  # of theta, relative: convolutions by Fourier or Winograd transforms spread rounding errors
-_LENGTH = 8  # of a time axis of variable length
+_LENGTH = 8  # of a time axis of variable length, where none is given
 _FAR = 1e8  # an x whose z is beyond the mass of a prior, for any scale of a conditional at initialisation
 _BEYOND = 8.0  # nats by which a prior must have fallen there
 
 Forward = Callable[[Params, np.ndarray], tuple[Any, Array, Array]]  # (params, x) -> (theta or None, z, log_det)
 
 
-def check(teacher: Teacher, params: Params) -> None:
+def check(teacher: Teacher, params: Params, *, length: int | None = None, cond: Any = None) -> None:
   """Raises InputError unless shapes fit, numbers are finite, the prior is that of the map, and the conditional is causal.
 
   A conditional is tried at random parameters: dimensions from a cut on, in the teacher's order, are replaced, and theta must
@@ -28,19 +28,22 @@ def check(teacher: Teacher, params: Params) -> None:
   Args:
     teacher: to try; the blocks of a chain are tried one by one.
     params: of its init.
+    length: of a time axis of variable length, if the teacher does not take any.
+    cond: shapes of the cond of one example, without the batch axis, such as jax.ShapeDtypeStruct; numbers are drawn.
   """
+  cond = _draw_cond(cond)
   for block, block_params in zip(teacher.blocks, params) if teacher.blocks else [(teacher, params)]:
-    _check_one(block, block_params)
+    _check_one(block, block_params, length or _LENGTH, cond)
 
 
-def _check_one(teacher: Teacher, params: Params) -> None:
-  event = tuple(_LENGTH if n is None else n for n in teacher.event_shape)
+def _check_one(teacher: Teacher, params: Params, length: int, cond: Cond) -> None:
+  event = tuple(length if n is None else n for n in teacher.event_shape)
 
   def forward(params, x):
-    theta = None if teacher.conditional is None else teacher.conditional(params, x)
-    return theta, *teacher.x_to_z(params, x)
+    theta = None if teacher.conditional is None else teacher.conditional(params, x, cond)
+    return theta, *teacher.x_to_z(params, x, cond)
 
-  _check_shapes(teacher, params, event, forward)
+  _check_shapes(teacher, params, event, cond, forward)
   forward, x = jax.jit(forward), _draw(teacher, event)
   theta, z, log_det = forward(params, x)
   for name, value in {**_named(theta), 'z': z, 'log_det': log_det}.items():
@@ -54,7 +57,7 @@ def _check_one(teacher: Teacher, params: Params) -> None:
     _check_prior(teacher, params, x, np.asarray(z), forward)
 
 
-def _check_shapes(teacher: Teacher, params: Params, event: tuple[int, ...], forward: Forward) -> None:
+def _check_shapes(teacher: Teacher, params: Params, event: tuple[int, ...], cond: Cond, forward: Forward) -> None:
   x = jax.ShapeDtypeStruct((BATCH, *event), jnp.float32)
 
   def demand(name, shape, want, relation='be'):
@@ -63,7 +66,7 @@ def _check_shapes(teacher: Teacher, params: Params, event: tuple[int, ...], forw
                        f'{list(want)}.')
 
   if teacher.conditional is not None:
-    for name, leaf in _named(jax.eval_shape(teacher.conditional, params, x)).items():
+    for name, leaf in _named(jax.eval_shape(teacher.conditional, params, x, cond)).items():
       if leaf.shape[:x.ndim] != x.shape:  # theta may hold several numbers for each dimension
         demand(name, leaf.shape, x.shape, 'begin with')
   _, z, log_det = jax.eval_shape(forward, params, x)
@@ -138,6 +141,17 @@ def _draw(teacher: Teacher, event: tuple[int, ...]) -> np.ndarray:
   rng = np.random.default_rng(0)
   x = rng.normal(size=(BATCH, *event)) if teacher.levels is None else rng.uniform(0, teacher.levels, (BATCH, *event))
   return x.astype(np.float32)
+
+
+def _draw_cond(shapes: Any) -> Cond:
+  """Random numbers of those shapes, the same for all examples; zeros where they are whole."""
+  rng = np.random.default_rng(1)
+
+  def draw(leaf):
+    value = rng.normal(size=leaf.shape) if jnp.issubdtype(leaf.dtype, jnp.floating) else np.zeros(leaf.shape)
+    return np.broadcast_to(value.astype(leaf.dtype), (BATCH, *leaf.shape))
+
+  return jax.tree.map(draw, shapes)
 
 
 def _moved(params: Params) -> Params:

@@ -41,6 +41,15 @@ def test_cached_solvers_are_timed_where_they_serve():
   assert {'cached', 'blockwise'} <= set(rows) and rows['cached']['sweeps'] == 1
 
 
+def test_chains_and_teachers_that_no_solver_serves():
+  """A chain takes T sweeps a block; a teacher from a transform is timed by its own z_to_x."""
+  rows = measure('chain')
+  assert rows['ancestral']['sweeps'] == 2 * 5 and 2 < rows['fixed_point']['sweeps'] <= 2 * 5
+  rows = measure('gaussian')
+  assert list(rows) == ['auto', 'teacher pass', 'flow']
+  assert rows['auto']['speedup_over_ancestral'] is None and rows['auto']['speedup_over_best_exact'] == 1
+
+
 def test_long_ancestral_runs_are_scaled(monkeypatch):
   """Timed on two of six dimensions, and scaled by three."""
   monkeypatch.setattr(timing, 'ANCESTRAL_DIMS', 5)

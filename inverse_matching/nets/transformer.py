@@ -1,0 +1,160 @@
+"""A causal transformer over the patches of an image: one block of a transformer flow (Zhai et al., 2024, section 3).
+
+A patch is read as one token and all its dimensions are conditioned on the patches before it, not on each other. The events
+come with their dimensions in the order of the block, patch after patch.
+
+A layer can be evaluated on all patches, or on a run of them with the keys and values of the patches before kept. One
+definition serves training and cached sampling.
+"""
+from typing import Any, Callable
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from inverse_matching import random
+from inverse_matching.elementwise import gaussian
+from inverse_matching.errors import InputError
+from inverse_matching.nets import heads
+from inverse_matching.nets.causal_conv import dropout, kernel_init
+from inverse_matching.types import Array, Conditional, Incremental, Params
+
+HIDDEN = 4  # units of the feed-forward layers over the width
+SEEN = 1e6  # |x| that the network sees at most: an unsettled patch of a fixed point must stay finite, for 0 * inf is not 0
+
+
+class Attention(nn.Module):
+  """Self-attention [B, M, width] -> [B, M, width] of M patches to themselves and the patches before them."""
+  num_heads: int
+
+  @nn.compact
+  def __call__(self, x: Array, kept: Array | None, at: Array | int) -> tuple[Array, Array | None]:
+    """Also returns `kept` [2, B, N, width], the keys and values of all patches, with those from `at` on put in; None: N = M."""
+    batch, count, width = x.shape
+    query, key, value = jnp.split(nn.Dense(3 * width, kernel_init=kernel_init(1.0))(x), 3, axis=-1)
+    if kept is not None:
+      kept = jax.lax.dynamic_update_slice(kept, jnp.stack([key, value]), (0, 0, at, 0))
+      key, value = kept
+    by_head = lambda a: a.reshape(batch, -1, self.num_heads, width // self.num_heads)
+    scores = jnp.einsum('bqhd,bkhd->bhqk', by_head(query), by_head(key)) / np.sqrt(width // self.num_heads)
+    causal = jnp.arange(key.shape[1]) <= at + jnp.arange(count)[:, None]
+    weights = jax.nn.softmax(jnp.where(causal, scores, -jnp.inf))
+    seen = jnp.einsum('bhqk,bkhd->bqhd', weights, by_head(value)).reshape(x.shape)
+    return nn.Dense(width, kernel_init=kernel_init(0.1))(seen), kept
+
+
+class Transformer(nn.Module):
+  """Patches [B, M, D] from place `at` on -> [B, M, num_outputs]; an output sees the patches up to its own."""
+  num_outputs: int
+  num_layers: int
+  width: int
+  num_heads: int
+  num_patches: int
+  dropout: float
+
+  @nn.compact
+  def __call__(self, x: Array, keys: Array | None = None, kept: Array | None = None,
+               at: Array | int = 0) -> tuple[Array, Array | None]:
+    """Also returns `kept` [num_layers, 2, B, N, width], see Attention."""
+    place = self.param('place', nn.initializers.normal(0.02), (self.num_patches, self.width))
+    h = nn.Dense(self.width, kernel_init=kernel_init(1.0))(jnp.clip(x, -SEEN, SEEN))
+    h = h + jax.lax.dynamic_slice_in_dim(place, at, x.shape[1])
+    norm = lambda: nn.LayerNorm(use_fast_variance=False)  # which would overflow earlier, and cancels
+    layers = []
+    for i in range(self.num_layers):
+      seen, layer = Attention(self.num_heads, name=f'attention{i}')(norm()(h), None if kept is None else kept[i], at)
+      layers.append(layer)
+      h = h + dropout(seen, keys, self.dropout, (*self.path, f'attention{i}'))
+      hidden = nn.gelu(nn.Dense(HIDDEN * self.width, kernel_init=kernel_init(1.0))(norm()(h)))
+      hidden = nn.Dense(self.width, kernel_init=kernel_init(0.1))(hidden)
+      h = h + dropout(hidden, keys, self.dropout, (*self.path, f'hidden{i}'))
+    # Zeros: the flow begins at the identity.
+    out = nn.Dense(self.num_outputs, kernel_init=nn.initializers.zeros)(norm()(h))
+    return out, None if kept is None else jnp.stack(layers)
+
+
+def conditional(event_shape: tuple[int, int, int], patch_size: int, *, num_layers: int, width: int, num_heads: int,
+                dropout: float = 0.0) -> tuple[Callable[[Array], Params], Conditional, Callable]:
+  """(init, conditional, incremental) of Gaussian conditionals over patches.
+
+  Args:
+    event_shape: (H, W, C).
+    patch_size: side of a patch; it must divide H and W. Events come patch after patch.
+    num_layers: of attention, each with two feed-forward layers.
+    width: units.
+    num_heads: of attention.
+    dropout: rate on what each layer adds, rounded to 1/256.
+
+  Raises:
+    InputError: a number below 1, or heads that do not divide the width.
+  """
+  for name, value in (('num_layers', num_layers), ('width', width), ('num_heads', num_heads)):
+    if value < 1:
+      raise InputError(f'{name} must be at least 1, got {value}.')
+  if width % num_heads:
+    raise InputError(f'num_heads must divide the width, got {num_heads} heads and width {width}.')
+  head = heads.make(gaussian, 1)
+  size = patch_size**2 * event_shape[2]
+  per_row = event_shape[1] // patch_size
+  num_patches = event_shape[0] // patch_size * per_row
+  net = Transformer(size * head.num_outputs, num_layers, width, num_heads, num_patches, dropout)
+
+  def tokens(value):
+    return value.reshape(len(value), -1, size)
+
+  def shifted(x, first):
+    """Patch n receives patch n - 1, the first one `first` [B, 1, D]."""
+    return jnp.concatenate([first, x[:, :-1]], axis=1)
+
+  def theta_of(raw, shape):
+    value = head.theta(raw.reshape(*raw.shape[:-1], size, head.num_outputs), None)
+    return jax.tree.map(lambda leaf: leaf.reshape(shape), value)
+
+  def init(key):
+    return net.lazy_init(key, jax.ShapeDtypeStruct((1, num_patches, size), jnp.float32))['params']
+
+  def theta(params, x, cond=None, key=None):
+    del cond
+    keys = None if key is None else random.stream(key, 'dropout')
+    before = shifted(tokens(x), jnp.zeros((len(x), 1, size)))
+    return theta_of(net.apply({'params': params}, before, keys)[0], x.shape)
+
+  def incremental(elementwise_z_to_x: Callable[[Array, Any], Array]) -> Incremental:
+    """A block is one row of patches."""
+
+    def empty(params, batch_size, cond=None):
+      del params, cond
+      return jnp.zeros((num_layers, 2, batch_size, num_patches, width)), jnp.zeros((batch_size, 1, size)), 0
+
+    def run(params, z, before, kept, at):
+      """x of the patches from `at` on, from their z and the patches before each; all [B, M, D]."""
+      raw, kept = net.apply({'params': params}, before, None, kept, at)
+      return elementwise_z_to_x(z, theta_of(raw, z.shape)), kept
+
+    def sweep(params, cache, z, x, cond=None):
+      del cond
+      kept, last, at = cache
+      new, kept = run(params, z, shifted(x, last), kept, at)
+      return new, (kept, x[:, -1:], at + x.shape[1])
+
+    def z_to_x(params, z, cond=None):
+      del cond
+
+      def one(n, carry):
+        x, kept, last = carry
+        new, kept = run(params, jax.lax.dynamic_slice_in_dim(tokens(z), n, 1, axis=1), last, kept, n)
+        return jax.lax.dynamic_update_slice_in_dim(x, new, n, axis=1), kept, new
+
+      kept, last, _ = empty(params, len(z))
+      return jax.lax.fori_loop(0, num_patches, one, (tokens(jnp.zeros_like(z)), kept, last))[0].reshape(z.shape)
+
+    def split(value):
+      return jnp.moveaxis(value.reshape(len(value), -1, per_row, size), 1, 0)
+
+    def join(blocks):
+      return jnp.moveaxis(blocks, 0, 1).reshape(blocks.shape[1], *event_shape)
+
+    return Incremental(z_to_x, split, join, empty, sweep)
+
+  return init, theta, incremental

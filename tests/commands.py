@@ -1,0 +1,98 @@
+"""Real commands on tiny models, of one process or several, for the tests of survival and of distribution."""
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+
+from inverse_matching import writer
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CONFIG = f'--config={ROOT}/tests/tiny.py'
+LIMIT = 600  # seconds that a command may take
+
+
+def environment(**more: Any) -> dict[str, str]:
+  """One device and few threads, so that two runs on one machine have the same bits; the models of tests can be named."""
+  return {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': f'{ROOT}:{ROOT}/tests', **{k: str(v) for k, v in more.items()}}
+
+
+def start(module: str, *flags: Any, env: Mapping[str, str] | None = None, before: Sequence[str] = (),
+          cwd: pathlib.Path = ROOT, **settings: Any) -> subprocess.Popen:
+  """Starts python -m launch.MODULE; `before` is what stands before it on the command line."""
+  return subprocess.Popen([*before, sys.executable, '-m', f'launch.{module}', *map(str, flags)], cwd=cwd,
+                          env=env or environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings)
+
+
+def finish(process: subprocess.Popen, status: int | None = 0) -> str:
+  """Waits for the end and returns stderr; the status must be that one, and no traceback is allowed."""
+  try:
+    _, stderr = process.communicate(timeout=LIMIT)
+  except subprocess.TimeoutExpired:
+    process.kill()
+    raise
+  assert status is None or process.returncode == status, f'status {process.returncode}: {stderr}'
+  assert 'Traceback' not in stderr, stderr
+  return stderr
+
+
+def run(module: str, *flags: Any, status: int = 0, **settings: Any) -> str:
+  """Runs a command to its end; stderr."""
+  return finish(start(module, *flags, **settings), status)
+
+
+def free_port() -> int:
+  """A port that nobody listens on."""
+  with socket.socket() as s:
+    s.bind(('localhost', 0))
+    return s.getsockname()[1]
+
+
+def start_several(count: int, module: str, *flags: Any) -> list[subprocess.Popen]:
+  """Starts the processes of one run, which find each other by the environment."""
+  address = f'localhost:{free_port()}'
+  return [start(module, *flags, '--distributed', env=environment(
+      JAX_COORDINATOR_ADDRESS=address, JAX_NUM_PROCESSES=count, JAX_PROCESS_ID=i)) for i in range(count)]
+
+
+def run_several(count: int, module: str, *flags: Any) -> list[str]:
+  """Runs them to their end; stderr of each."""
+  return [finish(process) for process in start_several(count, module, *flags)]
+
+
+def metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
+  """metrics.jsonl without what equal runs do not share; of a run in progress, without a line that is not complete."""
+  path = workdir / 'metrics.jsonl'
+  lines = path.read_text().split('\n')[:-1] if path.exists() else []
+  return [{k: v for k, v in json.loads(line).items() if k not in writer.MEASURED} for line in lines]
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+  """Until it is true; the process must still be running then."""
+  start_time = time.monotonic()
+  while not condition():
+    assert process.poll() is None, finish(process, None)
+    assert time.monotonic() - start_time < LIMIT
+    time.sleep(0.01)
+
+
+def stop(process: subprocess.Popen, signum: int = signal.SIGTERM) -> float:
+  """Sends a signal; the seconds until the end."""
+  start_time = time.monotonic()
+  process.send_signal(signum)
+  process.wait(LIMIT)
+  return time.monotonic() - start_time
+
+
+def assert_close(a: list[dict[str, Any]], b: list[dict[str, Any]], rtol: float) -> None:
+  """The same rows of metrics up to rounding."""
+  assert [sorted(row) for row in a] == [sorted(row) for row in b]
+  for one, other in zip(a, b):
+    for name, value in one.items():
+      np.testing.assert_allclose(other[name], value, rtol=rtol, err_msg=f'{name} at step {one["step"]}')

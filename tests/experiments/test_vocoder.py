@@ -1,0 +1,134 @@
+"""The vocoder: verdicts on controls, numbers of reconstructions in closed form, and the whole path on synthetic speech."""
+import json
+import subprocess
+import sys
+import wave
+
+import numpy as np
+import pytest
+import test_utterances
+
+from inverse_matching import utterances
+from inverse_matching.data import audio, speech, world
+from inverse_matching.evaluation import speech as measures
+from inverse_matching.evaluation import voices
+from inverse_matching.experiments import vocoder
+from inverse_matching.runs import StudentRun
+from inverse_matching.types import Student
+
+pytest.importorskip('pyworld')
+SPEECH = speech.synthetic(num_train=2, num_held_out=2)
+
+
+def candidates(kind):
+  """A control for each held-out utterance."""
+  controls = [measures.controls(u.waveform, SPEECH.raw(u.features), SPEECH.rate, seed=0) for u in SPEECH.held_out]
+  return measures.measure([(u.waveform, c[kind]) for u, c in zip(SPEECH.held_out, controls)], SPEECH.rate)
+
+
+@pytest.fixture(scope='module')
+def controls():
+  """What is measured of a voice and of a whisper."""
+  return {kind: candidates(kind) for kind in ('recording', 'world', 'whisper')}
+
+
+def verdicts(teacher, x_reconstruction, regularized_kl):
+  """what -> verdict, the same for two seeds."""
+  measured = {'teacher': teacher, vocoder.X_RECONSTRUCTION: x_reconstruction, vocoder.KL: regularized_kl}
+  return {what: verdict for what, _, verdict in vocoder.judge({0: measured, 1: measured})}
+
+
+def test_a_voice_passes_and_a_whisper_fails(controls):
+  """The thresholds tell the recording, or WORLD's resynthesis of it, from a forced whisper."""
+  good = verdicts(controls['recording'], controls['recording'], controls['whisper'])
+  assert 'valid' in good.values()
+  assert [verdict for what, verdict in good.items() if what.startswith(f'{vocoder.X_RECONSTRUCTION}: what')] == ['voice']
+  assert [verdict for what, verdict in good.items() if what.startswith(f'{vocoder.KL}: what')] == ['whisper']
+  assert 'no' not in good.values()
+  bad = verdicts(controls['whisper'], controls['whisper'], controls['recording'])
+  assert 'void' in bad.values()
+  decided = [verdict for what, verdict in bad.items() if what.startswith(vocoder.X_RECONSTRUCTION) and 'band' not in what]
+  assert decided.count('yes') == 1  # only that it is not below its teacher, another whisper
+
+
+def test_all_seeds_must_pass(controls):
+  """One seed that whispers is enough to fail."""
+  names = ('teacher', vocoder.X_RECONSTRUCTION)
+  found = vocoder.judge({0: dict.fromkeys(names, controls['recording']), 1: dict.fromkeys(names, controls['whisper'])})
+  assert found[0][2] == 'void' and 'to' in found[0][1]
+  assert found[1][2] == 'no'
+  assert found[-1][2] == 'voice, whisper'
+
+
+def test_signal_to_noise_of_reconstructions():
+  """Noise of a tenth of the signal is 20 dB, in every part; where there is no voice yet, nothing is counted."""
+  run = test_utterances.RUN._replace(data=test_utterances.RUN.data._replace(speech=SPEECH))
+  waveforms = [1.1 * u.waveform for u in SPEECH.held_out]
+  rows = {row['metric']: row for row in voices.reconstruction_rows('arm', run, waveforms, seed=0)}
+  assert len(rows) == len(voices.ONSET_EDGES_MS) - 1, 'no voice here is older than 200 ms'
+  np.testing.assert_allclose([row['value'] for row in rows.values()], 20, rtol=1e-3)
+  voiced = world.names(SPEECH.rate, SPEECH.num_cepstra).index('voiced')
+  late = []
+  for u in SPEECH.held_out:  # wrong only where the voice is 100 ms old
+    since = np.repeat(voices._since_onset(u.features[:, voiced] > 0.5), SPEECH.hop) * 5
+    late.append(np.where(since >= 100, 2 * u.waveform, u.waveform))
+  rows = {row['metric']: row['value'] for row in voices.reconstruction_rows('arm', run, late, seed=0)}
+  assert rows['snr_50_100_ms_db'] > 60 and abs(rows['snr_100_200_ms_db']) < 1e-3
+
+
+def test_likelihood_rows_are_those_of_the_gaussian():
+  """log p_T a sample of the teacher's own voice is near its expectation, and a student with its scale differs by 0."""
+  run, seed = test_utterances.RUN, 3
+  z = voices.prior_draws(run, seed)
+  likelihood = voices.Likelihood(run, devices=1)
+  own = voices.speak(run, None, z, devices=1)
+  values = likelihood.per_sample(own.waveforms)
+  for x, value, u, draw in zip(own.waveforms, values, run.speech.held_out, z):
+    exact = run.teacher.log_prob(run.params, x[None], u.features[None])[0]
+    np.testing.assert_allclose(value, exact / len(x), rtol=1e-4)
+    np.testing.assert_allclose(run.teacher.x_to_z(run.params, x[None], u.features[None])[0][0], draw, atol=1e-4)
+  voice = voices.Voice(own.waveforms, likelihood.log_scale(own.waveforms))
+  rows = voices.likelihood_rows('flow/echo', likelihood, voice, values, seed=0)
+  assert {row['metric']: row['value'] for row in rows} == {
+      'log_prob_per_sample': pytest.approx(values.mean()), 'log_prob_mean_shift': 0.0, 'log_scale_difference_median': 0.0}
+
+
+def test_reconstruction_by_the_inverse_is_exact():
+  """S = T^-1 gives back the recordings."""
+  run = test_utterances.RUN
+  inverse = Student((None,), lambda key: {}, lambda params, z, cond=None, key=None: type(
+      'Output', (), {'x': run.teacher.z_to_x(params, z, cond)}), has_log_det=False)
+  for x, u in zip(voices.reconstruction(run, StudentRun({}, inverse, run.params), devices=1), run.speech.held_out):
+    np.testing.assert_allclose(x, u.waveform, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_reproduce_vocoder(tmp_path):
+  """The smoke variant from nothing to its JSON, picture and sound; again it does nothing; a recording is spoken again."""
+  def run_command(*command):
+    done = subprocess.run([sys.executable, '-m', *command], capture_output=True, text=True, check=True)
+    return done.stdout
+
+  command = ['launch.reproduce', '--figure=vocoder', '--config=configs/vocoder.py:smoke', f'--workdir={tmp_path}',
+             '--devices=1']
+  first = run_command(*command)
+  rows = json.loads((tmp_path / 'vocoder.json').read_text())['rows']
+  arms = {row['arm'] for row in rows}
+  assert {'recording', 'world', 'whisper', 'teacher', vocoder.X_RECONSTRUCTION, vocoder.KL,
+          f'{vocoder.KL}_spectral', f'{vocoder.KL}@reconstruction'} <= arms
+  assert (tmp_path / 'vocoder.png').exists() and len(list((tmp_path / 'wav').glob('*.wav'))) == 7
+  assert run_command(*command) == first
+  audio.write(tmp_path / 'in.wav', SPEECH.held_out[0].waveform, SPEECH.rate)
+  for arm in ((), (f'--teacher={tmp_path}/teacher',)):
+    workdir = tmp_path / 'students' / vocoder.X_RECONSTRUCTION if arm else tmp_path / 'teacher'
+    said = run_command('launch.sample', f'--workdir={workdir}', *arm, f'--wav={tmp_path}/in.wav',
+                       f'--output={tmp_path}/out.wav')
+    assert 'real-time factor' in said
+    with wave.open(str(tmp_path / 'out.wav')) as file:
+      assert file.getnframes() == len(SPEECH.held_out[0].waveform) and file.getframerate() == SPEECH.rate
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+  """Two utterances a call."""
+  monkeypatch.setattr(utterances, 'CHUNK', 2)
