@@ -9,7 +9,7 @@ REPRODUCE := $(BIN)/python -m launch.reproduce --figure=4,5
 GAUSSIAN := 1,2,3,proposition1,norms,spectra,modes,stiffness,claims
 UV := build/uv
 
-.PHONY: help install digits gaussian smoke test test-slow lint lock clean
+.PHONY: help install digits gaussian smoke test test-slow test-survival lint lock clean
 
 help:
 	@echo 'make install    the environment alone, in $(VENV)'
@@ -18,6 +18,7 @@ help:
 	@echo 'make smoke      the path of make digits, tiny, into runs/smoke'
 	@echo 'make test       the tests'
 	@echo 'make test-slow  the tests that take long'
+	@echo 'make test-survival  kills, full disks, damaged files, several processes; SURVIVAL=--kills=200 for more'
 	@echo 'make lint       the style checks'
 	@echo 'make lock       requirements.lock from setup.py; LOCK_FLAGS=--upgrade takes the newest versions'
 	@echo 'make clean      removes the environment, builds and caches; runs/ stays'
@@ -49,7 +50,10 @@ test: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -m "slow and not survival"
+
+test-survival: $(READY)
+	$(BIN)/python -m pytest -q -m survival $(SURVIVAL)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -34,9 +34,9 @@ class Board:
     self._events.flush()
 
   def scalars(self, step: int, values: Mapping[str, float]) -> None:
-    """Numbers by name."""
+    """Numbers by name; those that are not finite are left out."""
     if self._events is not None:
-      self._write(step, *(self._summary.scalar(name, value) for name, value in values.items()))
+      self._write(step, *(self._summary.scalar(name, value) for name, value in values.items() if np.isfinite(value)))
 
   def image(self, step: int, name: str, picture: np.ndarray) -> None:
     """A uint8 picture [H, W, C]."""

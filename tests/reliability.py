@@ -7,8 +7,9 @@ ABOUT = """# What runs survive
 
     {command}
 
-wrote this table and `survival.json`: real commands with tiny models, each stopped, damaged or starved as named, and then run
-again. All ended with the bits of a run that nothing happened to, on one device; over processes up to rounding.
+wrote this table and `survival.json`. Real commands with tiny models were killed, told to stop, starved or given damaged files,
+and then called again. Survived means: the right sentence, and at the end the bits of a run that nothing happened to; on other
+numbers of devices and processes, the same numbers up to rounding.
 
 | what happened | to | times | survived |
 | --- | --- | --- | --- |

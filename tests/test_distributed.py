@@ -54,7 +54,7 @@ def test_the_same_losses_and_pairs(one, tmp_path, count, devices):
 LONG = [*FLAGS, '--config.train.num_epochs=20', '--config.train.checkpoint_every_epochs=5']
 
 
-def test_stopped_and_gone_on_with_other_devices(tmp_path):
+def test_stopped_and_gone_on_with_other_devices(tmp_path, tally):
   """8 devices, then 1, then two processes of which one is told to stop, then 8: the numbers of a run that nothing stopped."""
   run('train_teacher', *LONG, '--devices=1', f'--workdir={tmp_path}/whole')
   workdir, steps = tmp_path / 'stopped', []
@@ -67,9 +67,11 @@ def test_stopped_and_gone_on_with_other_devices(tmp_path):
       words = finish(process, 0 if process is started[-1] else TRY_AGAIN)
       assert 'Run the same command again to go on.' in words
     steps.append(checkpoint.latest(workdir))
+    tally.happened('SIGTERM, then other devices', 'train_teacher')
   run('train_teacher', *LONG, '--devices=8', f'--workdir={workdir}')
   assert 0 < steps[0] < steps[1] < steps[2] < checkpoint.latest(workdir) == 420, steps
   assert_close(metrics(tmp_path / 'whole'), metrics(workdir), rtol=1e-4)
+  tally.survived('SIGTERM, then other devices', 'train_teacher', 3)
 
 
 def test_a_student_and_its_numbers(one, tmp_path):
@@ -93,7 +95,7 @@ def test_a_student_and_its_numbers(one, tmp_path):
     np.testing.assert_allclose(other['value'], row['value'], rtol=1e-3, atol=1e-3, err_msg=row['metric'])
 
 
-def test_a_process_that_fails_ends_them_all(one, tmp_path):
+def test_a_process_that_fails_ends_them_all(tmp_path, tally):
   """What one process alone can tell, the others hear; a process that is killed does not leave the others waiting."""
   for process in start_several(2, 'train_teacher', *FLAGS, '--devices=3', f'--workdir={tmp_path}/none'):
     assert 'error: A batch of 80 does not divide over 6 devices' in finish(process, 1)
@@ -101,10 +103,14 @@ def test_a_process_that_fails_ends_them_all(one, tmp_path):
   first, second = start_several(2, 'train_teacher', *flags)
   wait_for(lambda: len(metrics(tmp_path / 'run')) > 40, first)
   assert 'Another process is running in' in run('train_teacher', *flags, status=1)
+  tally.happened('kill -9 of one process of two', 'train_teacher')
   second.kill()
   first.communicate(timeout=60)
   assert first.returncode not in (0, None)
   run('train_teacher', *flags)
+  run('train_teacher', *LONG, '--devices=1', f'--workdir={tmp_path}/whole')
+  assert_close(metrics(tmp_path / 'whole'), metrics(tmp_path / 'run'), rtol=1e-4)
+  tally.survived('kill -9 of one process of two', 'train_teacher')
 
 
 @pytest.mark.skipif(shutil.which('mpirun') is None, reason='Open MPI is not installed')

@@ -133,6 +133,7 @@ def test_a_teacher_without_an_inverse(context):
   assert not {'round_trip_x', 'round_trip_z', 'fixed_point_sweeps_mean'} & rows
 
 
+@pytest.mark.slow
 def test_a_teacher_that_is_no_fixed_point(context):
   """Its round trips, and no sweeps."""
   plain = test_runs.RUN.teacher

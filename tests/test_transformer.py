@@ -55,7 +55,8 @@ def test_a_patch_reads_the_patches_before_it_and_nothing_else(i):
     assert np.all(ordered[before] != 0)
 
 
-@pytest.mark.parametrize('solver', ['cached', 'blockwise', 'fixed_point', 'ancestral'])
+@pytest.mark.parametrize('solver', ['cached', 'fixed_point', *(pytest.param(name, marks=pytest.mark.slow) for name in (
+    'blockwise', 'ancestral'))])
 def test_every_solver_undoes_the_chain(solver):
   """Block after block: from kept keys and values, by rows of patches, by sweeps, and the reference."""
   flow, params, x = make()

@@ -168,8 +168,8 @@ def _inverse_rows(context: Context) -> list[dict[str, Any]]:
   teacher, params = run.teacher, run.params
   row = lambda metric, reference, value, n: rows.append(statistics.row('teacher', metric, reference, value, n=n, seed=seed))
   iterative = solvers.serves(teacher, 'fixed_point')
-  solve = processes.split(solver_fn(teacher, 'fixed_point' if iterative else 'auto', context.devices))
   few = _affordable(ROUND_TRIPS, teacher.event_shape)
+  solve = processes.split(solver_fn(teacher, 'fixed_point' if iterative else 'auto', context.devices, chunk=few))
   x, encodings = (value[:few] for value in context.data['held_out'])
   row('round_trip_x', 'held_out', _relative(solve(params, encodings).x, x), len(x))
   z = prior_draws(teacher, seed, np.arange(_affordable(len(context.samples.z), teacher.event_shape)))

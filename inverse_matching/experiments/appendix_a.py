@@ -13,7 +13,8 @@ from absl import logging
 from matplotlib import pyplot as plt
 import numpy as np
 
-from inverse_matching import runs, writer
+from inverse_matching import priors, runs, writer
+from inverse_matching.errors import InputError
 from inverse_matching.evaluation import evaluate, features, statistics, tables
 from inverse_matching.experiments import figures
 from inverse_matching.experiments.stages import Stages, cached
@@ -74,6 +75,9 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   path, settings = pathlib.Path(workdir), dict(config['appendix_a'])
   stages = Stages(path / 'timing.json', 3)
   teacher_run = stages.run('train the teacher', runs.train_teacher, config, path / 'teacher', devices)
+  if not priors.is_standard_normal(teacher_run.teacher.prior, teacher_run.teacher.event_shape):
+    raise InputError('Appendix A scales draws of a standard normal prior, which this teacher does not have: use prior=normal '
+                     'in its elementwise map.')
   classifier = stages.run('train the classifier of the metrics', features.train_classifier, teacher_run.config['data'],
                           path / 'teacher' / 'classifier', devices)
   about = {'radii': list(RADII), **settings, 'data': config['data'], 'teacher_hash': teacher_run.hash,
