@@ -9,7 +9,7 @@
 | paper | section 4.1.2: 3 blocks, 32 filters, 100 epochs (the default) | a GPU; not run yet | 1.2 to 1.6 expected |
 | gpu | the same network, 15 epochs, with averaging and clipping | a GPU, minutes an arm; not run yet | not run yet |
 | small | 10,000 images, 1 block, 16 filters, 8 epochs | 2 CPU cores; not run, sized for 2 hours | not run yet |
-| tiny | 4,000 images, 1 block, 12 filters, 4 epochs, 2 ResNets | 2 CPU cores; sized for 25 minutes | 1.69 |
+| tiny | 4,000 images, 1 block, 12 filters, 4 epochs | 2 CPU cores, 57 minutes beside other work | 1.73 |
 | smoke | the same path, to see that all works | 2 CPU cores, minutes | means nothing |
 
 With commas between: `path` adds reverse KL with the path derivative to figure 4, whose reverse KL has the total derivative;

@@ -82,6 +82,17 @@ def categorical_teacher(event_shape, *, levels) -> Teacher:
   return mapped_teacher(event_shape, 'categorical', levels=levels)
 
 
+def fragile_teacher(event_shape, *, scale) -> Teacher:
+  """One that is not finite any more once its parameters have grown to a norm of 4."""
+  conditional = dense_conditional(event_shape)
+
+  def fragile(params, x, cond=None, key=None):
+    theta = conditional(params, x, cond, key)
+    return theta._replace(mean=theta.mean + 0 * jnp.sqrt(16 - sum(jnp.sum(p**2) for p in jax.tree.leaves(params))))
+
+  return transforms.autoregressive(event_shape, dense_params(event_shape, scale), fragile)
+
+
 def leaky_teacher(event_shape) -> Teacher:
   """One whose conditional reads x_t itself."""
   return transforms.autoregressive(event_shape, lambda key: jnp.ones(()), lambda params, x, cond=None, key=None: Gaussian(

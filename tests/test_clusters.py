@@ -61,6 +61,7 @@ def test_paper(tmp_path):
 def test_tpu_vm(tmp_path):
   """All workers run the same command, whose arguments arrive as they were given."""
   stub(tmp_path, 'gcloud', f'printf "%s\\n" "$@" > {tmp_path}/calls')
+  stub(tmp_path, 'git', '')
   env = {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'TPU': 'name', 'ZONE': 'zone'}
   call('tpu_vm.sh', 'train_teacher', '--config=configs/mnist.py:paper', '--workdir=/a folder/run', **env)
   arguments = (tmp_path / 'calls').read_text().splitlines()

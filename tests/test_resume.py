@@ -178,8 +178,9 @@ def poisoned(step):
 
 def test_loss_that_is_not_finite(tmp_path, monkeypatch, uninterrupted):
   """The sentence names the step and what to change; the state before it is saved, and is the right one."""
-  with pytest.raises(InputError, match='not finite at step 6 .*last good state is saved.*learning_rate'):
+  with pytest.raises(loop.NotFinite, match='not finite at step 6 .*last good state is saved.*learning_rate') as error:
     fit(tmp_path, poisoned(6))
+  assert error.value.variable == 'JAX_DEBUG_NANS'
   assert checkpoint.latest(tmp_path) == 6
   with pytest.raises(InputError, match='not finite at step 6'):
     fit(tmp_path, poisoned(6))  # again: the same sentence, nothing lost
@@ -193,3 +194,21 @@ def test_not_finite_at_the_first_step(tmp_path):
   state, rows = final(tmp_path)
   assert int(state.step) == 0 and rows == []
   jax.tree.map(np.testing.assert_array_equal, state.params, jax.device_get(STUDENT.init(jax.random.key(0))))
+
+
+def test_data_that_vanish(tmp_path, monkeypatch, uninterrupted):
+  """The state is saved and the sentence says what to do; with the data back, the same bits."""
+  read = loop.Stream.__getitem__
+
+  def gone(self, step):
+    if step == 6:
+      raise OSError(5, 'Input/output error')
+    return read(self, step)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(loop.Stream, '__getitem__', gone)
+    for _ in range(2):
+      with pytest.raises(InputError, match='The training data of step 6 cannot be read .*Input/output error.*: put them back'):
+        fit(tmp_path)
+      assert checkpoint.latest(tmp_path) == 6
+  assert_same(tmp_path, fit(tmp_path), uninterrupted)

@@ -1,5 +1,6 @@
 """Figures 4, 5 and 6 of the paper: one teacher, several students, the same noise; with numbers."""
 import functools
+import math
 import pathlib
 from typing import Any, Mapping, NamedTuple, Sequence
 
@@ -15,6 +16,7 @@ from inverse_matching.runs import StudentRun, TeacherRun
 
 SHOWN = 40  # images in a panel
 COLUMNS = 5
+TIMED_DIMS = 64 * 64  # of a batch that sampling is timed on
 
 
 class Outcome(NamedTuple):
@@ -158,7 +160,8 @@ def _draw(path: pathlib.Path, figure: str, config: Mapping[str, Any], outcome: O
                  title='Reconstructions S(T(x)) of held-out images')
   if teacher_run.teacher.z_to_x is None:
     return
-  batch = min(64, config['train']['batch_size'])
+  # Of large images few: an exact solver takes minutes for a batch of them.
+  batch = min(64, config['train']['batch_size'], max(4, TIMED_DIMS // math.prod(teacher_run.teacher.event_shape)))
   arm, student_run = next(iter(outcome.students.items()))  # students of a figure share their network
   rows = timing.sampling_rows(teacher_run.teacher, teacher_run.params, {arm: (student_run.student, student_run.params)},
                               batch=batch, seed=context.seed)
