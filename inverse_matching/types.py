@@ -160,7 +160,8 @@ def deterministic(model: Any) -> Any:
   """The same Teacher or Student with its dropout off: a key in the batch then serves the loss alone."""
   if isinstance(model, Student):
     return model._replace(z_to_x=lambda params, z, cond=None, key=None: model.z_to_x(params, z, cond))
-  return model._replace(log_prob=lambda params, x, cond=None, key=None, mask=None: model.log_prob(params, x, cond, mask=mask))
+  # A user's own teacher need not know of masks.
+  return model._replace(log_prob=lambda params, x, cond=None, key=None, **mask: model.log_prob(params, x, cond, **mask))
 
 
 class LossFn(Protocol):
