@@ -171,6 +171,7 @@ def test_reproduce(tmp_path):
   assert launched('reproduce', *flags).stdout == first.stdout
 
 
+@pytest.mark.slow
 def test_configs_by_figure():
   """Each figure has a config of its own, unless one is given."""
   for figure, words in (('appendix_a,lambda', 'configs/digits.py'), ('6', 'configs/cifar10.py')):

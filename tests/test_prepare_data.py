@@ -199,6 +199,7 @@ def test_prepared_data_are_left_as_they_are(data_dir, monkeypatch):
       prepare.prepare(name, data_dir)
 
 
+@pytest.mark.slow
 def test_command(data_dir):
   """The flags reach prepare(); wrong ones are refused in one line."""
   process = launch('prepare_data', '--dataset=mnist', f'--data_dir={data_dir}')

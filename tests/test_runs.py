@@ -119,6 +119,7 @@ test_runs.make_pairs(sys.argv[1])
 """
 
 
+@pytest.mark.slow
 def test_killed_make_pairs_goes_on(tmp_path):
   """kill -9 while the second shard has its temporary name, then again before the manifest: every byte as in one go."""
   here, killed = pathlib.Path(__file__).parent, tmp_path / 'killed'
@@ -178,6 +179,7 @@ def tiny_data(monkeypatch):
   monkeypatch.setitem(images.DATASETS, 'tiny', lambda: RUN.images)
 
 
+@pytest.mark.slow
 def test_a_discrete_teacher_from_training_to_a_student(tmp_path, tiny_data):
   """Without logit_lambda x is pixel + u; pairs from samples, an x-reconstruction; gradients through T are refused."""
   trained = runs.train_teacher(TEACHER_CONFIG, tmp_path / 'teacher')
@@ -223,6 +225,7 @@ def test_distill_and_load(tmp_path):
     distill(tmp_path / 'student', run=make_run(1))
 
 
+@pytest.mark.slow
 def test_oracle_prediction_learns_from_pairs(tmp_path):
   """On pairs alone; more epochs come closer to T^-1 on new noise."""
   source = make_pairs(tmp_path / 'pairs', num=200)

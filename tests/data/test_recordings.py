@@ -298,6 +298,7 @@ def test_nothing_escapes_from_an_archive(few):
   assert sorted(contents(recordings.read('recordings', few / 'x' / 'y' / 'data'))) == ['evil0', 'evil1']
 
 
+@pytest.mark.slow
 def test_command(few):
   """The flags reach prepare(), what is there is told; flags of speech are refused for images."""
   process = launched('prepare_data', '--dataset=recordings', f'--data_dir={few}', f'--archives={few}/mine', '--rate=8000')

@@ -36,6 +36,7 @@ def test_over_seeds():
   assert '| 0.25 to 0.75 |' in report._over_seeds(rows) and 'over 3 seeds' in report._over_seeds(rows)
 
 
+@pytest.mark.slow
 def test_a_config_without_the_figure():
   """One sentence, before anything is run."""
   for figure, config in (('6', 'digits.py:smoke'), ('lambda', 'mnist.py:smoke')):

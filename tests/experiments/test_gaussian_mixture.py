@@ -2,11 +2,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy import stats
 
 from inverse_matching.experiments.gaussian import mixture
 
 
+@pytest.mark.slow
 def test_ring_is_the_mixture_and_its_z_is_standard_normal():
   teacher = mixture.ring(5, 3.0, 0.5)
   params = teacher.init(jax.random.key(0))
@@ -19,6 +21,7 @@ def test_ring_is_the_mixture_and_its_z_is_standard_normal():
   np.testing.assert_allclose(teacher.prior.log_prob(z) + log_det, expected, rtol=1e-3, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_ring_is_causal_and_its_log_det_that_of_autodiff():
   teacher = mixture.ring(3, 2.0, 0.7)
   params = teacher.init(jax.random.key(0))
@@ -36,6 +39,7 @@ def test_ring_samples_every_mode_equally():
   assert stats.chisquare(counts).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_couplings_start_at_the_identity_and_know_their_log_det():
   student = mixture.couplings(4, 8)
   params = student.init(jax.random.key(0))

@@ -45,6 +45,7 @@ def test_path_derivative_is_zero_at_the_optimum_where_the_total_derivative_is_no
   assert size['path'] < 1e-4 < 0.1 < size['total']
 
 
+@pytest.mark.slow
 def test_x_reconstruction_beats_the_others_in_64_dimensions():
   pair = pairs.make(64, ['I'], 2, seed=1)
   kl = {loss: np.median(measures.kl(pair.teacher_params, figure2.train(pair, loss, SHORT).params))
