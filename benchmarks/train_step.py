@@ -3,8 +3,8 @@
     taskset -c 0 python -m benchmarks.train_step --size=28 --num_blocks=3 --num_filters=32
     python -m benchmarks.train_step --size=28 --num_blocks=3 --num_filters=32 --devices=2
 
-On two CPU cores, with --steps=maximum_likelihood, the first took 3.76 s, 54% of the rate of a large matrix product on that core;
-the second took 1.87 s, half of it.
+On two CPU cores, with --steps=maximum_likelihood, the first took 3.76 s, 54% of the rate of a large matrix product on that
+core; the second took 1.87 s, half of it.
 
 Random weights and random data: the time does not depend on them. On a CPU `taskset` chooses the cores and --devices makes
 devices of them.

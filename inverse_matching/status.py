@@ -20,10 +20,12 @@ def describe(workdir: str | os.PathLike) -> str:
     InputError: there is no run.
   """
   path = pathlib.Path(workdir)
-  found = sorted(path.rglob('config.json'), key=lambda p: p.stat().st_mtime)
+  # Not rglob, for which a folder may not vanish while it looks, as those of checkpoints do.
+  found = [pathlib.Path(folder) for folder, _, names in os.walk(path) if 'config.json' in names]
   if not found:
     raise InputError(f'There is no run in {path}: check the folder.')
-  return '\n'.join([*_stages(path), *(f'{_name(p.parent, path)}: {_run(p.parent)}' for p in found)])
+  found.sort(key=lambda folder: (folder / 'config.json').stat().st_mtime)
+  return '\n'.join([*_stages(path), *(f'{_name(folder, path)}: {_run(folder)}' for folder in found)])
 
 
 def _name(folder: pathlib.Path, top: pathlib.Path) -> str:

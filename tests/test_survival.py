@@ -65,7 +65,7 @@ def whole(base, tmp_path_factory):
 
 
 def opened(workdir):
-  return next(workdir.rglob('.lock'), None) is not None
+  return (workdir / '.lock').exists() or (workdir / 'teacher' / '.lock').exists()
 
 
 def content(workdir):
@@ -150,7 +150,8 @@ def half_way(name, base, folder, lines=30):
   """Starts the command and waits until it is in the middle of its work."""
   process = start(*command(name, base), cwd=folder)
   if name in ('make_pairs', 'reproduce'):
-    wait_for(lambda: list((folder / 'run').rglob('pairs-*')), process)
+    shards = folder / 'run' / ('pairs' if name == 'reproduce' else '')
+    wait_for(lambda: list(shards.glob('pairs-*')), process)
   else:
     wait_for(lambda: len(metrics(folder / 'run')) >= lines, process)
   return process
