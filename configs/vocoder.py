@@ -12,6 +12,10 @@
 
 With commas between: the name of an arm puts its loss into the config, for launch.distill. The paper gives the frame sizes of
 neither network, no widths of the teacher, no data and no number of steps; those here are of related public work.
+
+The demo departs from the paper in one thing: its features tell the phase of the voice too (config.data.phase). With three
+minutes of one voice and minutes of training, a teacher that has to find the phase by itself whispers: voiced recall 0.73 on
+held-out utterances after 4,320 steps.
 """
 import ml_collections
 
@@ -22,11 +26,11 @@ ARMS = ('flow/x_reconstruction', 'flow/regularized_kl', 'flow/regularized_kl_spe
 
 SCALES = {
     'demo': dict(
-        data=dict(name='spoken_digit', crop_frames=60, burn_in_frames=20), hop=40,
+        data=dict(name='spoken_digit', phase=True, crop_frames=60, burn_in_frames=20), hop=40,
         teacher=dict(frame_sizes=(40, 8), width=128), student=dict(num_flows=6, num_layers=7, width=24),
         optimizer=dict(learning_rate=0.002, decay_rate=0.75), train=dict(batch_size=4, num_epochs=10),
-        teacher_study=dict(optimizer=dict(name='adam', learning_rate=0.002, decay_rate=0.9),
-                           train=dict(batch_size=8, num_epochs=30)),
+        teacher_study=dict(optimizer=dict(name='adam', learning_rate=0.002, decay_rate=0.95),
+                           train=dict(batch_size=8, num_epochs=60)),
         num_seeds=3),
     'gpu': dict(
         data=dict(name='ljspeech', crop_frames=120, burn_in_frames=20), hop=80,
@@ -63,7 +67,8 @@ def get_config(variant: str = 'demo') -> ml_collections.ConfigDict:
   scale = SCALES[scales[0]]
   number = ml_collections.config_dict.placeholder
   config = ml_collections.ConfigDict()
-  config.data = dict(dither=0.0005, split_seed=0, **{'num_train': number(int), 'num_held_out': number(int), **scale['data']})
+  config.data = {**dict(dither=0.0005, phase=False, split_seed=0, num_train=number(int), num_held_out=number(int)),
+                 **scale['data']}
   if scale['data']['name'] != 'synthetic':
     config.data.data_dir = number(str)
   config.teacher = dict(name='samplernn', **scale['teacher'])

@@ -82,7 +82,8 @@ def copy_synthesis(workdir: str | os.PathLike, wav: str | os.PathLike, output: s
     raise InputError('--wav is for models of speech, and this one is of images: leave it out.')
   speech = run.speech
   waveform = audio.read(wav, speech.rate).waveform
-  features = (world.analyse(waveform, speech.rate, speech.num_cepstra) - speech.mean) / speech.std
+  features = world.analyse(waveform, speech.rate, speech.num_cepstra)
+  features = speech.cond(waveform[:len(features) * speech.hop], features)
   z = utterances.prior_draws(run.teacher, seed, np.zeros(1, np.uint32), [len(features)], speech.hop)
   if teacher_workdir is None:
     params, speak = run.params, utterances.solver_fn(run.teacher, solver, 1, chunk=1)

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from inverse_matching.data import audio, recordings, speech, world
+from inverse_matching.data import audio, phase, recordings, speech, world
 from inverse_matching.errors import InputError
 
 pytest.importorskip('soundfile')
@@ -53,6 +53,18 @@ def test_features_are_normalised(data_dir):
   np.testing.assert_array_equal(fewer.mean, data.mean)
   for utterance in (*fewer.train, *data.held_out):
     np.testing.assert_allclose(data.raw(utterance.features), world.analyse(utterance.waveform, 8000, 24), atol=2e-5)
+
+
+def test_phase(data_dir):
+  """Follows WORLD's features, which are as they were; those of the waveform without the noise, in voiced frames alone."""
+  plain, data = load(data_dir), load(data_dir, phase=True)
+  voiced = world.names(8000, 24).index('voiced')
+  for a, b in zip(plain.held_out, data.held_out):
+    assert b.features.shape[1] == 26 + phase.SIZE and b.features.dtype == np.float32
+    np.testing.assert_array_equal(b.features[:, :26], a.features)
+    np.testing.assert_array_equal(b.waveform, a.waveform)
+    np.testing.assert_array_equal(data.raw(b.features), plain.raw(a.features))
+    np.testing.assert_array_equal(np.any(b.features[:, 26:] != 0, axis=1), a.features[:, voiced] > 0.5)
 
 
 def test_dither(data_dir):
