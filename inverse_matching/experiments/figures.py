@@ -1,6 +1,7 @@
 """Pictures of samples."""
 import io
 import os
+import textwrap
 from typing import Mapping
 
 import matplotlib
@@ -43,7 +44,7 @@ def panels(path: str | os.PathLike, pictures: Mapping[str, np.ndarray], *, level
   for axis, (name, images) in zip(axes.flat, pictures.items()):
     grid = writer.image_grid(images, columns, levels)
     axis.imshow(grid[..., 0] if grid.shape[-1] == 1 else grid, cmap='gray', vmin=0, vmax=255, interpolation='nearest')
-    axis.set_title(name.replace('/', '\n').replace('reconstruction_', 'reconstruction\n'), fontsize=9)
+    axis.set_title('\n'.join(textwrap.fill(part.replace('_', ' '), 18) for part in name.split('/')), fontsize=9)
     axis.axis('off')
   figure.suptitle(title, fontsize=10)
   save(figure, path)
