@@ -131,9 +131,13 @@ def load(workdir: str | os.PathLike, step: int, target: Any) -> Any:
   try:
     with context:
       loaded = ocp.load(_folder(workdir) / f'{step:08d}', target)
-    # A partial load leaves what the checkpoint does not have as it was in the target.
+    # A partial load leaves what the checkpoint does not have as it was in the target, and leaves out what it has beside that.
     if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(loaded)):
       raise KeyError('a parameter is missing')
+    stored = ocp.metadata(_folder(workdir) / f'{step:08d}').metadata
+    for name, wanted in (target if isinstance(target, dict) else target._asdict()).items():
+      if len(jax.tree.leaves(stored[name])) != len(jax.tree.leaves(wanted)):
+        raise KeyError(f'{name} has other parameters')
     return loaded
   except (ValueError, KeyError) as error:
     raise InputError(f'The checkpoint of step {step} in {_folder(workdir)} does not fit the network of this config: its '

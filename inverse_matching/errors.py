@@ -6,3 +6,10 @@ class InputError(ValueError):
 
   The command lines print the sentence without a traceback and exit with status 1.
   """
+
+
+def check_at_least(least: int, **settings: int) -> None:
+  """Raises InputError unless all settings, given by name, are that or more."""
+  for name, value in settings.items():
+    if value < least:
+      raise InputError(f'{name} must be at least {least}, got {value}.')

@@ -13,6 +13,7 @@ from test_launch import CONFIG, refused
     (['--config=configs/digits.py:huge'], ['config', "'huge'"]),
     (['--config=configs/none.py'], ['configs/none.py']),
     (['--config.teacher.name=pixelcn'], ["Unknown teacher 'pixelcn' (did you mean 'pixelcnn'?)"]),
+    (['--config.teacher.num_filters=0'], ['num_filters must be at least 1, got 0']),
     (['--config.teacher.dropout=1.0'], ['dropout must be a rate', 'got 1.0']),
     (['--config.data.levels=256'], ['config.data.levels is 256, but digits has 17']),
     (['extra'], ["Unexpected argument 'extra'"]),

@@ -128,6 +128,7 @@ def test_no_checkpoint(tmp_path):
     {'dense': {'kernel': jnp.zeros((2, 4))}, 'bias': jnp.zeros(3)},
     {'dense': {'weights': jnp.zeros((2, 3))}, 'bias': jnp.zeros(3)},
     {'dense': {'kernel': jnp.zeros((2, 3))}, 'bias': jnp.zeros(3), 'more': jnp.zeros(1)},
+    {'dense': {'kernel': jnp.zeros((2, 3))}},
 ])
 def test_another_network_does_not_load(tmp_path, other):
   """Other shapes or names of parameters: one sentence, not wrong numbers."""

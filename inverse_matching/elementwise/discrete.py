@@ -12,7 +12,7 @@ import numpy as np
 
 from inverse_matching.elementwise import links, mixtures
 from inverse_matching.elementwise.mixtures import Mixture
-from inverse_matching.errors import InputError
+from inverse_matching.errors import InputError, check_at_least
 from inverse_matching.types import Array, Elementwise
 
 _UNIT = float(np.finfo(np.float32).epsneg)
@@ -106,7 +106,7 @@ def discretized_mixture_of_logistics(*, levels: int, num_mixtures: int = 5, prio
     num_mixtures: K.
     prior: see links.LINKS.
   """
-  mixtures.check_count('num_mixtures', num_mixtures)
+  check_at_least(1, num_mixtures=num_mixtures)
 
   def law_of(theta: Mixture):
     half = 1 / (levels - 1)  # of the width of a level

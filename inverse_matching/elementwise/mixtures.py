@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from inverse_matching import priors
 from inverse_matching.elementwise import links
-from inverse_matching.errors import InputError
+from inverse_matching.errors import check_at_least
 from inverse_matching.types import Array, Elementwise
 
 MAX_STEPS = 64  # of the root finder, which takes about 8
@@ -102,12 +102,6 @@ def _draw(u: Array, theta: Mixture) -> Array:
   return pick(theta.mean) + jnp.exp(pick(theta.log_scale)) * (jnp.log(rest) - jnp.log1p(-rest))
 
 
-def check_count(name: str, value: int) -> None:
-  """Raises InputError unless the value is 1 or more."""
-  if value < 1:
-    raise InputError(f'{name} must be at least 1, got {value}.')
-
-
 def mixture_of_logistics(*, num_mixtures: int = 5, prior: str = 'normal') -> Elementwise:
   """x_t from a mixture of K logistics (Salimans et al., 2017, without the rounding); its CDF gives z.
 
@@ -115,7 +109,7 @@ def mixture_of_logistics(*, num_mixtures: int = 5, prior: str = 'normal') -> Ele
     num_mixtures: K.
     prior: see links.LINKS.
   """
-  check_count('num_mixtures', num_mixtures)
+  check_at_least(1, num_mixtures=num_mixtures)
   return links.through(prior, num_params=3 * num_mixtures, split=split, x_to_t=logit_cdf, t_to_x=quantile, sample=_draw)
 
 
@@ -129,8 +123,7 @@ def neural(*, num_units: int = 8, num_layers: int = 2) -> Elementwise:
     num_units: K.
     num_layers: L.
   """
-  check_count('num_units', num_units)
-  check_count('num_layers', num_layers)
+  check_at_least(1, num_units=num_units, num_layers=num_layers)
 
   def layers(theta):
     return [Mixture(*(part[..., i, :] for part in theta)) for i in range(num_layers)]

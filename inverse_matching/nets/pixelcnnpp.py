@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from inverse_matching import random
+from inverse_matching.errors import check_at_least
 from inverse_matching.nets import causal_conv
 from inverse_matching.nets.causal_conv import Cursor
 from inverse_matching.nets.heads import Head
@@ -116,7 +117,11 @@ def network(head: Head, *, num_blocks: int = 3, num_filters: int = 32, num_level
     num_filters: the paper's setting is 32.
     num_levels: resolutions, each half the one before.
     dropout: rate inside the residual blocks, rounded to 1/256.
+
+  Raises:
+    InputError: a number below 1.
   """
+  check_at_least(1, num_blocks=num_blocks, num_filters=num_filters, num_levels=num_levels)
   return PixelCNNPP(head.num_outputs, num_blocks, num_filters, num_levels, dropout)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from inverse_matching import random
 from inverse_matching.elementwise import gaussian
-from inverse_matching.errors import InputError
+from inverse_matching.errors import InputError, check_at_least
 from inverse_matching.nets import heads
 from inverse_matching.nets.causal_conv import dropout, kernel_init
 from inverse_matching.types import Array, Conditional, Incremental, Params
@@ -89,9 +89,7 @@ def conditional(event_shape: tuple[int, int, int], patch_size: int, *, num_layer
   Raises:
     InputError: a number below 1, or heads that do not divide the width.
   """
-  for name, value in (('num_layers', num_layers), ('width', width), ('num_heads', num_heads)):
-    if value < 1:
-      raise InputError(f'{name} must be at least 1, got {value}.')
+  check_at_least(1, num_layers=num_layers, width=width, num_heads=num_heads)
   if width % num_heads:
     raise InputError(f'num_heads must divide the width, got {num_heads} heads and width {width}.')
   head = heads.make(gaussian, 1)

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from inverse_matching import random
+from inverse_matching.errors import check_at_least
 from inverse_matching.nets.resnet import ResNet, check_receptive_field
 from inverse_matching.types import Student, StudentOutput, check_event
 
@@ -23,8 +24,9 @@ def resnet(event_shape: tuple[int, int, int], *, num_blocks: int, num_filters: i
     bottleneck_skip: see nets.resnet.ResNet.
 
   Raises:
-    InputError: the receptive field does not span the image.
+    InputError: a number below 1, or a receptive field that does not span the image.
   """
+  check_at_least(1, num_blocks=num_blocks, num_filters=num_filters)
   check_receptive_field(event_shape, num_blocks, dilations)
   net = ResNet(num_blocks, num_filters, tuple(dilations), dropout, bottleneck, bottleneck_skip)
 

@@ -1,5 +1,5 @@
 """The student of the vocoder (section 4.1.4 of the paper): inverse autoregressive flows of WaveNets."""
-from inverse_matching.errors import InputError
+from inverse_matching.errors import InputError, check_at_least
 from inverse_matching.nets import wavenet as net
 from inverse_matching.students.flow import flow
 from inverse_matching.types import Student
@@ -27,10 +27,8 @@ def wavenet(event_shape: tuple[int | None] = (None,), *, num_features: int, num_
   Raises:
     InputError: a number that must be positive and is not, or an event that is not a waveform.
   """
-  for name, value, least in (('num_flows', num_flows, 1), ('num_layers', num_layers, 1), ('width', width, 1),
-                             ('feature_width', feature_width, 1), ('num_features', num_features, 0)):
-    if value < least:
-      raise InputError(f'{name} must be at least {least}, got {value}.')
+  check_at_least(1, num_flows=num_flows, num_layers=num_layers, width=width, feature_width=feature_width)
+  check_at_least(0, num_features=num_features)
   if initial_scale <= 0:
     raise InputError(f'initial_scale must be positive, got {initial_scale}.')
   if len(event_shape) != 1:

@@ -3,7 +3,7 @@ import math
 from typing import Sequence
 
 from inverse_matching import random, transforms
-from inverse_matching.errors import InputError
+from inverse_matching.errors import InputError, check_at_least
 from inverse_matching.nets import samplernn as net
 from inverse_matching.types import Teacher
 
@@ -34,9 +34,8 @@ def samplernn(event_shape: tuple[int | None] = (None,), *, num_features: int, fr
   if len(event_shape) != 1 or (event_shape[0] or 0) % sizes[0]:
     raise InputError(f'SampleRNN is over waveforms of shape (T,), T a multiple of {sizes[0]} samples or None, got event shape '
                      f'{tuple(event_shape)}.')
-  for name, value, least in (('width', width, 1), ('num_features', num_features, 0)):
-    if value < least:
-      raise InputError(f'{name} must be at least {least}, got {value}.')
+  check_at_least(1, width=width)
+  check_at_least(0, num_features=num_features)
   if initial_scale <= math.exp(min_log_scale):
     raise InputError(f'initial_scale must be above exp(min_log_scale) = {math.exp(min_log_scale):.3g}, got {initial_scale}.')
   init, conditional, incremental = net.conditional(sizes, num_features, width, initial_scale, min_log_scale)

@@ -1,6 +1,6 @@
 """A flow of masked transformers: the modern autoregressive teacher of images."""
 from inverse_matching import orders, transforms
-from inverse_matching.errors import InputError
+from inverse_matching.errors import check_at_least
 from inverse_matching.nets import transformer as net
 from inverse_matching.types import Teacher
 
@@ -24,8 +24,7 @@ def transformer(event_shape: tuple[int, int, int], *, num_blocks: int = 4, num_l
   Raises:
     InputError: no blocks, patches that do not tile the image, heads that do not divide the width.
   """
-  if num_blocks < 1:
-    raise InputError(f'num_blocks must be at least 1, got {num_blocks}.')
+  check_at_least(1, num_blocks=num_blocks)
   patches = orders.patches(event_shape, patch_size)
   init, conditional, incremental = net.conditional(event_shape, patch_size, num_layers=num_layers, width=width,
                                                    num_heads=num_heads, dropout=dropout)
