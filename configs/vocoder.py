@@ -22,7 +22,7 @@ import ml_collections
 from configs import common
 
 SPECTRUM = dict(kind='magnitude', weight=1.0)
-ARMS = ('flow/x_reconstruction', 'flow/regularized_kl', 'flow/regularized_kl_spectral')
+ARMS = ('flow/x_reconstruction', 'flow/oracle_prediction', 'flow/regularized_kl', 'flow/regularized_kl_spectral')
 
 SCALES = {
     'demo': dict(
@@ -31,28 +31,28 @@ SCALES = {
         optimizer=dict(learning_rate=0.002, decay_rate=0.75), train=dict(batch_size=4, num_epochs=10),
         teacher_study=dict(optimizer=dict(name='adam', learning_rate=0.002, decay_rate=0.95),
                            train=dict(batch_size=8, num_epochs=60)),
-        num_seeds=3),
+        num_drawn=3600, num_seeds=3),
     'gpu': dict(
         data=dict(name='ljspeech', crop_frames=120, burn_in_frames=20), hop=80,
         teacher=dict(frame_sizes=(80, 10), width=512), student=dict(num_flows=6, num_layers=10, width=32),
         optimizer=dict(learning_rate=0.001, decay_rate=0.98), train=dict(batch_size=16, num_epochs=50),
         teacher_study=dict(optimizer=dict(name='adam', learning_rate=0.001, decay_rate=0.98),
                            train=dict(batch_size=32, num_epochs=100)),
-        num_seeds=3),
+        num_drawn=20000, num_seeds=3),
     'paper': dict(
         data=dict(name='ljspeech', crop_frames=200, burn_in_frames=80), hop=80,
         teacher=dict(frame_sizes=(80, 10), width=1024), student=dict(num_flows=6, num_layers=10, width=64),
         optimizer=dict(learning_rate=0.001, decay_rate=0.99), train=dict(batch_size=8, num_epochs=200),
         teacher_study=dict(optimizer=dict(name='adam', learning_rate=0.001, decay_rate=0.99),
                            train=dict(batch_size=32, num_epochs=200)),
-        num_seeds=3),
+        num_drawn=50000, num_seeds=3),
     'smoke': dict(
         data=dict(name='synthetic', num_train=8, num_held_out=3, crop_frames=40, burn_in_frames=10), hop=40,
         teacher=dict(frame_sizes=(40, 8), width=16), student=dict(num_flows=2, num_layers=4, width=8),
         optimizer=dict(learning_rate=0.002, decay_rate=0.9), train=dict(batch_size=4, num_epochs=1),
         teacher_study=dict(optimizer=dict(name='adam', learning_rate=0.002, decay_rate=0.9),
                            train=dict(batch_size=4, num_epochs=1)),
-        num_seeds=1),
+        num_drawn=16, num_seeds=1),
 }
 TRAIN = dict(seed=0, ema_decay=0.999, grad_clip=10.0, log_every_steps=10, evaluate_every_epochs=5, checkpoint_every_epochs=1,
              keep_checkpoints=2)
@@ -79,7 +79,7 @@ def get_config(variant: str = 'demo') -> ml_collections.ConfigDict:
   # Its loss is the sum over a crop, not the mean, and so are its gradients.
   config.teacher_study = dict(optimizer=scale['teacher_study']['optimizer'],
                               train={**TRAIN, 'grad_clip': 20000.0, **scale['teacher_study']['train']})
-  config.pairs = dict(num=number(int), seed=1, solver='auto')
+  config.pairs = dict(num=number(int), num_drawn=scale['num_drawn'], seed=1, solver='auto')
   config.evaluation = dict(seed=2, num_seeds=scale['num_seeds'])
   hop = scale['hop']  # 5 ms; the window is of 50 ms and moves by 12.5 (ClariNet)
   spectrum = dict(SPECTRUM, fft_size=2**(10 * hop - 1).bit_length(), window=10 * hop, hop=5 * hop // 2)

@@ -34,10 +34,11 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   """Trains what is missing, speaks the held-out utterances, and writes vocoder.json, vocoder.png, vocoder.md and wav/ARM.wav.
 
   Args:
-    config: with sections data, teacher, student, loss, optimizer, train, pairs (num: None for all; seed, solver), evaluation
+    config: with sections data, teacher, student, loss, optimizer, train, pairs (num of recordings, None for all; num_drawn of
+      T^-1(z) for oracle prediction; seed, solver), evaluation
       (seed, num_seeds), teacher_study (sections that take the place of those of the students while the teacher trains),
       arms and figures.vocoder (names of arms).
-    workdir: of the experiment; the teacher, the encodings z = T(x) and each student get a folder in it.
+    workdir: of the experiment; the teacher, the encodings z = T(x), the pairs (z, T^-1(z)) and each student get a folder in it.
     command: that was called, for the record.
     devices: number of local devices, or None.
 
@@ -47,16 +48,22 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   path = pathlib.Path(workdir)
   arms = {arm: {**config, **config['arms'][arm]} for arm in config['figures']['vocoder']}
   seeds = range(config['evaluation']['seed'], config['evaluation']['seed'] + config['evaluation']['num_seeds'])
-  stages = Stages(path / 'timing.json', 3 + len(arms) + len(seeds))
+  draws = any(settings['loss']['name'] == 'oracle_prediction' for settings in arms.values())
+  stages = Stages(path / 'timing.json', 3 + draws + len(arms) + len(seeds))
   teacher_config = {**config, **config['teacher_study']}
   teacher_run = stages.run('train the teacher', runs.train_teacher, teacher_config, path / 'teacher', devices)
   encodings = stages.run('encodings of the recordings', runs.make_pairs, teacher_run, path / 'encodings', devices=devices,
                          num=config['pairs']['num'] or len(teacher_run.speech.train), seed=config['pairs']['seed'],
                          solver=config['pairs']['solver'], pairs_from='data')
+  pairs = {'x_reconstruction': encodings}
+  if draws:
+    pairs['oracle_prediction'] = stages.run('draws of the teacher', runs.make_pairs, teacher_run, path / 'pairs',
+                                            devices=devices, num=config['pairs']['num_drawn'], seed=config['pairs']['seed'],
+                                            solver=config['pairs']['solver'])
   students = {}
   for arm, settings in arms.items():
-    pairs = encodings if settings['loss']['name'] == 'x_reconstruction' else None
-    students[arm] = stages.run(f'distil {arm}', runs.distill, settings, path / 'students' / arm, teacher_run, pairs, devices)
+    students[arm] = stages.run(f'distil {arm}', runs.distill, settings, path / 'students' / arm, teacher_run,
+                               pairs.get(settings['loss']['name']), devices)
     jax.clear_caches()
 
   spoken, measured, rows = {}, {}, []

@@ -104,19 +104,21 @@ def test_reconstruction_by_the_inverse_is_exact():
 
 @pytest.mark.slow
 def test_reproduce_vocoder(tmp_path):
-  """The smoke variant from nothing to its JSON, picture and sound; again it does nothing; a recording is spoken again."""
+  """The smoke variant, with the phase of the voice, from nothing to JSON, picture and sound; again it does nothing; a recording
+  is spoken again."""
+
   def run_command(*command):
     done = subprocess.run([sys.executable, '-m', *command], capture_output=True, text=True, check=True)
     return done.stdout
 
   command = ['launch.reproduce', '--figure=vocoder', '--config=configs/vocoder.py:smoke', f'--workdir={tmp_path}',
-             '--devices=1']
+             '--config.data.phase', '--devices=1']
   first = run_command(*command)
   rows = json.loads((tmp_path / 'vocoder.json').read_text())['rows']
   arms = {row['arm'] for row in rows}
-  assert {'recording', 'world', 'whisper', 'teacher', vocoder.X_RECONSTRUCTION, vocoder.KL,
+  assert {'recording', 'world', 'whisper', 'teacher', vocoder.X_RECONSTRUCTION, 'flow/oracle_prediction', vocoder.KL,
           f'{vocoder.KL}_spectral', f'{vocoder.KL}@reconstruction'} <= arms
-  assert (tmp_path / 'vocoder.png').exists() and len(list((tmp_path / 'wav').glob('*.wav'))) == 7
+  assert (tmp_path / 'vocoder.png').exists() and len(list((tmp_path / 'wav').glob('*.wav'))) == 8
   assert run_command(*command) == first
   audio.write(tmp_path / 'in.wav', SPEECH.held_out[0].waveform, SPEECH.rate)
   for arm in ((), (f'--teacher={tmp_path}/teacher',)):
