@@ -41,6 +41,15 @@ def store(unfinished):
   return unfinished
 
 
+def test_pairs_that_are_not_finite_are_not_stored(tmp_path):
+  """How many of how many; no file."""
+  x = X[:20].copy()
+  x[[3, 7], 0] = np.inf, np.nan
+  with pytest.raises(InputError, match='2 of 20 pairs of shard 4 have values that are not finite'):
+    pairs.write_shard(tmp_path, 4, {'z': X[:20], 'x': x})
+  assert not list(tmp_path.iterdir())
+
+
 def shards(folder):
   return {i: pairs.shard_path(folder, i).read_bytes() for i in COUNTS}
 
@@ -163,7 +172,7 @@ def test_more_shards_than_open_files(store, monkeypatch):
 def test_full_disk(tmp_path, limit):
   """No byte, or a part of the shard, can be written: one sentence, and nothing stays."""
   previous = resource.getrlimit(resource.RLIMIT_FSIZE)
-  many = {'z': np.zeros((200, 1000), np.float32)}
+  many = {'z': np.zeros((200, 1000), np.float32), 'x': np.zeros((200, 1), np.float32)}
   try:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, previous[1]))
     with pytest.raises(InputError, match='Cannot write .*pairs-00000.array_record .*File too large.: free space'):

@@ -105,6 +105,19 @@ def test_the_floor_of_the_scale_keeps_a_gradient():
   assert 0.01 < slope < 1 and log_scale(-8.0).max() < -6.9
 
 
+def test_it_does_not_run_away():
+  """What is far out is seen as that far out and no further: T^-1 of a teacher whose mean is a hundred times what it was stays
+  finite, and is the one that ancestral passes find."""
+  _, params, _, cond = tiny()
+  steep = {**params, 'sample': {**params['sample'], 'outputs': params['sample']['outputs'] * jnp.array([100.0, 0.0])}}
+  z = jax.random.normal(jax.random.key(6), (2, LENGTH))
+  x = solve('cached')(steep, z, cond)
+  assert np.all(np.isfinite(x)) and np.abs(x).max() > 20 * TINY['initial_scale']
+  near, far = (conditional()(steep, value * jnp.sign(x), cond) for value in (2.0, 1e6))
+  np.testing.assert_array_equal(near.mean, far.mean)
+  np.testing.assert_allclose(solve('ancestral')(steep, z, cond), x, rtol=1e-3)
+
+
 def test_the_state_begins_at_zero_and_ends_are_open():
   """What is predicted of a prefix is what is predicted of it within the whole."""
   _, params, x, cond = tiny()

@@ -13,6 +13,7 @@ from array_record.python import array_record_module
 from flax import serialization
 import grain
 import jax
+import numpy as np
 
 from inverse_matching import files
 from inverse_matching.errors import InputError
@@ -38,8 +39,12 @@ def write_shard(folder: str | os.PathLike, index: int, arrays: Mapping[str, Any]
       may stand in their place, where events differ in length.
 
   Raises:
-    InputError: it cannot be written, or does not read back.
+    InputError: values are not finite, or it cannot be written, or does not read back.
   """
+  lost = sum(not all(np.all(np.isfinite(arrays[name][i])) for name in ('x', 'z')) for i in range(len(arrays['z'])))
+  if lost:
+    raise InputError(f'{lost} of {len(arrays["z"])} pairs of shard {index} have values that are not finite: this teacher runs '
+                     'away from some z, and no student can learn that. Train it longer or otherwise; the shard is not written.')
   path = shard_path(folder, index)
   encode = lambda i: serialization.msgpack_serialize(
       jax.tree.map(lambda a: a[i], dict(arrays), is_leaf=lambda a: isinstance(a, list)))

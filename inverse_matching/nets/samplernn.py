@@ -16,6 +16,10 @@ from inverse_matching.errors import InputError
 from inverse_matching.nets.features import check_features
 from inverse_matching.types import Array, Conditional, Gaussian, Incremental, Params
 
+# Standard deviations: what is further out the network sees as that far out. Full scale by default. Without it T^-1 of about one
+# utterance in 140 ran away to infinity.
+FURTHEST = 20.0
+
 
 def _dot(x: Array, matrix: Array) -> Array:
   """x [..., N] times matrix [N, M]."""
@@ -103,6 +107,9 @@ def conditional(frame_sizes: tuple[int, int], num_features: int, width: int, ini
             'sample': {'inputs': normal(short, width), 'hidden': normal(width, width, gain=math.sqrt(2.0)),
                        'hidden_bias': jnp.zeros(width), 'outputs': jnp.zeros((width, 2)), 'outputs_bias': jnp.zeros(2)}}
 
+  def see(x):
+    return jnp.clip(x / initial_scale, -FURTHEST, FURTHEST)
+
   def gates(tier, inputs, above=0.0):
     """[..., num_inputs] and [..., W] -> [..., 3 W]."""
     return _dot(_dot(inputs, tier['inputs']) + above, tier['gates']) + tier['gates_bias']
@@ -137,7 +144,7 @@ def conditional(frame_sizes: tuple[int, int], num_features: int, width: int, ini
     del key
     check(x, cond)
     batch, length = x.shape
-    seen = x / initial_scale
+    seen = see(x)
     inputs = frames_before(seen, long)
     inputs = inputs if cond is None else jnp.concatenate([inputs, cond], axis=-1)
     above = outputs(params['top'], states(params['top'], gates(params['top'], inputs))).reshape(batch, -1, width)
@@ -171,13 +178,13 @@ def conditional(frame_sizes: tuple[int, int], num_features: int, width: int, ini
           # Unrolled: there are few, and a step of a loop would cost more than what is in it.
           for i in range(short):
             found.append(elementwise_z_to_x(z[:, i], theta_of(sample, before, above[:, i])))
-            before = jnp.concatenate([before[:, 1:], found[-1][:, None] / initial_scale], axis=1)
+            before = jnp.concatenate([before[:, 1:], see(found[-1])[:, None]], axis=1)
           return (state, before), jnp.stack(found, axis=-1)
 
         (middle_state, _), x = jax.lax.scan(middle_frame, (middle_state, before[:, long - short:]),
                                             (z, jnp.moveaxis(outputs(top, state), 1, 0)))
         x = jnp.moveaxis(x, 0, 1).reshape(batch, long)
-        return (state, middle_state, x / initial_scale), x
+        return (state, middle_state, see(x)), x
 
       z = z.reshape(batch, -1, ratio, short).transpose(1, 2, 0, 3)
       _, x = jax.lax.scan(top_frame, (start, start, jnp.zeros((batch, long))), (z, jnp.moveaxis(cond, 1, 0)))

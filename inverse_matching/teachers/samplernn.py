@@ -23,7 +23,7 @@ def samplernn(event_shape: tuple[int | None] = (None,), *, num_features: int, fr
     width: units of each tier.
     min_log_scale: floor of log sigma, smooth.
     initial_scale: sigma at initialisation, where the mean is 0. The networks see x in units of it: take about the standard
-      deviation of the waveforms.
+      deviation of the waveforms. They do not tell apart what lies beyond 20 such units.
 
   Raises:
     InputError: sizes that do not fit each other, a scale that is not above the floor.
