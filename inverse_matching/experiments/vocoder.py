@@ -25,7 +25,7 @@ MAIN = (('voiced_recall', 'data'), ('voicing_error', 'data'), ('periodicity_rati
         ('stoi', 'data'), ('log_prob_per_sample', 'teacher'), ('log_prob_mean_shift', 'teacher'))
 X_RECONSTRUCTION, KL = 'flow/x_reconstruction', 'flow/regularized_kl'
 SHOWN = 4  # utterances in the picture
-HEARD = 8  # in a wav file, of each voice
+HEARD = 4  # in a wav file, of each voice
 PAUSE = 0.15  # seconds between them
 DYNAMIC_RANGE = 70  # dB, of the colours
 
@@ -180,7 +180,7 @@ def _draw(path: pathlib.Path, spoken: Mapping[str, Sequence[np.ndarray]], rate: 
     axis.set_xlabel('ms', fontsize=7)
   figure.suptitle(f'Held-out utterances, 0 to {rate // 2} Hz: the same features for all, and the same noise z for the teacher '
                   'and every student', fontsize=8)
-  figures.save(figure, path)
+  figures.save(figure, path, palette=True)
 
 
 def _write_wavs(folder: pathlib.Path, spoken: Mapping[str, Sequence[np.ndarray]], rate: int) -> None:
