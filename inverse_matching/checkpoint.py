@@ -3,10 +3,12 @@
 `checkpoints/00001200/` is what orbax writes; `checkpoints/00001200.json`, written last, holds the sha256 of each file. A
 checkpoint without that manifest was cut off, one that does not match it was altered: both are passed over, aloud.
 """
+import errno
 import hashlib
 import os
 import pathlib
 import shutil
+import tempfile
 from typing import Any
 
 from absl import logging
@@ -16,6 +18,8 @@ from orbax.checkpoint import v1 as ocp
 
 from inverse_matching import files, processes
 from inverse_matching.errors import InputError
+
+MARGIN = 2**14  # bytes of a checkpoint beside its arrays
 
 
 def _folder(workdir: str | os.PathLike) -> pathlib.Path:
@@ -32,11 +36,20 @@ def _remove(folder: pathlib.Path, name: str) -> None:
   shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def _make_room(folder: pathlib.Path, name: str) -> None:
+def _make_room(folder: pathlib.Path, name: str, size: int) -> None:
+  """Makes the folder, takes away what was cut off there, and asks for room for a file of that many bytes.
+
+  A write that fails within orbax ends well, but leaves other writes behind that print hundreds of lines.
+  """
   try:
     folder.mkdir(parents=True, exist_ok=True)
     _remove(folder, name)
+    if hasattr(os, 'posix_fallocate'):  # macOS has none
+      with tempfile.TemporaryFile(dir=folder) as file:
+        os.posix_fallocate(file.fileno(), 0, size)
   except OSError as error:
+    if error.errno in (errno.EOPNOTSUPP, errno.EINVAL):  # not every file system can say
+      return
     raise _unwritten(folder, name, error) from error
 
 
@@ -57,7 +70,8 @@ def save(workdir: str | os.PathLike, step: int, state: Any, *, keep: int = 2) ->
   """
   folder = _folder(workdir)
   name = f'{step:08d}'
-  processes.first(lambda: _make_room(folder, name))
+  size = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + MARGIN
+  processes.first(lambda: _make_room(folder, name, size))
   try:
     # Arrays on the host: orbax refuses arrays that are replicated over the devices of one process among several.
     ocp.save(folder / name, jax.device_get(state))

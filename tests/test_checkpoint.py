@@ -1,6 +1,7 @@
 """Checkpoints: whole or passed over."""
 import os
 import pathlib
+import resource
 
 import chex
 import jax
@@ -135,6 +136,21 @@ def test_another_network_does_not_load(tmp_path, other):
   saved(tmp_path, 1)
   with pytest.raises(InputError, match='does not fit the network of this config'):
     checkpoint.load_ema(tmp_path, other)
+
+
+def test_no_room(tmp_path, monkeypatch):
+  """Told in one sentence before orbax begins to write; nothing is left of it, and the checkpoint before is still the last."""
+  saved(tmp_path, 1)
+  before = sorted(tmp_path.rglob('*'))
+  monkeypatch.setattr(checkpoint.ocp, 'save', None)
+  previous = resource.getrlimit(resource.RLIMIT_FSIZE)
+  try:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, previous[1]))
+    with pytest.raises(InputError, match='step 2 could not be written.*File too large.*earlier checkpoints are intact'):
+      saved(tmp_path, 2)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, previous)
+  assert sorted(tmp_path.rglob('*')) == before and checkpoint.latest(tmp_path) == 1
 
 
 def test_a_write_that_fails_keeps_the_earlier_ones(tmp_path, monkeypatch):
