@@ -143,6 +143,7 @@ def test_a_chain_is_solved_block_by_block(solver):
   assert constructors.relative_error(solve(chain, params, z, solver=solver).x, x) < 5e-5
 
 
+@pytest.mark.slow
 def test_padding_cannot_spoil_an_answer():
   """The columns and rows past the end, computed for shape's sake, are never read, whatever stands there."""
   teacher, params, z = make((3, 3, 1), CASES['column'][1])

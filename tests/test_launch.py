@@ -194,6 +194,7 @@ def test_wrong_kind_and_missing_pairs(folder, tmp_path):
   assert (folder / 'teacher' / 'config.json').read_bytes() == before
 
 
+@pytest.mark.slow
 def test_damaged_pairs(folder, tmp_path):
   """The shard is named, before there is a run; make_pairs mends it, and that is all it says."""
   source = tmp_path / 'pairs'
