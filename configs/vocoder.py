@@ -5,7 +5,7 @@
 
 | variant | what it is | hardware and time |
 | --- | --- | --- |
-| demo | one speaker of spoken_digit, 8 kHz (the default) | 2 CPU cores |
+| demo | one speaker of spoken_digit, 8 kHz (the default) | 1 h 40 min on one CPU core: results/vocoder |
 | gpu | ljspeech at 16 kHz, half the paper's widths | a GPU; not run yet |
 | paper | ljspeech at 16 kHz: teacher 1024 wide, six flows of 10 layers of 64 channels | a GPU; not run yet |
 | smoke | synthetic speech, to see that all works; needs no data | 2 CPU cores, minutes |
