@@ -35,9 +35,8 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
 
   Args:
     config: with sections data, teacher, student, loss, optimizer, train, pairs (num of recordings, None for all; num_drawn of
-      T^-1(z) for oracle prediction; seed, solver), evaluation
-      (seed, num_seeds), teacher_study (sections that take the place of those of the students while the teacher trains),
-      arms and figures.vocoder (names of arms).
+      T^-1(z) for oracle prediction; seed, solver), evaluation (seed, num_seeds), teacher_study (sections that take the place of
+      those of the students while the teacher trains), arms and figures.vocoder (names of arms).
     workdir: of the experiment; the teacher, the encodings z = T(x), the pairs (z, T^-1(z)) and each student get a folder in it.
     command: that was called, for the record.
     devices: number of local devices, or None.
