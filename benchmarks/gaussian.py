@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inverse_matching import files, losses
+from inverse_matching import losses
 from inverse_matching.evaluation import tables
-from inverse_matching.experiments.gaussian import pairs, training
+from inverse_matching.experiments.gaussian import lanes, training
+from inverse_matching.runtime import files
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer('updates', 5000, 'Updates that the seconds are for.', lower_bound=100)
@@ -30,7 +31,7 @@ CASES = ((64, 1), (64, 8), (4, 1), (4, 8))  # T, seeds
 
 def scanned(num_dims: int, num_seeds: int, updates: int) -> Callable[[], float]:
   """Runs the whole training of all seeds, compiled before; returns its seconds."""
-  pair = pairs.make(num_dims, ['I'], num_seeds, seed=0)
+  pair = lanes.make(num_dims, ['I'], num_seeds, seed=0)
   lane = training.make_lane(losses.make('reverse_kl', pair.teacher, pair.student), pair.teacher, num_steps=updates,
                             batch_size=BATCH, optimizer=training.adam(LEARNING_RATE))
   arguments = (pair.teacher_params, pair.student_params, pair.keys)
@@ -61,7 +62,7 @@ def eager(torch: Any, num_dims: int, updates: int) -> Callable[[], float]:
 
 def parts(num_dims: int, updates: int) -> dict[str, float]:
   """Seconds that `updates` updates of one seed spend on what cannot be left out, each measured alone in a loop."""
-  matrix = pairs.make(num_dims, ['I'], 1, seed=0).teacher_params['matrix'][0]
+  matrix = lanes.make(num_dims, ['I'], 1, seed=0).teacher_params['matrix'][0]
   z = jax.random.normal(jax.random.key(1), (BATCH, num_dims))
   log_det = jax.grad(lambda m: jnp.linalg.slogdet(m)[1])
   products = jax.grad(lambda m: jnp.sum(((z @ m.T) @ matrix.T) ** 2))

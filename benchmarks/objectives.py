@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import digits
-from inverse_matching import files, losses, random, runs, students, teachers
+from inverse_matching import losses, random, runs, students, teachers
 from inverse_matching.evaluation import tables
+from inverse_matching.runtime import files
 from inverse_matching.types import Batch
 from launch import common
 

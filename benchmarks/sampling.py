@@ -8,9 +8,10 @@ Random weights, so the sweeps of the fixed points are those of an untrained teac
 from absl import app, flags
 import jax
 
-from inverse_matching import files, students, teachers
+from inverse_matching import students, teachers
 from inverse_matching.evaluation import tables, timing
 from inverse_matching.experiments import sampling
+from inverse_matching.runtime import files
 from launch import common
 
 FLAGS = flags.FLAGS

@@ -13,8 +13,11 @@ from absl import app, flags
 import jax
 import numpy as np
 
-from inverse_matching import files, losses, parallel, random, teachers, train
+from inverse_matching import losses, random, teachers
 from inverse_matching.evaluation import tables
+from inverse_matching.runtime import devices, files
+from inverse_matching.runtime.devices import map_step, replicate
+from inverse_matching.training.step import init_state, make_optimizer, make_train_step
 from inverse_matching.types import Batch
 from launch import common
 
@@ -22,10 +25,10 @@ FLAGS = flags.FLAGS
 
 
 def _make_step(teacher):
-  optimizer = train.make_optimizer(learning_rate=1e-3, decay_rate=1.0, steps_per_epoch=1, grad_clip=10.0)
+  optimizer = make_optimizer(learning_rate=1e-3, decay_rate=1.0, steps_per_epoch=1, grad_clip=10.0)
   prepare = lambda raw: Batch(x=raw['x'], key=random.keys_at(0, raw['position']))
-  step = train.make_train_step(losses.maximum_likelihood(teacher), optimizer, ema_decay=0.999, prepare=prepare)
-  return step, lambda: train.init_state(teacher.init(jax.random.key(0)), optimizer)
+  step = make_train_step(losses.maximum_likelihood(teacher), optimizer, ema_decay=0.999, prepare=prepare)
+  return step, lambda: init_state(teacher.init(jax.random.key(0)), optimizer)
 
 
 def _runner(mapped, state, batch):
@@ -63,9 +66,9 @@ def measure(shape: tuple[int, int, int], network: dict, batch_size: int, rounds:
   for n in counts:
     size = n * batch_size
     batch = {'x': rng.normal(size=(size, *shape)).astype(np.float32), 'position': np.arange(size, dtype=np.uint32)}
-    runs[n] = _runner(parallel.map_step(step, n), parallel.replicate(init(), n), batch)
+    runs[n] = _runner(map_step(step, n), replicate(init(), n), batch)
     if n == 1:
-      with mock.patch.object(parallel, 'mean_over_devices', lambda tree: tree):  # there is no axis to take it over
+      with mock.patch.object(devices, 'mean_over_devices', lambda tree: tree):  # there is no axis to take it over
         runs['jit'] = _runner(jax.jit(step, donate_argnums=0), jax.jit(init)(), batch)
   seconds = _seconds(runs, rounds)
   rows = []

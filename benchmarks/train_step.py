@@ -16,8 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inverse_matching import files, losses, parallel, random, students, teachers, train
+from inverse_matching import losses, random, students, teachers
 from inverse_matching.evaluation import tables
+from inverse_matching.runtime import files
+from inverse_matching.runtime.devices import map_step, replicate
+from inverse_matching.training.step import init_state, make_optimizer, make_train_step
 from inverse_matching.types import Batch
 from launch import common
 
@@ -27,7 +30,7 @@ OBJECTIVES = ('z_reconstruction', 'x_reconstruction', 'oracle_prediction', 'reve
 
 
 def _state(init, optimizer, num_devices):
-  return parallel.replicate(train.init_state(init(jax.random.key(0)), optimizer), num_devices)
+  return replicate(init_state(init(jax.random.key(0)), optimizer), num_devices)
 
 
 def measure(shape: tuple[int, int, int], network: dict, batch_size: int, num_devices: int, rounds: int,
@@ -35,8 +38,8 @@ def measure(shape: tuple[int, int, int], network: dict, batch_size: int, num_dev
   """Rows {"step", "shape", "batch", "devices", "examples_per_second", "gflops_per_step", "share_of_matmul"}: medians of
   interleaved rounds. FLOPs are those that XLA counts in the compiled program of one device, times the devices."""
   teacher, student = teachers.make('pixelcnn', shape, **network), students.make('flow', shape, **network)
-  teacher_params = parallel.replicate(teacher.init(jax.random.key(1)), num_devices)
-  optimizer = train.make_optimizer(learning_rate=1e-3, decay_rate=1.0, steps_per_epoch=1, grad_clip=None)
+  teacher_params = replicate(teacher.init(jax.random.key(1)), num_devices)
+  optimizer = make_optimizer(learning_rate=1e-3, decay_rate=1.0, steps_per_epoch=1, grad_clip=None)
   keys = random.keys_at(0, jnp.arange(batch_size, dtype=jnp.uint32))
   x, z = (random.normal(random.stream(keys, purpose), shape) for purpose in ('noise', 'prior'))
   raw = {'x': np.asarray(x), 'z': np.asarray(z), 'position': np.arange(batch_size, dtype=np.uint32)}
@@ -46,9 +49,9 @@ def measure(shape: tuple[int, int, int], network: dict, batch_size: int, num_dev
   for name in steps:
     loss = losses.maximum_likelihood(teacher) if name == 'maximum_likelihood' else losses.make(name, teacher, student)
     init = teacher.init if name == 'maximum_likelihood' else student.init
-    step = train.make_train_step(loss, optimizer, ema_decay=0.999, prepare=prepare.get(name, lambda raw: Batch(
+    step = make_train_step(loss, optimizer, ema_decay=0.999, prepare=prepare.get(name, lambda raw: Batch(
         key=random.keys_at(0, raw['position']))))
-    mapped, state = parallel.map_step(step, num_devices), [_state(init, optimizer, num_devices)]
+    mapped, state = map_step(step, num_devices), [_state(init, optimizer, num_devices)]
     share = jax.tree.map(lambda a: a[:batch_size // num_devices], raw)
     flops[name] = num_devices * _flops(loss, init, teacher_params, prepare.get(name), share)
 

@@ -13,8 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inverse_matching import files, losses, parallel, random, solvers, students, teachers, train
+from inverse_matching import losses, random, solvers, students, teachers
 from inverse_matching.evaluation import tables
+from inverse_matching.runtime import files
+from inverse_matching.runtime.devices import map_step, replicate
+from inverse_matching.training.step import init_state, make_optimizer, make_train_step
 from inverse_matching.types import Batch
 from launch import common
 
@@ -83,11 +86,11 @@ def _step(name, teacher, student, params, student_params, z, cond):
   own = name == 'maximum_likelihood'
   distance = {'distance': 'l1'} if name == 'x_reconstruction' else {}
   loss = losses.maximum_likelihood(teacher) if own else losses.make(name, teacher, student, **distance)
-  optimizer = train.make_optimizer(learning_rate=1e-3, decay_rate=1.0, steps_per_epoch=1, grad_clip=100.0)
-  step = parallel.map_step(train.make_train_step(loss, optimizer, ema_decay=0.999, prepare=lambda raw: Batch(
+  optimizer = make_optimizer(learning_rate=1e-3, decay_rate=1.0, steps_per_epoch=1, grad_clip=100.0)
+  step = map_step(make_train_step(loss, optimizer, ema_decay=0.999, prepare=lambda raw: Batch(
       x=raw['x'], z=raw['z'], cond=raw['cond'], key=random.keys_at(0, raw['position']))), 1)
-  state = [parallel.replicate(train.init_state(params if own else student_params, optimizer), 1)]
-  teacher_params = None if own else parallel.replicate(params, 1)
+  state = [replicate(init_state(params if own else student_params, optimizer), 1)]
+  teacher_params = None if own else replicate(params, 1)
   raw = {'x': 0.05 * z, 'z': z, 'cond': cond, 'position': jnp.arange(len(z), dtype=jnp.uint32)}
   raw = jax.tree.map(np.asarray, raw)
 

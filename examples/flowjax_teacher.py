@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import paramax
 
-from inverse_matching import priors, transforms
+from inverse_matching import from_transform, standard_normal
 
 
 def teacher(event_shape, flow_layers=4, nn_width=64):
@@ -37,5 +37,4 @@ def teacher(event_shape, flow_layers=4, nn_width=64):
   def z_to_x(params, z, cond=None):
     return jax.vmap(bijection(params).transform)(z.reshape(-1, size)).reshape(z.shape)
 
-  return transforms.from_transform(event_shape, priors.standard_normal(event_shape),
-                                   lambda key: jax.tree.leaves(make(key)[0]), x_to_z, z_to_x)
+  return from_transform(event_shape, standard_normal(event_shape), lambda key: jax.tree.leaves(make(key)[0]), x_to_z, z_to_x)

@@ -3,8 +3,7 @@ import math
 
 import jax.numpy as jnp
 
-from inverse_matching import transforms
-from inverse_matching.types import Gaussian
+from inverse_matching import Gaussian, autoregressive
 
 
 def teacher(event_shape):
@@ -19,4 +18,4 @@ def teacher(event_shape):
     log_scale = jnp.broadcast_to(params['log_scale'], mean.shape)
     return Gaussian(mean.reshape(x.shape), log_scale.reshape(x.shape))
 
-  return transforms.autoregressive(event_shape, init, conditional)
+  return autoregressive(event_shape, init, conditional)

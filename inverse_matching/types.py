@@ -180,4 +180,4 @@ def check_event(name: str, value: Array, event_shape: tuple[int | None, ...]) ->
     raise InputError(f'{name} has shape {list(shape)}, expected [B, {want}]: add the batch axis or reshape the examples.')
   if not jnp.issubdtype(jnp.result_type(value), jnp.floating):
     raise InputError(f'{name} has type {jnp.result_type(value)}, expected a floating type: map data to the teacher\'s space '
-                     'first (inverse_matching.transforms.dequantise_logit or dequantise_uniform).')
+                     'first (inverse_matching.dequantise_logit or dequantise_uniform).')

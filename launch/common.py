@@ -16,8 +16,10 @@ from absl import app, flags, logging
 import jax
 from ml_collections import config_flags
 
-from inverse_matching import loop, processes, registry
+from inverse_matching import registry
 from inverse_matching.errors import InputError
+from inverse_matching.runtime import processes
+from inverse_matching.training import loop
 
 FLAGS = flags.FLAGS
 OURS = tuple(str(pathlib.Path(file).parent) + os.sep for file in (loop.__file__, __file__))  # where our messages come from

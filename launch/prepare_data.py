@@ -10,12 +10,15 @@ last, all wav and flac files in a folder.
 """
 from absl import flags
 
-from inverse_matching.data import prepare, recordings, tfds_images
+from inverse_matching.data.images import prepare as prepare_images
+from inverse_matching.data.images import tfds as tfds_images
+from inverse_matching.data.speech import recordings
+from inverse_matching.data.speech.corpora import CORPORA
 from inverse_matching.errors import InputError
 from launch import common
 
 FLAGS = common.FLAGS
-flags.DEFINE_enum('dataset', None, [*tfds_images.SIZES, *recordings.SOURCES], 'Data set.', required=True)
+flags.DEFINE_enum('dataset', None, [*tfds_images.SIZES, *CORPORA], 'Data set.', required=True)
 flags.DEFINE_string('data_dir', None, 'Folder of prepared data sets, as in config.data.data_dir; default: the environment '
                     'variable TFDS_DATA_DIR, else ~/tensorflow_datasets.')
 flags.DEFINE_string('archives', None, 'Folder that holds the original files in a folder of the name of the data set; nothing '
@@ -25,12 +28,12 @@ flags.DEFINE_string('speaker', None, 'Whose recordings of spoken_digit to take, 
 
 
 def main() -> None:
-  if FLAGS.dataset in recordings.SOURCES:
+  if FLAGS.dataset in CORPORA:
     return recordings.prepare(FLAGS.dataset, FLAGS.data_dir, FLAGS.archives, rate=FLAGS.rate, speaker=FLAGS.speaker)
   for flag in ('rate', 'speaker'):
     if FLAGS[flag].present:
       raise InputError(f'--{flag} is for speech, and {FLAGS.dataset} has images: leave it out.')
-  prepare.prepare(FLAGS.dataset, FLAGS.data_dir, FLAGS.archives)
+  prepare_images.prepare(FLAGS.dataset, FLAGS.data_dir, FLAGS.archives)
 
 
 if __name__ == '__main__':

@@ -10,7 +10,8 @@ import pathlib
 
 from absl import flags
 
-from inverse_matching import sampling, solvers
+from inverse_matching import solvers
+from inverse_matching.runs import samples as sample_runs
 from launch import common
 
 FLAGS = common.FLAGS
@@ -27,11 +28,11 @@ flags.DEFINE_string('output', None, 'Folder for samples.npz and samples.png, def
 def main() -> None:
   if FLAGS.wav is not None:
     output = FLAGS.output or pathlib.Path(FLAGS.workdir) / 'sample.wav'
-    factor = sampling.copy_synthesis(FLAGS.workdir, FLAGS.wav, output, teacher_workdir=FLAGS.teacher, seed=FLAGS.seed,
+    factor = sample_runs.copy_synthesis(FLAGS.workdir, FLAGS.wav, output, teacher_workdir=FLAGS.teacher, seed=FLAGS.seed,
                                      solver=FLAGS.solver, devices=FLAGS.devices)
     print(f'{output}: real-time factor {factor:.3f}')
     return
-  sampling.sample(FLAGS.workdir, FLAGS.output or FLAGS.workdir, teacher_workdir=FLAGS.teacher, num=FLAGS.num_samples,
+  sample_runs.sample(FLAGS.workdir, FLAGS.output or FLAGS.workdir, teacher_workdir=FLAGS.teacher, num=FLAGS.num_samples,
                   seed=FLAGS.seed, solver=FLAGS.solver, devices=FLAGS.devices)
 
 

@@ -4,7 +4,7 @@
 """
 from absl import flags
 
-from inverse_matching import status
+from inverse_matching.runs import status
 from launch import common
 
 FLAGS = common.FLAGS

@@ -11,7 +11,7 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
-from inverse_matching import writer
+from inverse_matching.training.metrics import MEASURED
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONFIG = f'--config={ROOT}/tests/tiny.py'
@@ -70,7 +70,7 @@ def metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
   """metrics.jsonl without what equal runs do not share; of a run in progress, without a line that is not complete."""
   path = workdir / 'metrics.jsonl'
   lines = path.read_text().split('\n')[:-1] if path.exists() else []
-  return [{k: v for k, v in json.loads(line).items() if k not in writer.MEASURED} for line in lines]
+  return [{k: v for k, v in json.loads(line).items() if k not in MEASURED} for line in lines]
 
 
 def wait_for(condition, process: subprocess.Popen) -> None:
@@ -96,3 +96,37 @@ def assert_close(a: list[dict[str, Any]], b: list[dict[str, Any]], rtol: float) 
   for one, other in zip(a, b):
     for name, value in one.items():
       np.testing.assert_allclose(other[name], value, rtol=rtol, err_msg=f'{name} at step {one["step"]}')
+
+
+SMOKE = ['--config=configs/digits.py:smoke', '--config.train.num_epochs=1', '--config.student.num_filters=4',
+         '--config.student.num_blocks=1', '--config.student.num_levels=1', '--config.teacher.num_filters=4',
+         '--config.teacher.num_blocks=1', '--config.teacher.num_levels=1']  # a PixelCNN++ that compiles soon
+
+
+def user_environment() -> dict[str, str]:
+  """That of a user, with quick compilation."""
+  return {**os.environ, 'JAX_PLATFORMS': 'cpu', 'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}
+
+
+def launch(module: str, *flags: Any) -> subprocess.CompletedProcess:
+  """Runs python -m launch.MODULE as a user does, from the root of the checkout; the finished process."""
+  return subprocess.run([sys.executable, '-m', f'launch.{module}', *map(str, flags)], cwd=ROOT, env=user_environment(),
+                        capture_output=True, text=True, timeout=300, check=False)
+
+
+def launched(module: str, *flags: Any) -> subprocess.CompletedProcess:
+  """The same, which must succeed."""
+  process = launch(module, *flags)
+  assert process.returncode == 0, process.stderr
+  assert 'Traceback' not in process.stderr
+  return process
+
+
+def refused(module: str, *flags: Any) -> str:
+  """The one line on stderr of a command that must refuse."""
+  process = launch(module, *flags)
+  lines = [line for line in process.stderr.splitlines() if line.strip()]
+  assert process.returncode == 1 and process.stdout == ''
+  assert len(lines) == 1 and lines[0].startswith('error: '), process.stderr
+  assert '\\n' not in lines[0] and 'Traceback' not in lines[0]
+  return lines[0]

@@ -37,10 +37,10 @@ def tally(request):
 @pytest.fixture(scope='session')
 def folder(tmp_path_factory):
   """A teacher, its pairs and a student, each made by its command."""
-  from test_launch import CONFIG, launched
+  from commands import SMOKE, launched
   path = tmp_path_factory.mktemp('launch')
-  launched('train_teacher', *CONFIG, f'--workdir={path}/teacher')
+  launched('train_teacher', *SMOKE, f'--workdir={path}/teacher')
   launched('make_pairs', f'--teacher={path}/teacher', '--num=64', f'--workdir={path}/pairs')
-  launched('distill', *CONFIG, '--config.loss.name=oracle_prediction', f'--teacher={path}/teacher', f'--pairs={path}/pairs',
+  launched('distill', *SMOKE, '--config.loss.name=oracle_prediction', f'--teacher={path}/teacher', f'--pairs={path}/pairs',
            f'--workdir={path}/student')
   return path

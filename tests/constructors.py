@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inverse_matching import elementwise, students, teachers, transforms
-from inverse_matching.types import Gaussian, Student, Teacher
+from inverse_matching import elementwise, students, teachers
+from inverse_matching.teachers import build
+from inverse_matching.types import Elementwise, Gaussian, Student, Teacher
 
 BATCH = 3
 # The settings of each registered factory that make it tiny. test_contracts demands a line for every registered name.
@@ -56,7 +57,7 @@ def dense_conditional(event_shape):
 
 def dense_teacher(event_shape, *, order=None, scale=2.0) -> Teacher:
   """An autoregressive teacher without a network; also 'constructors:dense_teacher' in a config."""
-  return transforms.autoregressive(event_shape, dense_params(event_shape, scale), dense_conditional(event_shape), order=order)
+  return build.autoregressive(event_shape, dense_params(event_shape, scale), dense_conditional(event_shape), order=order)
 
 
 def mapped_teacher(event_shape, name, *, scale=1.0, order=None, **settings) -> Teacher:
@@ -74,7 +75,13 @@ def mapped_teacher(event_shape, name, *, scale=1.0, order=None, **settings) -> T
     raw = jnp.einsum('bi,pij->bjp', flat, params[:, :-1] * mask, precision='highest') + params[:, -1].T
     return scalar_map.split(jnp.tanh(raw).reshape(*x.shape, -1))
 
-  return transforms.autoregressive(event_shape, init, conditional, elementwise=scalar_map, order=order)
+  return build.autoregressive(event_shape, init, conditional, elementwise=scalar_map, order=order)
+
+
+def own_map(num_units: int = 1) -> Elementwise:
+  """'constructors:own_map' in a config."""
+  assert num_units == 1
+  return elementwise.gaussian
 
 
 def categorical_teacher(event_shape, *, levels) -> Teacher:
@@ -90,12 +97,12 @@ def fragile_teacher(event_shape, *, scale) -> Teacher:
     theta = conditional(params, x, cond, key)
     return theta._replace(mean=theta.mean + 0 * jnp.sqrt(16 - sum(jnp.sum(p**2) for p in jax.tree.leaves(params))))
 
-  return transforms.autoregressive(event_shape, dense_params(event_shape, scale), fragile)
+  return build.autoregressive(event_shape, dense_params(event_shape, scale), fragile)
 
 
 def leaky_teacher(event_shape) -> Teacher:
   """One whose conditional reads x_t itself."""
-  return transforms.autoregressive(event_shape, lambda key: jnp.ones(()), lambda params, x, cond=None, key=None: Gaussian(
+  return build.autoregressive(event_shape, lambda key: jnp.ones(()), lambda params, x, cond=None, key=None: Gaussian(
       params * x, jnp.zeros_like(x)))
 
 
@@ -159,7 +166,7 @@ def _mapped(name, **settings):
 
 
 def _chain():
-  teacher = transforms.chain([dense_teacher((5,)), dense_teacher((5,), order=range(4, -1, -1))])
+  teacher = build.chain([dense_teacher((5,)), dense_teacher((5,), order=range(4, -1, -1))])
   return _case(teacher, 1, autoregressive=False, params=_init(teacher))
 
 

@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from inverse_matching import checkpoint, files
 from inverse_matching.data import pairs
+from inverse_matching.runtime import files
+from inverse_matching.training import checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.survival]
 TRAIN = ['train_teacher', CONFIG, '--config.train.num_epochs=40']  # 520 steps, 40 checkpoints

@@ -15,8 +15,8 @@ import grain
 import jax
 import numpy as np
 
-from inverse_matching import files
 from inverse_matching.errors import InputError
+from inverse_matching.runtime import files
 
 MANIFEST = 'manifest.json'
 # A group is what is decompressed at once, so records read alone are groups of one. Noise does not compress: it cost twice

@@ -1,14 +1,12 @@
 """Scalar bijections between x and z given the parameters of a conditional, by name."""
-import inspect
 from typing import Callable
 
 import jax.numpy as jnp
 
-from inverse_matching import priors, registry
-from inverse_matching.elementwise import links
+from inverse_matching import registry
+from inverse_matching.elementwise import links, priors
 from inverse_matching.elementwise.discrete import categorical, discretized_mixture_of_logistics
 from inverse_matching.elementwise.mixtures import mixture_of_logistics, neural
-from inverse_matching.errors import InputError
 from inverse_matching.types import Array, Elementwise, Gaussian
 
 
@@ -57,12 +55,5 @@ def make(name: str, **settings) -> Elementwise:
   Raises:
     InputError: no such map, or a setting that it does not have or lacks.
   """
-  factory = registry.find('elementwise map', MAPS, name)
   given = {setting: value for setting, value in settings.items() if value is not None}
-  signature = inspect.signature(factory)
-  try:
-    signature.bind(**given)
-  except TypeError as error:
-    raise InputError(f'config.teacher does not fit the elementwise map {name!r}: {error}; its own settings are '
-                     f'{", ".join(signature.parameters) or "none"}.') from error
-  return factory(**given)
+  return registry.build('elementwise map', MAPS, name, {}, given, returns=Elementwise, section='teacher')

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import log_ndtr
 
-from inverse_matching import priors
+from inverse_matching.elementwise import priors
 from inverse_matching.errors import InputError
 from inverse_matching.types import Array, Elementwise, Prior
 

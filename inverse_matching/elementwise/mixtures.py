@@ -5,8 +5,7 @@ from typing import Any, Callable, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from inverse_matching import priors
-from inverse_matching.elementwise import links
+from inverse_matching.elementwise import links, priors
 from inverse_matching.errors import check_at_least
 from inverse_matching.types import Array, Elementwise
 

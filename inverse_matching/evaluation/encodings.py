@@ -10,7 +10,7 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
-from inverse_matching.evaluation import samples
+from inverse_matching.evaluation import set_distances
 
 LEVEL = 0.01  # of the Kolmogorov-Smirnov tests, over all dimensions together
 
@@ -89,4 +89,4 @@ def kernel_distance(z: np.ndarray) -> float:
 def kernel_statistic(z: np.ndarray) -> Callable[[np.ndarray], float]:
   """kernel_distance as a function of the indices that are kept, for resampling.jackknife."""
   between, to_prior, constant = gaussian_kernel_parts(z)
-  return lambda i: samples.u_statistic(samples.subset(between, i, i)) - 2 * float(np.mean(to_prior[i])) + constant
+  return lambda i: set_distances.u_statistic(set_distances.subset(between, i, i)) - 2 * float(np.mean(to_prior[i])) + constant

@@ -7,12 +7,17 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
-from inverse_matching import distances, files, parallel, priors, processes, random, solvers
-from inverse_matching.data.images import Split
-from inverse_matching.evaluation import jacobian, quality, statistics, tables
-from inverse_matching.evaluation.features import Classifier, train_classifier
-from inverse_matching.runs import StudentRun, TeacherRun, image_pairs, load_student, load_teacher, prior_draws, source_of_pairs
-from inverse_matching.solving import solver_fn
+from inverse_matching import random, solvers
+from inverse_matching.data.images.dataset import Images, Split
+from inverse_matching.elementwise import priors
+from inverse_matching.errors import InputError
+from inverse_matching.evaluation import image_metrics, jacobian, statistics, tables
+from inverse_matching.evaluation.classifier import Classifier, train_classifier
+from inverse_matching.losses import distances
+from inverse_matching.runs import StudentRun, TeacherRun, load_student, load_teacher, pair_maker, prior_draws, source_of_pairs
+from inverse_matching.runtime import files, processes
+from inverse_matching.runtime.devices import choose_devices, map_examples
+from inverse_matching.solvers.batched import solver_fn
 
 IMAGES = 2000  # of a split, at most: some statistics compare all pairs
 # Of what costs T passes each, `_affordable` many:
@@ -34,7 +39,7 @@ class Context(NamedTuple):
   run: TeacherRun
   samples: TeacherSamples
   classifier: Classifier
-  references: Mapping[str, quality.Reference]  # 'teacher': teacher samples, 'data': held-out images
+  references: Mapping[str, image_metrics.Reference]  # 'teacher': teacher samples, 'data': held-out images
   data: Mapping[str, tuple[np.ndarray, np.ndarray]]  # 'train' and 'held_out' -> (x, z = T(x)), each [N, *event]
   encode: Callable[..., Any]  # (params, x [N, *event]) -> (z, log_det), compiled once for all arms
   log_prob: Callable[..., np.ndarray]  # (params, x [N, *event]) -> [N]
@@ -64,46 +69,56 @@ def make_context(run: TeacherRun, workdir: str | os.PathLike, samples: TeacherSa
     seed: of the evaluation.
     devices: number of local devices, or None for all.
   """
+  images = images_of(run)
   classifier = train_classifier(run.config['data'], pathlib.Path(workdir) / 'classifier', devices)
-  reference = functools.partial(quality.make_reference, classifier=classifier, levels=run.images.levels, num=len(samples.z),
-                                seed=seed)
+  reference = functools.partial(image_metrics.make_reference, classifier=classifier, levels=images.levels,
+                                num=len(samples.z), seed=seed)
   references = {'teacher': reference(to_pixels(run, samples.x), to_pixels(run, samples.floor_x)),
-                'data': reference(run.images.held_out.pixels, run.images.train.pixels)}
+                'data': reference(images.held_out.pixels, images.train.pixels)}
   encode = mapped(run.teacher.x_to_z, devices)
-  xs = {name: encode_split(run, getattr(run.images, name), seed, devices, num=IMAGES) for name in ('train', 'held_out')}
+  xs = {name: encode_split(run, getattr(images, name), seed, devices, num=IMAGES) for name in ('train', 'held_out')}
   data = {name: (x, encode(run.params, x)[0]) for name, x in xs.items()}
   return Context(run, samples, classifier, references, data, encode, mapped(run.teacher.log_prob, devices), seed, devices)
 
 
+def images_of(run: TeacherRun) -> Images:
+  """The data of a teacher of images; InputError if it is of something else."""
+  data = run.source.data
+  if not isinstance(data, Images):
+    raise InputError('These numbers are those of images, and this is a model of something else: speech is measured by '
+                     'launch.reproduce --figure=vocoder.')
+  return data
+
+
 def to_pixels(run: TeacherRun, x: np.ndarray) -> np.ndarray:
   """Integers [N, *event] of x [N, *event] in the teacher's space."""
-  return np.asarray(run.preprocess.to_pixels(x))
+  return np.asarray(run.space.codec.to_pixels(x))
 
 
 def _sample_rows(arm: str, x: np.ndarray, log_prob: np.ndarray, context: Context) -> list[dict[str, Any]]:
   """Rows of samples x [N, *event] with their log p_T [N]: likelihood, quality, and the encodings T(x)."""
-  run, seed = context.run, context.seed
+  run, seed, images = context.run, context.seed, images_of(context.run)
   z = context.encode(run.params, x)[0]
   return (likelihood_rows(arm, log_prob, context.samples, seed=seed) +
-          quality.sample_rows(arm, to_pixels(run, x), context.references, context.classifier,
-                              train_pixels=run.images.train.pixels, held_out_pixels=run.images.held_out.pixels,
-                              levels=run.images.levels, seed=seed) +
+          image_metrics.sample_rows(arm, to_pixels(run, x), context.references, context.classifier,
+                              train_pixels=images.train.pixels, held_out_pixels=images.held_out.pixels,
+                              levels=images.levels, seed=seed) +
           _encoding_rows(arm, z, context))
 
 
 def _encoding_rows(arm: str, z: np.ndarray, context: Context) -> list[dict[str, Any]]:
   """None where the prior is not the standard normal one that the metrics are of."""
-  return quality.encoding_rows(arm, z, seed=context.seed) if context.has_normal_prior else []
+  return image_metrics.encoding_rows(arm, z, seed=context.seed) if context.has_normal_prior else []
 
 
 def mapped(function: Callable, devices: int | None) -> Callable:
-  """parallel.map_examples in the chunks of an evaluation, over all processes."""
-  return processes.split(parallel.map_examples(function, parallel.choose_devices(requested=devices), parallel.CHUNK))
+  """devices.map_examples in the chunks of an evaluation, over all processes."""
+  return processes.split(map_examples(function, choose_devices(requested=devices)))
 
 
 def encode_split(run: TeacherRun, split: Split, seed: int, devices: int | None = None, *, num: int | None = None) -> np.ndarray:
   """x [N, *event] in the teacher's space of the first `num` images, or all; dequantisation noise from the seed."""
-  to_x = mapped(lambda _, pixels, p: run.preprocess.to_x(pixels, random.keys_at(seed, p)), devices)
+  to_x = mapped(lambda _, pixels, p: run.space.codec.to_x(pixels, random.keys_at(seed, p)), devices)
   pixels = split.pixels[:num]
   return to_x(None, pixels, np.arange(len(pixels), dtype=np.uint32))
 
@@ -117,7 +132,7 @@ def teacher_samples(run: TeacherRun, z: np.ndarray, x: np.ndarray, devices: int 
 
 def draw_teacher_samples(run: TeacherRun, num: int, seed: int, devices: int | None = None) -> TeacherSamples:
   """TeacherSamples with N = num, made anew."""
-  make = image_pairs(run, seed, 'auto', source_of_pairs(run.teacher), devices)
+  make = pair_maker(run, seed, 'auto', source_of_pairs(run.teacher), devices)
   make_all = processes.split(lambda _, positions, progress: make(positions, progress))
   return teacher_samples(run, **make_all(None, np.arange(2 * num, dtype=np.uint32)), devices=devices)
 
@@ -149,7 +164,7 @@ def evaluate_teacher(context: Context) -> list[dict[str, Any]]:
       statistics.row('teacher', metric, reference, value, n=n, seed=seed))
   for name, (x, encodings) in context.data.items():
     nats = context.log_prob(params, x)
-    bits = np.asarray(run.preprocess.bits_per_dim(nats, x))
+    bits = np.asarray(run.space.codec.bits_per_dim(nats, x))
     row('bits_per_dim', name, statistics.mean(bits, seed=seed), len(x))
     row('nats', name, statistics.mean(nats, seed=seed), len(x))
     rows += _encoding_rows(name, encodings, context)
@@ -189,7 +204,7 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
   - every objective's loss at this student, whichever it was trained on: oracle_l2 (and l1), z_reconstruction_l2,
     x_reconstruction_l2 on training and held-out images, reverse_kl in nats where it has a density (not for a teacher of
     discrete data, whose x has a bounded range that no student keeps to);
-  - the likelihood of its samples under the teacher, their quality (evaluation.quality) and their encodings T(S(z));
+  - the likelihood of its samples under the teacher, their quality (evaluation.image_metrics) and their encodings T(S(z));
   - the rank of its Jacobian, and the variance of its samples over that of teacher samples.
 
   A student trained on encodings with noise saw a wider z than the prior. Its samples are taken from N(0, I), as in the paper,

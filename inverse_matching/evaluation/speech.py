@@ -26,7 +26,7 @@ import warnings
 from absl import logging
 import numpy as np
 
-from inverse_matching.data import world
+from inverse_matching.data.speech import world
 from inverse_matching.errors import InputError
 from inverse_matching.evaluation import statistics
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from inverse_matching import solvers
 from inverse_matching.runs import prior_draws
-from inverse_matching.solving import solver_fn
+from inverse_matching.solvers.batched import solver_fn
 from inverse_matching.types import Params, Student, Teacher
 
 ANCESTRAL_DIMS = 128  # an image of more dimensions is timed on the first few, which cost the same as any others
@@ -72,7 +72,7 @@ def sampling_rows(teacher: Teacher, params: Params, students: Mapping[str, tuple
   exact |= {name: lambda f=f: f(params, z) for name, f in solve.items()}
   if warm_start is not None and iterative:
     start = lambda: generate[warm_start](students[warm_start][1], z)
-    exact[f'fixed_point from {warm_start}'] = lambda: solve['fixed_point'](params, z, start())
+    exact[f'fixed_point from {warm_start}'] = lambda: solve['fixed_point'](params, z, init=start())
   passes = {'teacher pass': lambda: one_pass(params, z)}
   passes |= {name: lambda f=f, name=name: f(students[name][1], z) for name, f in generate.items()}
 

@@ -4,10 +4,10 @@ from typing import Any, Callable, NamedTuple, Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from inverse_matching import parallel, utterances
-from inverse_matching.data import world
+from inverse_matching.data.speech import world
 from inverse_matching.evaluation import statistics
-from inverse_matching.runs import StudentRun, TeacherRun
+from inverse_matching.runs import StudentRun, TeacherRun, utterances
+from inverse_matching.runtime.devices import choose_devices
 from inverse_matching.types import Gaussian
 
 ONSET_EDGES_MS = (0, 25, 50, 100, 200, 400)  # since the voice set in
@@ -23,8 +23,8 @@ class Voice(NamedTuple):
 def speak(run: TeacherRun, student_run: StudentRun | None, z: Sequence[np.ndarray], *, solver: str = 'auto',
           devices: int | None = None) -> Voice:
   """What the student makes of z [T_i] and the held-out features, or the teacher if there is no student."""
-  num_devices = parallel.choose_devices(requested=devices)
-  conds = [u.features for u in run.speech.held_out]
+  num_devices = choose_devices(requested=devices)
+  conds = [u.features for u in run.source.data.held_out]
   if student_run is None:
     return Voice(utterances.solver_fn(run.teacher, solver, num_devices)(run.params, z, conds))
   student = student_run.student
@@ -34,13 +34,13 @@ def speak(run: TeacherRun, student_run: StudentRun | None, z: Sequence[np.ndarra
 
 def prior_draws(run: TeacherRun, seed: int) -> list[np.ndarray]:
   """z [T_i] for each held-out utterance."""
-  frames = [len(u.features) for u in run.speech.held_out]
-  return utterances.prior_draws(run.teacher, seed, np.arange(len(frames)), frames, run.speech.hop)
+  frames = [len(u.features) for u in run.source.data.held_out]
+  return utterances.prior_draws(run.teacher, seed, np.arange(len(frames)), frames, run.space.codec.hop)
 
 
 def pairs(run: TeacherRun, waveforms: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
   """(recording, candidate), for evaluation.speech.measure."""
-  return [(u.waveform, waveform) for u, waveform in zip(run.speech.held_out, waveforms)]
+  return [(u.waveform, waveform) for u, waveform in zip(run.source.data.held_out, waveforms)]
 
 
 class Likelihood:
@@ -48,7 +48,7 @@ class Likelihood:
 
   def __init__(self, run: TeacherRun, devices: int | None = None):
     self._run = run
-    num_devices = parallel.choose_devices(requested=devices)
+    num_devices = choose_devices(requested=devices)
     theta: Callable[..., Gaussian] = run.teacher.conditional
 
     def steps(params, x, cond):
@@ -67,7 +67,7 @@ class Likelihood:
     return self._call(self._log_scale, waveforms)
 
   def _call(self, function, waveforms):
-    return function(self._run.params, waveforms, [u.features for u in self._run.speech.held_out])
+    return function(self._run.params, waveforms, [u.features for u in self._run.source.data.held_out])
 
 
 def likelihood_rows(arm: str, likelihood: Likelihood, voice: Voice, teacher: np.ndarray, *, seed: int) -> list[dict[str, Any]]:
@@ -98,11 +98,11 @@ def reconstruction_rows(arm: str, run: TeacherRun, waveforms: Sequence[np.ndarra
   Features have no phase: a student gets it through z alone, from as far back as it sees.
   """
   sums = {'snr_db': [], **{f'snr_{low}_{high}_ms_db': [] for low, high in zip(ONSET_EDGES_MS, ONSET_EDGES_MS[1:])}}
-  voiced = world.names(run.speech.rate, run.speech.num_cepstra).index('voiced')
-  for utterance, waveform in zip(run.speech.held_out, waveforms):
+  voiced = world.names(run.space.codec.rate, run.space.codec.num_cepstra).index('voiced')
+  for utterance, waveform in zip(run.source.data.held_out, waveforms):
     signal = np.square(utterance.waveform, dtype=np.float64)
     noise = np.square(waveform.astype(np.float64) - utterance.waveform)
-    since = np.repeat(_since_onset(utterance.features[:, voiced] > 0.5), run.speech.hop) * 1000 / world.FRAMES_PER_SECOND
+    since = np.repeat(_since_onset(utterance.features[:, voiced] > 0.5), run.space.codec.hop) * 1000 / world.FRAMES_PER_SECOND
     sums['snr_db'].append((signal.sum(), noise.sum()))
     for low, high in zip(ONSET_EDGES_MS, ONSET_EDGES_MS[1:]):
       here = (since >= low) & (since < high)
@@ -128,7 +128,7 @@ def _since_onset(voiced: np.ndarray) -> np.ndarray:
 
 def reconstruction(run: TeacherRun, student_run: StudentRun, devices: int | None = None) -> list[np.ndarray]:
   """S(T(x)) of the held-out recordings, [T_i]."""
-  num_devices = parallel.choose_devices(requested=devices)
-  conds = [u.features for u in run.speech.held_out]
-  z = utterances.encoder(run.teacher, num_devices)(run.params, [u.waveform for u in run.speech.held_out], conds)
+  num_devices = choose_devices(requested=devices)
+  conds = [u.features for u in run.source.data.held_out]
+  z = utterances.encoder(run.teacher, num_devices)(run.params, [u.waveform for u in run.source.data.held_out], conds)
   return utterances.student_fn(student_run.student, num_devices)(student_run.params, z, conds)

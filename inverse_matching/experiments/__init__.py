@@ -22,8 +22,7 @@ def reproduce(figure: str, config: Mapping[str, Any], workdir: str, command: str
   """
   names = figure.split(',')
   for name in names:
-    if name not in FIGURES:
-      raise InputError(f'Unknown figure {name!r}{registry.nearest(name, FIGURES)}: use one of {", ".join(FIGURES)}.')
+    registry.choose('figure', FIGURES, name)
     section = SECTIONS.get(name)
     if section and (section not in config or section == 'figures' and name not in config[section]):
       raise InputError(f'This config has no settings for figure {name}: give another --config, or none for the default.')

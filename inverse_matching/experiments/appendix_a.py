@@ -13,12 +13,15 @@ from absl import logging
 from matplotlib import pyplot as plt
 import numpy as np
 
-from inverse_matching import priors, runs, writer
+from inverse_matching import runs
+from inverse_matching.elementwise import priors
 from inverse_matching.errors import InputError
-from inverse_matching.evaluation import evaluate, features, statistics, tables
+from inverse_matching.evaluation import evaluate, statistics, tables
+from inverse_matching.evaluation.classifier import Classifier, train_classifier
 from inverse_matching.experiments import figures
 from inverse_matching.experiments.stages import Stages, cached
-from inverse_matching.solving import solver_fn
+from inverse_matching.runtime import files
+from inverse_matching.solvers.batched import solver_fn
 
 RADII = (0.700, 0.750, 0.800, 0.850, 0.900, 0.920, 0.940, 0.960, 0.980, 0.990, 0.995, 1.000, 1.005, 1.010, 1.020, 1.040, 1.060,
          1.080, 1.100, 1.150, 1.200, 1.250, 1.300)
@@ -78,7 +81,7 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   if not priors.is_standard_normal(teacher_run.teacher.prior, teacher_run.teacher.event_shape):
     raise InputError('Appendix A scales draws of a standard normal prior, which this teacher does not have: use prior=normal '
                      'in its elementwise map.')
-  classifier = stages.run('train the classifier of the metrics', features.train_classifier, teacher_run.config['data'],
+  classifier = stages.run('train the classifier of the metrics', train_classifier, teacher_run.config['data'],
                           path / 'teacher' / 'classifier', devices)
   about = {'radii': list(RADII), **settings, 'data': config['data'], 'teacher_hash': teacher_run.hash,
            'classifier_hash': classifier.hash, 'classifier_accuracy': classifier.held_out_accuracy}
@@ -91,7 +94,7 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   return 'Appendix A\n' + tables.plain(tables.by_arm(rows, columns))
 
 
-def _solve(path: pathlib.Path, run: runs.TeacherRun, classifier: features.Classifier, settings: Mapping[str, Any],
+def _solve(path: pathlib.Path, run: runs.TeacherRun, classifier: Classifier, settings: Mapping[str, Any],
            devices: int | None) -> list[dict[str, Any]]:
   num, shape = settings['num_directions'], run.teacher.event_shape
   draws = runs.prior_draws(run.teacher, settings['seed'], np.arange(2 * num))
@@ -106,7 +109,7 @@ def _solve(path: pathlib.Path, run: runs.TeacherRun, classifier: features.Classi
     pixels[arm] = flat.reshape(num, len(RADII), *shape)
     labels[arm] = classifier.probabilities(flat).argmax(1).reshape(num, len(RADII))
   rows = label_rows(labels, settings['seed'])
-  _draw(path, {arm: images[:settings['num_shown']] for arm, images in pixels.items()}, rows, run.images.levels)
+  _draw(path, {arm: images[:settings['num_shown']] for arm, images in pixels.items()}, rows, run.space.levels)
   return rows
 
 
@@ -117,7 +120,7 @@ def _draw(path: pathlib.Path, pixels: Mapping[str, np.ndarray], rows: list[dict[
   titles = {'norm': 'T^-1(r sqrt(T) u): a direction per row, r grows to the right',
             'sphere': 'As far from r = 1 in a random direction, at a fixed norm'}
   for axis, (arm, images) in zip(axes, pixels.items()):
-    grid = writer.image_grid(images.reshape(-1, *images.shape[2:]), len(RADII), levels)
+    grid = files.image_grid(images.reshape(-1, *images.shape[2:]), len(RADII), levels)
     axis.imshow(grid[..., 0] if grid.shape[-1] == 1 else grid, cmap='gray', vmin=0, vmax=255, interpolation='nearest')
     axis.set_title(titles[arm], fontsize=9)
     width = grid.shape[1] / len(RADII)

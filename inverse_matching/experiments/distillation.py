@@ -7,12 +7,14 @@ from typing import Any, Mapping, NamedTuple, Sequence
 import jax
 import numpy as np
 
-from inverse_matching import checkpoint, files, runs
+from inverse_matching import runs
 from inverse_matching.data import pairs as pair_data
 from inverse_matching.evaluation import evaluate, tables, timing
 from inverse_matching.experiments import claims, figures, report
 from inverse_matching.experiments.stages import Stages, cached
 from inverse_matching.runs import StudentRun, TeacherRun
+from inverse_matching.runtime import files
+from inverse_matching.training import checkpoint
 
 SHOWN = 40  # images in a panel
 COLUMNS = 5
@@ -132,7 +134,7 @@ def _evaluate(path: pathlib.Path, suffix: str, command: str, context: evaluate.C
 def settings(config: Mapping[str, Any], teacher_run: TeacherRun) -> dict[str, Any]:
   """What the numbers of a figure were made with, for its JSON."""
   names = ('data', 'teacher', 'student', 'optimizer', 'train', 'pairs', 'evaluation', 'arms')
-  images = {split: len(getattr(teacher_run.images, split).pixels) for split in ('train', 'held_out')}
+  images = {split: len(getattr(teacher_run.source.data, split).pixels) for split in ('train', 'held_out')}
   return {**{name: config[name] for name in names}, 'images': images}
 
 
@@ -149,8 +151,8 @@ def _student_panels(outcome: Outcome, z: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _draw(path: pathlib.Path, figure: str, config: Mapping[str, Any], outcome: Outcome, stages: Stages) -> None:
-  teacher_run, context, levels = outcome.teacher_run, outcome.context, config['data']['levels']
-  drawn = {'data/(held out)': teacher_run.images.held_out.pixels[:SHOWN], **sample_panels(outcome, SHOWN)}
+  teacher_run, context, levels = outcome.teacher_run, outcome.context, outcome.teacher_run.space.levels
+  drawn = {'data/(held out)': teacher_run.source.data.held_out.pixels[:SHOWN], **sample_panels(outcome, SHOWN)}
   figures.panels(path / f'figure{figure}.png', drawn, levels=levels, columns=COLUMNS,
                  title='Samples: the same noise z for the teacher and every student')
 

@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt  # after the backend is chosen
 import numpy as np
 from PIL import Image
 
-from inverse_matching import files, writer
+from inverse_matching.runtime import files
 
 
 def save(figure: 'plt.Figure', path: str | os.PathLike, *, palette: bool = False) -> None:
@@ -53,7 +53,7 @@ def panels(path: str | os.PathLike, pictures: Mapping[str, np.ndarray], *, level
   for axis in axes.flat[len(pictures):]:
     axis.axis('off')
   for axis, (name, images) in zip(axes.flat, pictures.items()):
-    grid = writer.image_grid(images, columns, levels)
+    grid = files.image_grid(images, columns, levels)
     axis.imshow(grid[..., 0] if grid.shape[-1] == 1 else grid, cmap='gray', vmin=0, vmax=255, interpolation='nearest')
     axis.set_title('\n'.join(textwrap.fill(part.replace('_', ' '), 18) for part in name.split('/')), fontsize=9)
     axis.axis('off')

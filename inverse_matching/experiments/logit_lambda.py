@@ -5,9 +5,10 @@ from typing import Any, Mapping
 from matplotlib import pyplot as plt
 import numpy as np
 
-from inverse_matching import files, runs
+from inverse_matching import runs
 from inverse_matching.evaluation import evaluate, statistics, tables
 from inverse_matching.experiments import distillation, figures
+from inverse_matching.runtime import files
 
 QUANTILES = (0.05, 0.95)
 SHOWN = (('bits_per_dim', 'train'), ('bits_per_dim', 'held_out'), ('log_inverse_scale_spread', 'held_out'),
@@ -68,7 +69,7 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
     teacher_run, seed = runs.load_teacher(folder / 'teacher'), settings['evaluation']['seed']
     found = files.read_json(folder / 'figure4.json')['rows']
     if teacher_run.teacher.conditional is not None:
-      x = evaluate.encode_split(teacher_run, teacher_run.images.held_out, seed, devices, num=evaluate.IMAGES)
+      x = evaluate.encode_split(teacher_run, teacher_run.source.data.held_out, seed, devices, num=evaluate.IMAGES)
       found += conditioning_rows(log_inverse_scales(teacher_run, x, devices), seed)
     rows += [{**row, 'logit_lambda': value} for row in found]
   # The settings of the last value; each row has its own.

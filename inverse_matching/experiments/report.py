@@ -1,10 +1,10 @@
 """report.md: what a folder of figures 4, 5 and 6 shows, in words and tables."""
 import pathlib
 
-from inverse_matching import files
 from inverse_matching.evaluation import tables
-from inverse_matching.evaluation.quality import ENCODING_METRICS
+from inverse_matching.evaluation.image_metrics import ENCODING_METRICS
 from inverse_matching.experiments import claims
+from inverse_matching.runtime import files
 
 _QUALITY = ('kernel_distance', 'kernel_distance_8x8', 'frechet_distance', 'precision', 'recall', 'density', 'coverage',
             'two_sample_accuracy', 'sliced_wasserstein', 'label_total_variation', 'classes_present')

@@ -7,9 +7,10 @@ from absl import logging
 import jax
 from matplotlib import pyplot as plt
 
-from inverse_matching import files, runs, students, teachers
+from inverse_matching import runs, students, teachers
 from inverse_matching.evaluation import tables, timing
 from inverse_matching.experiments import figures
+from inverse_matching.runtime import files
 
 COLUMNS = ('shape', 'teacher', 'batch', 'solver', 'seconds_per_image', 'sweeps', 'speedup_over_ancestral',
            'speedup_over_best_exact', 'passes')

@@ -5,7 +5,7 @@ from typing import Any, Callable, Mapping
 
 from absl import logging
 
-from inverse_matching import files
+from inverse_matching.runtime import files
 
 
 class Stages:

@@ -8,11 +8,11 @@ from typing import Any, Mapping
 from absl import logging
 import jax
 
-from inverse_matching import files
 from inverse_matching.errors import InputError
 from inverse_matching.evaluation import tables
 from inverse_matching.experiments import distillation, figures
 from inverse_matching.experiments.stages import Stages
+from inverse_matching.runtime import files
 
 TABLE = (('bits_per_dim', 'train'), ('bits_per_dim', 'held_out'), ('kernel_distance', 'teacher'), ('kernel_distance', 'data'),
          ('coverage', 'teacher'), ('coverage', 'data'), ('label_entropy', 'teacher'), ('oracle_l1', 'teacher'),
@@ -66,7 +66,7 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   about = {**distillation.settings(config, outcome.teacher_run), 'teacher_kinds': config['teacher_kinds'],
            'teachers_study': study, 'exact_bits': exact}
   files.write_json(path / 'teachers.json', {'command': command, 'settings': about, 'rows': rows})
-  figures.panels(path / 'teachers.png', drawn, levels=config['data']['levels'], columns=COLUMNS, per_row=PANELS,
+  figures.panels(path / 'teachers.png', drawn, levels=outcome.teacher_run.space.levels, columns=COLUMNS, per_row=PANELS,
                  title='Samples of each kind of teacher and of its students: the same noise z within a kind')
   lines = table(files.read_json(path / 'teachers.json')['rows'], config['evaluation']['seed'])
   return (f'Teachers (bits/dim: exact for {", ".join(exact) or "none"}; the dequantised bound for the others)\n' +

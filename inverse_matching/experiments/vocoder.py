@@ -6,12 +6,13 @@ import jax
 from matplotlib import pyplot as plt
 import numpy as np
 
-from inverse_matching import files, runs
-from inverse_matching.data import audio
+from inverse_matching import runs
+from inverse_matching.data.speech import audio
 from inverse_matching.evaluation import speech as measures
 from inverse_matching.evaluation import tables, voices
 from inverse_matching.experiments import figures
 from inverse_matching.experiments.stages import Stages
+from inverse_matching.runtime import files
 
 # Fixed before any student was trained, from controls: WORLD resynthesis, forced whispers, mixtures.
 TEACHER_RECALL = 0.85  # below it the run is void
@@ -52,7 +53,7 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   teacher_config = {**config, **config['teacher_study']}
   teacher_run = stages.run('train the teacher', runs.train_teacher, teacher_config, path / 'teacher', devices)
   encodings = stages.run('encodings of the recordings', runs.make_pairs, teacher_run, path / 'encodings', devices=devices,
-                         num=config['pairs']['num'] or len(teacher_run.speech.train), seed=config['pairs']['seed'],
+                         num=config['pairs']['num'] or len(teacher_run.source.data.train), seed=config['pairs']['seed'],
                          solver=config['pairs']['solver'], pairs_from='data')
   pairs = {'x_reconstruction': encodings}
   if draws:
@@ -78,9 +79,9 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
                                               'evaluation', 'arms')}
   verdicts = judge(measured)
   files.write_json(path / 'vocoder.json', {'command': command, 'settings': {**settings, 'utterances': {
-      split: len(getattr(teacher_run.speech, split)) for split in ('train', 'held_out')}}, 'rows': rows})
-  _draw(path / 'vocoder.png', spoken, teacher_run.speech.rate)
-  _write_wavs(path / 'wav', spoken, teacher_run.speech.rate)
+      split: len(getattr(teacher_run.source.data, split)) for split in ('train', 'held_out')}}, 'rows': rows})
+  _draw(path / 'vocoder.png', spoken, teacher_run.space.codec.rate)
+  _write_wavs(path / 'wav', spoken, teacher_run.space.codec.rate)
   first = [row for row in rows if row['seed'] == seeds[0]]
   lines = [' '.join(verdict) for verdict in verdicts]
   report = [f'    {command}', tables.markdown(tables.by_arm(first, MAIN)),
@@ -93,11 +94,11 @@ def _speak(teacher_run: runs.TeacherRun, students: Mapping[str, runs.StudentRun]
            with_controls: bool, solver: str, devices: int | None
            ) -> tuple[dict[str, list[np.ndarray]], dict[str, measures.Measured], list[dict[str, Any]]]:
   """(arm -> waveforms, arm -> what is measured, rows) for one seed of z."""
-  speech = teacher_run.speech
+  speech, held_out = teacher_run.space.codec, teacher_run.source.data.held_out
   z = voices.prior_draws(teacher_run, seed)
   spoken = {}
   if with_controls:
-    controls = [measures.controls(u.waveform, speech.raw(u.features), speech.rate, seed=seed) for u in speech.held_out]
+    controls = [measures.controls(u.waveform, speech.raw(u.features), speech.rate, seed=seed) for u in held_out]
     spoken = {arm: voices.Voice([c[arm] for c in controls]) for arm in ('recording', 'world', 'whisper')}
   spoken['teacher'] = voices.speak(teacher_run, None, z, solver=solver, devices=devices)
   spoken |= {arm: voices.speak(teacher_run, student, z, devices=devices) for arm, student in students.items()}
@@ -119,7 +120,7 @@ def _reconstruct(teacher_run: runs.TeacherRun, students: Mapping[str, runs.Stude
     waveforms = voices.reconstruction(teacher_run, student, devices)
     name = f'{arm}@reconstruction'
     rows += voices.reconstruction_rows(name, teacher_run, waveforms, seed=seed)
-    rows += measures.rows(name, measures.measure(voices.pairs(teacher_run, waveforms), teacher_run.speech.rate), seed=seed)
+    rows += measures.rows(name, measures.measure(voices.pairs(teacher_run, waveforms), teacher_run.space.codec.rate), seed=seed)
   return rows
 
 

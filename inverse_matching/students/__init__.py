@@ -11,4 +11,4 @@ STUDENTS = {'flow': pixelcnn_flow, 'resnet': resnet, 'wavenet': wavenet}
 
 def make(name: str, event_shape: tuple[int, ...], **config) -> Student:
   """The student of that name for events of that shape; InputError if there is none or a setting is not its own."""
-  return registry.build('student', STUDENTS, name, event_shape, config)
+  return registry.build('student', STUDENTS, name, {'event_shape': event_shape}, config, returns=Student)

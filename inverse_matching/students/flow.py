@@ -4,10 +4,10 @@ from typing import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
-from inverse_matching import orders
 from inverse_matching.elementwise import gaussian
 from inverse_matching.nets import heads, pixelcnnpp
-from inverse_matching.transforms import permute
+from inverse_matching.teachers import orders
+from inverse_matching.teachers.orders import permute
 from inverse_matching.types import Array, Conditional, Gaussian, Params, Student, StudentOutput, check_event
 
 
@@ -29,15 +29,20 @@ def flow(event_shape: tuple[int, ...], init: Callable[[Array], Params], conditio
   return Student(tuple(event_shape), init, z_to_x, has_log_det=True)
 
 
-def pixelcnn_flow(event_shape: tuple[int, int, int], *, order: str | Sequence[int] | None = None, **network) -> Student:
+def pixelcnn_flow(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num_filters: int = 32, num_levels: int = 3,
+                  dropout: float = 0.0, order: str | Sequence[int] | None = None) -> Student:
   """The paper's student for images: the architecture of the teacher (section 4.1.2), applied to z.
 
   Args:
     event_shape: (H, W, C).
+    num_blocks: see nets.pixelcnnpp.network, also for the next three.
+    num_filters: channels.
+    num_levels: resolutions.
+    dropout: rate inside the residual blocks.
     order: that of the teacher, see orders.make: T^-1 is triangular in it.
-    **network: see nets.pixelcnnpp.network.
   """
-  init, conditional = pixelcnnpp.conditional(event_shape, heads.make(gaussian, event_shape[-1]), **network)
+  init, conditional = pixelcnnpp.conditional(event_shape, heads.make(gaussian, event_shape[-1]), num_blocks=num_blocks,
+                                             num_filters=num_filters, num_levels=num_levels, dropout=dropout)
   order = orders.make(order, event_shape)
   if order is None:
     return flow(event_shape, init, conditional)

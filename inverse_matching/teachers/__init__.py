@@ -13,10 +13,8 @@ TEACHERS = {'pixelcnn': pixelcnn, 'transformer': transformer, 'samplernn': sampl
 
 def make(name: str, event_shape: tuple[int, ...], **config) -> Teacher:
   """The teacher of that name for events of that shape; InputError if there is none, or one that does not fit."""
-  teacher = registry.build('teacher', TEACHERS, name, event_shape, config)
-  if not isinstance(teacher, Teacher):
-    raise InputError(f'{name!r} returned a {type(teacher).__name__}, not a Teacher: make one by transforms.autoregressive or '
-                     'transforms.from_transform.')
+  teacher = registry.build('teacher', TEACHERS, name, {'event_shape': event_shape}, config, returns=Teacher,
+                           how=': make one by inverse_matching.autoregressive or inverse_matching.from_transform')
   if teacher.event_shape != tuple(event_shape):
     raise InputError(f'The teacher of {name!r} has event shape {teacher.event_shape}, but the data {tuple(event_shape)}: let '
                      'the factory use the event_shape that it is given.')

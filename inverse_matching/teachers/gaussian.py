@@ -3,7 +3,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inverse_matching import priors, transforms
+from inverse_matching.elementwise import priors
+from inverse_matching.teachers import build
 from inverse_matching.types import Teacher
 
 
@@ -29,7 +30,7 @@ def gaussian(num_dims: int, *, mean: float = 2.0) -> Teacher:
     del cond
     return params['mean'] + jnp.matmul(z, params['matrix'].T, precision='highest')
 
-  return transforms.from_transform((num_dims,), priors.standard_normal((num_dims,)), init, x_to_z, z_to_x)
+  return build.from_transform((num_dims,), priors.standard_normal((num_dims,)), init, x_to_z, z_to_x)
 
 
 def precompute(params: dict[str, jax.Array]) -> dict[str, jax.Array]:

@@ -2,9 +2,10 @@
 import math
 from typing import Sequence
 
-from inverse_matching import random, transforms
+from inverse_matching import random
 from inverse_matching.errors import InputError, check_at_least
 from inverse_matching.nets import samplernn as net
+from inverse_matching.teachers import build
 from inverse_matching.types import Teacher
 
 
@@ -39,7 +40,7 @@ def samplernn(event_shape: tuple[int | None] = (None,), *, num_features: int, fr
   if initial_scale <= math.exp(min_log_scale):
     raise InputError(f'initial_scale must be above exp(min_log_scale) = {math.exp(min_log_scale):.3g}, got {initial_scale}.')
   init, conditional, incremental = net.conditional(sizes, num_features, width, initial_scale, min_log_scale)
-  teacher = transforms.autoregressive(event_shape, init, conditional, incremental=incremental)
+  teacher = build.autoregressive(event_shape, init, conditional, incremental=incremental)
   if event_shape[0] is not None:
     return teacher
 

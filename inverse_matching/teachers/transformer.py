@@ -1,7 +1,7 @@
 """A flow of masked transformers: the modern autoregressive teacher of images."""
-from inverse_matching import orders, transforms
 from inverse_matching.errors import check_at_least
 from inverse_matching.nets import transformer as net
+from inverse_matching.teachers import build, orders
 from inverse_matching.types import Teacher
 
 
@@ -28,6 +28,6 @@ def transformer(event_shape: tuple[int, int, int], *, num_blocks: int = 4, num_l
   patches = orders.patches(event_shape, patch_size)
   init, conditional, incremental = net.conditional(event_shape, patch_size, num_layers=num_layers, width=width,
                                                    num_heads=num_heads, dropout=dropout)
-  return transforms.chain([
-      transforms.autoregressive(event_shape, init, conditional, order=patches[::1 - 2 * (i % 2)].reshape(-1),
+  return build.chain([
+      build.autoregressive(event_shape, init, conditional, order=patches[::1 - 2 * (i % 2)].reshape(-1),
                                 incremental=incremental) for i in range(num_blocks)])

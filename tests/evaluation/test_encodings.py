@@ -4,7 +4,7 @@ import pytest
 import scipy.integrate
 import scipy.stats
 
-from inverse_matching.evaluation import encodings, quality
+from inverse_matching.evaluation import encodings, image_metrics
 
 RNG = np.random.default_rng
 
@@ -79,13 +79,13 @@ def test_kernel_distance_is_unbiased():
 
 def rows_of(z, **settings):
   """metric -> row."""
-  return {row['metric']: row for row in quality.encoding_rows('arm', z, seed=0, **settings)}
+  return {row['metric']: row for row in image_metrics.encoding_rows('arm', z, seed=0, **settings)}
 
 
 def test_prior_draws_pass():
   """Values are near their floors, within what the interval allows for."""
   rows = rows_of(RNG(5).normal(size=(800, 4, 5, 1)))
-  assert set(rows) == set(quality.ENCODING_METRICS)
+  assert set(rows) == set(image_metrics.ENCODING_METRICS)
   assert rows['encoding_ks_rejected']['value'] == 0
   for metric in ('encoding_ks_mean', 'encoding_ks_max'):
     assert 0.7 < rows[metric]['value'] / rows[metric]['floor'] < 1.4

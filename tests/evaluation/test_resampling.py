@@ -2,7 +2,7 @@
 import numpy as np
 import scipy.stats
 
-from inverse_matching.evaluation import resampling, samples
+from inverse_matching.evaluation import resampling, set_distances
 
 
 def test_mean_of_one_sample():
@@ -38,7 +38,7 @@ def coverage(shift: float, truth: float, repetitions: int = 150) -> float:
   hits = 0
   for seed in range(repetitions):
     x, y = rng.normal(size=(100, 1)) + shift, rng.normal(size=(60, 1))
-    (_, low, high), = resampling.jackknife(samples.kernel_statistic(x, y), (100, 60), seed=seed)
+    (_, low, high), = resampling.jackknife(set_distances.kernel_statistic(x, y), (100, 60), seed=seed)
     hits += low <= truth <= high
   return hits / repetitions
 

@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pytest
 
-from inverse_matching import files
-from inverse_matching.data import speech as speech_data
+from inverse_matching.data.speech import dataset as speech_data
 from inverse_matching.errors import InputError
 from inverse_matching.evaluation import speech
+from inverse_matching.runtime import files
 
 pytest.importorskip('pyworld')
 RATE = 8000
@@ -17,10 +17,11 @@ RATE = 8000
 @pytest.fixture(scope='module')
 def arms():
   """Controls of synthetic speech, arm -> pairs."""
-  data = speech_data.load('synthetic')
+  source = speech_data.synthetic(crop_frames=10, burn_in_frames=2)
+  data, features = source.data, source.space.codec
   found = {}
   for i, utterance in enumerate(data.held_out):
-    for arm, candidate in speech.controls(utterance.waveform, data.raw(utterance.features), RATE, seed=i).items():
+    for arm, candidate in speech.controls(utterance.waveform, features.raw(utterance.features), RATE, seed=i).items():
       found.setdefault(arm, []).append((utterance.waveform, candidate))
   return found
 

@@ -2,10 +2,10 @@
 import numpy as np
 import scipy.ndimage
 
-from inverse_matching.data import images
+from inverse_matching.data.images import dataset as images
 from inverse_matching.evaluation import texture
 
-DIGITS = images.digits()
+DIGITS = images.digits().data
 
 
 def cosine(shape, k_vertical, k_horizontal):

@@ -1,10 +1,10 @@
 """Figures 4 to 6: colour images from files, several seeds, and what a config lacks."""
 import json
 
+from commands import launched, refused
 from PIL import Image
+from prepared import write_prepared
 import pytest
-from test_launch import launched, refused
-from test_prepare_data import write_prepared
 
 from inverse_matching.experiments import report
 

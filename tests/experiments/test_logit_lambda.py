@@ -2,7 +2,7 @@
 import jax
 import numpy as np
 import pytest
-import test_runs
+import small_run
 
 from configs import digits
 from inverse_matching.experiments import logit_lambda
@@ -35,7 +35,7 @@ def test_spread_of_the_scales():
 
 def test_scales_are_the_diagonal_of_the_jacobian():
   """log dz_t/dx_t, by automatic differentiation."""
-  run = test_runs.RUN
+  run = small_run.RUN
   x = np.random.default_rng(0).normal(size=(2, *run.teacher.event_shape)).astype(np.float32)
   jacobian = jax.jacobian(lambda x: run.teacher.x_to_z(run.params, x.reshape(1, *run.teacher.event_shape))[0].ravel())
   diagonal = [np.diag(jacobian(each.ravel())) for each in x]

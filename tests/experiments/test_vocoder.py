@@ -6,24 +6,25 @@ import wave
 
 import numpy as np
 import pytest
-import test_utterances
+import small_speech
 
-from inverse_matching import utterances
-from inverse_matching.data import audio, speech, world
+from inverse_matching.data.speech import audio, world
+from inverse_matching.data.speech import dataset as speech
 from inverse_matching.evaluation import speech as measures
 from inverse_matching.evaluation import voices
 from inverse_matching.experiments import vocoder
-from inverse_matching.runs import StudentRun
+from inverse_matching.runs import StudentRun, utterances
 from inverse_matching.types import Student
 
 pytest.importorskip('pyworld')
-SPEECH = speech.synthetic(num_train=2, num_held_out=2)
+SOURCE = speech.synthetic(crop_frames=10, burn_in_frames=2, num_train=2, num_held_out=2)
+SPEECH, FEATURES = SOURCE.data, SOURCE.space.codec
 
 
 def candidates(kind):
   """A control for each held-out utterance."""
-  controls = [measures.controls(u.waveform, SPEECH.raw(u.features), SPEECH.rate, seed=0) for u in SPEECH.held_out]
-  return measures.measure([(u.waveform, c[kind]) for u, c in zip(SPEECH.held_out, controls)], SPEECH.rate)
+  controls = [measures.controls(u.waveform, FEATURES.raw(u.features), FEATURES.rate, seed=0) for u in SPEECH.held_out]
+  return measures.measure([(u.waveform, c[kind]) for u, c in zip(SPEECH.held_out, controls)], FEATURES.rate)
 
 
 @pytest.fixture(scope='module')
@@ -62,15 +63,15 @@ def test_all_seeds_must_pass(controls):
 
 def test_signal_to_noise_of_reconstructions():
   """Noise of a tenth of the signal is 20 dB, in every part; where there is no voice yet, nothing is counted."""
-  run = test_utterances.RUN._replace(data=test_utterances.RUN.data._replace(speech=SPEECH))
+  run = small_speech.RUN._replace(space=SOURCE.space, load=lambda: SOURCE)
   waveforms = [1.1 * u.waveform for u in SPEECH.held_out]
   rows = {row['metric']: row for row in voices.reconstruction_rows('arm', run, waveforms, seed=0)}
   assert len(rows) == len(voices.ONSET_EDGES_MS) - 1, 'no voice here is older than 200 ms'
   np.testing.assert_allclose([row['value'] for row in rows.values()], 20, rtol=1e-3)
-  voiced = world.names(SPEECH.rate, SPEECH.num_cepstra).index('voiced')
+  voiced = world.names(FEATURES.rate, FEATURES.num_cepstra).index('voiced')
   late = []
   for u in SPEECH.held_out:  # wrong only where the voice is 100 ms old
-    since = np.repeat(voices._since_onset(u.features[:, voiced] > 0.5), SPEECH.hop) * 5
+    since = np.repeat(voices._since_onset(u.features[:, voiced] > 0.5), FEATURES.hop) * 5
     late.append(np.where(since >= 100, 2 * u.waveform, u.waveform))
   rows = {row['metric']: row['value'] for row in voices.reconstruction_rows('arm', run, late, seed=0)}
   assert rows['snr_50_100_ms_db'] > 60 and abs(rows['snr_100_200_ms_db']) < 1e-3
@@ -78,12 +79,12 @@ def test_signal_to_noise_of_reconstructions():
 
 def test_likelihood_rows_are_those_of_the_gaussian():
   """log p_T a sample of the teacher's own voice is near its expectation, and a student with its scale differs by 0."""
-  run, seed = test_utterances.RUN, 3
+  run, seed = small_speech.RUN, 3
   z = voices.prior_draws(run, seed)
   likelihood = voices.Likelihood(run, devices=1)
   own = voices.speak(run, None, z, devices=1)
   values = likelihood.per_sample(own.waveforms)
-  for x, value, u, draw in zip(own.waveforms, values, run.speech.held_out, z):
+  for x, value, u, draw in zip(own.waveforms, values, run.source.data.held_out, z):
     exact = run.teacher.log_prob(run.params, x[None], u.features[None])[0]
     np.testing.assert_allclose(value, exact / len(x), rtol=1e-4)
     np.testing.assert_allclose(run.teacher.x_to_z(run.params, x[None], u.features[None])[0][0], draw, atol=1e-4)
@@ -95,10 +96,10 @@ def test_likelihood_rows_are_those_of_the_gaussian():
 
 def test_reconstruction_by_the_inverse_is_exact():
   """S = T^-1 gives back the recordings."""
-  run = test_utterances.RUN
+  run = small_speech.RUN
   inverse = Student((None,), lambda key: {}, lambda params, z, cond=None, key=None: type(
       'Output', (), {'x': run.teacher.z_to_x(params, z, cond)}), has_log_det=False)
-  for x, u in zip(voices.reconstruction(run, StudentRun({}, inverse, run.params), devices=1), run.speech.held_out):
+  for x, u in zip(voices.reconstruction(run, StudentRun({}, inverse, run.params), devices=1), run.source.data.held_out):
     np.testing.assert_allclose(x, u.waveform, atol=1e-4)
 
 
@@ -120,14 +121,14 @@ def test_reproduce_vocoder(tmp_path):
           f'{vocoder.KL}_spectral', f'{vocoder.KL}@reconstruction'} <= arms
   assert (tmp_path / 'vocoder.png').exists() and len(list((tmp_path / 'wav').glob('*.wav'))) == 8
   assert run_command(*command) == first
-  audio.write(tmp_path / 'in.wav', SPEECH.held_out[0].waveform, SPEECH.rate)
+  audio.write(tmp_path / 'in.wav', SPEECH.held_out[0].waveform, FEATURES.rate)
   for arm in ((), (f'--teacher={tmp_path}/teacher',)):
     workdir = tmp_path / 'students' / vocoder.X_RECONSTRUCTION if arm else tmp_path / 'teacher'
     said = run_command('launch.sample', f'--workdir={workdir}', *arm, f'--wav={tmp_path}/in.wav',
                        f'--output={tmp_path}/out.wav')
     assert 'real-time factor' in said
     with wave.open(str(tmp_path / 'out.wav')) as file:
-      assert file.getnframes() == len(SPEECH.held_out[0].waveform) and file.getframerate() == SPEECH.rate
+      assert file.getnframes() == len(SPEECH.held_out[0].waveform) and file.getframerate() == FEATURES.rate
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
-from inverse_matching import files
 from inverse_matching.evaluation import tables
+from inverse_matching.runtime import files
 
 NEEDED = ('figure2', 'figure3', 'proposition1', 'norms', 'spectra', 'modes', 'stiffness')
 AGREES, DISAGREES, PARTLY = 'agrees', 'disagrees', 'agrees in part'

@@ -7,7 +7,7 @@ import numpy as np
 
 from inverse_matching import losses
 from inverse_matching.experiments import figures
-from inverse_matching.experiments.gaussian import measures, pairs, reporting, training
+from inverse_matching.experiments.gaussian import lanes, measures, reporting, training
 
 plt = figures.plt
 
@@ -15,7 +15,7 @@ LOSSES = ('reverse_kl', 'z_reconstruction', 'x_reconstruction')
 LAST = 100  # updates over which the final loss is a mean
 
 
-def train(pair: pairs.Pairs, loss: str, settings: Mapping[str, Any], **changes: Any) -> training.Trained:
+def train(pair: lanes.Pairs, loss: str, settings: Mapping[str, Any], **changes: Any) -> training.Trained:
   """The students of section 3.2 after training with a loss; `settings` has num_steps, batch_size and learning_rate."""
   loss_fn = losses.make(loss, pair.teacher, pair.student)
   arguments = dict(num_steps=settings['num_steps'], batch_size=settings['batch_size'],
@@ -32,7 +32,7 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   del devices
   report = reporting.Report('figure2', workdir, command)
   settings = config['gaussian'] | config['figure2']
-  made = {n: pairs.make(n, settings['inits'], settings['num_seeds'], seed=settings['seed']) for n in settings['dimensions']}
+  made = {n: lanes.make(n, settings['inits'], settings['num_seeds'], seed=settings['seed']) for n in settings['dimensions']}
   rows, pictures = [], {}
 
   def arm(pair, loss):
@@ -55,9 +55,9 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
     pictures[num_dims, loss] = samples
 
   for i, init in enumerate(settings['inits']):
-    lanes = slice(i * settings['num_seeds'], (i + 1) * settings['num_seeds'])
+    here = slice(i * settings['num_seeds'], (i + 1) * settings['num_seeds'])
     _draw(report.picture(f'_init{i}' if i else ''), init, settings, rows,
-          {key: measures.Samples(*(side[lanes] for side in sides)) for key, sides in pictures.items()})
+          {key: measures.Samples(*(side[here] for side in sides)) for key, sides in pictures.items()})
   report.write(settings, rows)
   return reporting.median_table(rows, ['init', 'dimension', 'loss'],
                                 ['ks', 'wasserstein', 'mean_shift', 'kl', 'final_loss'])

@@ -8,7 +8,7 @@ import numpy as np
 
 from inverse_matching.analysis import expansion
 from inverse_matching.experiments import figures
-from inverse_matching.experiments.gaussian import figure2, measures, pairs, reporting
+from inverse_matching.experiments.gaussian import figure2, lanes, measures, reporting
 
 plt = figures.plt
 
@@ -41,7 +41,7 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   every = settings['snapshot_every']
   rows = []
   for num_dims in settings['dimensions']:
-    pair = pairs.make(num_dims, [settings['init']], settings['num_seeds'], seed=settings['seed'])
+    pair = lanes.make(num_dims, [settings['init']], settings['num_seeds'], seed=settings['seed'])
     snapshots = figure2.train(pair, LOSS, settings, snapshot_every=every).snapshots
     frequency = signal_frequency(pair.teacher_params, snapshots, settings['num_expansion_samples'], seed=settings['seed'])
     offsets = np.asarray(snapshots['mean'], np.float64) - np.asarray(pair.teacher_params['mean'], np.float64)[:, None]

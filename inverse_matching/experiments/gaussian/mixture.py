@@ -5,8 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inverse_matching import random, transforms
+from inverse_matching import random
 from inverse_matching.elementwise import gaussian as affine
+from inverse_matching.teachers import build
 from inverse_matching.types import Array, Student, StudentOutput, Teacher, check_event
 
 EVENT = (2,)
@@ -63,7 +64,7 @@ def ring(num_modes: int, radius: float, scale: float) -> Teacher:
     return params['mean'][mode] + jnp.exp(params['log_scale']) * random.normal(random.stream(keys, 'prior'), EVENT)
 
   elementwise = affine._replace(num_params=3 * num_modes, x_to_z=_x_to_z, z_to_x=None)
-  teacher = transforms.autoregressive(EVENT, init, conditional, elementwise=elementwise)
+  teacher = build.autoregressive(EVENT, init, conditional, elementwise=elementwise)
   # The density is that of the mixture: through z it has no gradient beyond float32's quantiles.
   return teacher._replace(log_prob=log_prob, sample=sample)
 

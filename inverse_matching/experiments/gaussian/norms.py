@@ -6,7 +6,7 @@ import numpy as np
 from inverse_matching.analysis import gaussians
 from inverse_matching.evaluation import statistics
 from inverse_matching.experiments import figures
-from inverse_matching.experiments.gaussian import figure2, pairs, reporting
+from inverse_matching.experiments.gaussian import figure2, lanes, reporting
 
 plt = figures.plt
 
@@ -38,7 +38,7 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   settings = config['gaussian'] | config['norms']
   rows, held = concentration(settings), {}
   rng = np.random.default_rng(settings['seed'])
-  pair = pairs.make(settings['dimension'], [settings['init']], settings['num_seeds'], seed=settings['seed'])
+  pair = lanes.make(settings['dimension'], [settings['init']], settings['num_seeds'], seed=settings['seed'])
   mean, matrix = (np.asarray(pair.teacher_params[name], np.float64) for name in ('mean', 'matrix'))
 
   def norms(params):

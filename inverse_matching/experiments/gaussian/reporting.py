@@ -6,8 +6,8 @@ from typing import Any, Callable, Iterable, Mapping, Sequence
 from absl import logging
 import numpy as np
 
-from inverse_matching import files
 from inverse_matching.evaluation import tables
+from inverse_matching.runtime import files
 
 
 class Report:

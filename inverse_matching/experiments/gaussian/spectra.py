@@ -4,24 +4,25 @@ from typing import Any, Mapping
 import jax.numpy as jnp
 import numpy as np
 
-from inverse_matching import random, transforms
+from inverse_matching import random
 from inverse_matching.analysis import expansion_probability, spectra
-from inverse_matching.data import images
+from inverse_matching.data import catalogue
+from inverse_matching.data.images import dequantise
 from inverse_matching.experiments import figures
-from inverse_matching.experiments.gaussian import figure2, pairs, reporting
+from inverse_matching.experiments.gaussian import figure2, lanes, reporting
 from inverse_matching.teachers.gaussian import precompute
 
 plt = figures.plt
 
 
 def controlled_pair(num_dims: int, condition: float, num_seeds: int, *,
-                    seed: int) -> tuple[pairs.Pairs, np.ndarray, np.ndarray]:
+                    seed: int) -> tuple[lanes.Pairs, np.ndarray, np.ndarray]:
   """Teachers R = Q diag(sigma) V^T with random rotations Q, V and log-spaced sigma of geometric mean 1.
 
   Returns:
     The pairs, sigma [T], and the eigen-directions Q [L, T, T] in columns.
   """
-  pair = pairs.make(num_dims, ['I'], num_seeds, seed=seed)
+  pair = lanes.make(num_dims, ['I'], num_seeds, seed=seed)
   sigma = spectra.log_spaced(num_dims, condition ** -0.5, condition ** 0.5)
   rng = np.random.default_rng(seed)
   q, v = np.linalg.qr(rng.standard_normal((2, num_seeds, num_dims, num_dims)))[0]
@@ -51,8 +52,8 @@ def controlled(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def image_eigenvalues(name: str, levels: int, logit_lambda: float, *, seed: int) -> np.ndarray:
   """Eigenvalues [T], ascending, of the covariance of a data set's training images in logit space."""
-  pixels = images.load(name, levels=levels).train.pixels
-  preprocess = transforms.dequantise_logit(levels, logit_lambda)
+  pixels = catalogue.load({'name': name, 'levels': levels}).data.train.pixels
+  preprocess = dequantise.dequantise_logit(levels, logit_lambda)
   x = preprocess.to_x(jnp.asarray(pixels), random.keys_at(seed, jnp.arange(len(pixels), dtype=jnp.uint32)))
   return np.linalg.eigvalsh(np.cov(np.asarray(x, np.float64).reshape(len(pixels), -1), rowvar=False))
 

@@ -13,20 +13,19 @@ import numpy as np
 import optax
 
 from inverse_matching import losses, registry
-from inverse_matching.errors import InputError
 from inverse_matching.experiments import figures
-from inverse_matching.experiments.gaussian import figure2, measures, pairs, remedies, reporting, training
+from inverse_matching.experiments.gaussian import figure2, lanes, measures, remedies, reporting, training
 
 plt = figures.plt
 
-Arm = Callable[[pairs.Pairs, Mapping[str, Any]], training.Trained]
+Arm = Callable[[lanes.Pairs, Mapping[str, Any]], training.Trained]
 
 
 def _cosine(settings: Mapping[str, Any], factor: float = 1.0) -> optax.Schedule:
   return optax.cosine_decay_schedule(factor * settings['learning_rate'], settings['num_steps'])
 
 
-def _train(pair: pairs.Pairs, settings: Mapping[str, Any], *, loss: Any = None, **changes: Any) -> training.Trained:
+def _train(pair: lanes.Pairs, settings: Mapping[str, Any], *, loss: Any = None, **changes: Any) -> training.Trained:
   loss = loss or losses.make('reverse_kl', pair.teacher, pair.student)
   arguments = dict(num_steps=settings['num_steps'], batch_size=settings['batch_size'],
                    optimizer=training.adam(settings['learning_rate']))
@@ -83,9 +82,8 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   report = reporting.Report('stiffness', workdir, command)
   settings = config['gaussian'] | config['stiffness']
   for arm in settings['arms']:
-    if arm not in ARMS:
-      raise InputError(f'Unknown arm {arm!r} of stiffness{registry.nearest(arm, ARMS)}: use some of {", ".join(ARMS)}.')
-  made = {n: pairs.make(n, settings['inits'], settings['num_seeds'], seed=settings['seed']) for n in settings['dimensions']}
+    registry.choose('arm of stiffness', ARMS, arm)
+  made = {n: lanes.make(n, settings['inits'], settings['num_seeds'], seed=settings['seed']) for n in settings['dimensions']}
   rows = []
   for num_dims, arm in itertools.product(settings['dimensions'], settings['arms']):
     pair = made[num_dims]

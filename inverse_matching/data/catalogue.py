@@ -1,0 +1,35 @@
+"""Data sets by name, and spaces by what a run's folder says of them."""
+import functools
+from typing import Any, Callable, Mapping
+
+from inverse_matching import registry
+from inverse_matching.data.images import dataset as images
+from inverse_matching.data.images import tfds as tfds_images
+from inverse_matching.data.source import Source, Space
+from inverse_matching.data.speech import dataset as speech
+from inverse_matching.data.speech.corpora import CORPORA
+
+# name -> factory(**settings) -> Source. A user's own is 'package.module:factory'.
+SOURCES: dict[str, Callable[..., Source]] = {
+    'digits': images.digits,
+    **{name: functools.partial(images.prepared, name) for name in tfds_images.SIZES},
+    'synthetic': speech.synthetic,
+    **{name: functools.partial(speech.prepared, name) for name in CORPORA},
+}
+SPACES: dict[str, Callable[..., Space]] = {'images': images.space, 'speech': speech.space}
+
+
+def load(settings: Mapping[str, Any]) -> Source:
+  """The data set of config.data: its name, in SOURCES or one's own, and what that takes.
+
+  Raises:
+    InputError: there is none of that name, a setting is not its own, or the data cannot be read.
+  """
+  settings = dict(settings)
+  return registry.build('data set', SOURCES, settings.pop('name'), {}, settings, returns=Source, section='data')
+
+
+def space(facts: Mapping[str, Any]) -> Space:
+  """The space whose facts these are, without its data; InputError if this version has no such kind of data."""
+  facts = dict(facts)
+  return registry.choose('kind of data', SPACES, facts.pop('kind'))(**facts)

@@ -1,0 +1,123 @@
+"""Image data sets: the handwritten digits, those of launch.prepare_data, and a Source of any integer images."""
+from typing import NamedTuple
+
+import numpy as np
+
+from inverse_matching import random
+from inverse_matching.data.images import dequantise
+from inverse_matching.data.images import tfds as tfds_images
+from inverse_matching.data.source import Source, Space, num_held_out, split_off, stack
+from inverse_matching.errors import InputError
+from inverse_matching.types import Batch
+
+
+class Split(NamedTuple):
+  """Images of one part of a data set."""
+  pixels: np.ndarray  # [N, H, W, C] integers in 0..levels - 1
+  labels: np.ndarray  # [N] integers
+
+
+class Images(NamedTuple):
+  """A data set of images."""
+  train: Split
+  held_out: Split
+  levels: int
+  validation: Split | None = None
+
+
+def space(*, event_shape: tuple[int, int, int], levels: int, logit_lambda: float | None, epoch_size: int) -> Space:
+  """The space of integer images, dequantised anew whenever they are seen.
+
+  Args:
+    event_shape: (H, W, C).
+    levels: number of grey levels.
+    logit_lambda: of the logit, see dequantise.dequantise_logit; None is the space of pixel + u.
+    epoch_size: training images.
+  """
+  codec = (dequantise.dequantise_uniform(levels) if logit_lambda is None else
+           dequantise.dequantise_logit(levels, logit_lambda))
+
+  def prepare(seed):
+
+    def prepare_pixels(raw):
+      keys = random.keys_at(seed, raw['position'])
+      return Batch(x=codec.to_x(raw['pixels'], keys), key=keys)
+
+    return prepare_pixels
+
+  def of_pairs(stored):
+    count = num_held_out(stored)
+    return stored[count:], stack(stored[:count])
+
+  facts = {'kind': 'images', 'event_shape': list(event_shape), 'levels': levels, 'logit_lambda': logit_lambda,
+           'epoch_size': epoch_size}
+  return Space(facts, tuple(event_shape), codec, prepare, of_pairs, epoch_size, levels=levels)
+
+
+def source(images: Images, *, name: str, levels: int | None = None, logit_lambda: float | None = None,
+           num_validation: int | None = None) -> Source:
+  """The Source of images.
+
+  Args:
+    images: the data.
+    name: of the data set, for messages.
+    levels: the number of grey levels that the config states; None is that of the data.
+    logit_lambda: see `space`.
+    num_validation: how many training images, the last ones, are set apart for validation; None is none.
+
+  Raises:
+    InputError: `levels` is not that of the data, or no image would be left to train on.
+  """
+  if levels not in (None, images.levels):
+    raise InputError(f'config.data.levels is {levels}, but {name} has {images.levels} grey levels: set it to {images.levels}.')
+  count = split_off(num_validation, len(images.train.pixels), 'num_validation', 'images')
+  if num_validation is not None:
+    images = images._replace(train=Split(*(part[:count] for part in images.train)),
+                             validation=Split(*(part[count:] for part in images.train)))
+  examples = lambda split: {'pixels': split.pixels}
+  return Source(space(event_shape=images.train.pixels.shape[1:], levels=images.levels, logit_lambda=logit_lambda,
+                      epoch_size=count),
+                examples(images.train), examples(images.validation or images.held_out), examples(images.held_out), images)
+
+
+def digits(*, levels: int | None = None, logit_lambda: float | None = None, held_out: float = 0.1, split_seed: int = 0,
+           num_validation: int | None = None) -> Source:
+  """The handwritten digits that scikit-learn ships: 1,797 real 8x8 images with 17 grey levels (UCI optdigits, test part).
+
+  Args:
+    levels: see `source`; also for the next one and the last.
+    logit_lambda: of the logit.
+    held_out: share of the images that is kept out of training.
+    split_seed: of the permutation that chooses them.
+    num_validation: images set apart for validation.
+  """
+  from sklearn.datasets import load_digits  # slow to import, and only this data set needs it
+  if not 0 < held_out < 1:
+    raise InputError(f'config.data.held_out must be a share between 0 and 1, got {held_out}.')
+  bunch = load_digits()
+  pixels = bunch.images.astype(np.uint8)[..., None]
+  order = np.random.default_rng(split_seed).permutation(len(pixels))
+  count = round(held_out * len(pixels))
+  splits = [Split(pixels[index], bunch.target[index].astype(np.int32)) for index in (order[count:], order[:count])]
+  return source(Images(*splits, levels=17), name='digits', levels=levels, logit_lambda=logit_lambda,
+                num_validation=num_validation)
+
+
+def prepared(name: str, *, levels: int | None = None, logit_lambda: float | None = None, data_dir: str | None = None,
+             num_train: int | None = None, num_held_out: int | None = None, num_validation: int | None = None,
+             split_seed: int = 0) -> Source:
+  """A data set that launch.prepare_data wrote; its test split is held out.
+
+  Args:
+    name: a name in tfds_images.SIZES.
+    levels: see `source`; also for logit_lambda and num_validation.
+    logit_lambda: of the logit.
+    data_dir: see tfds_images.read; also for the next two and the last.
+    num_train: how many training images.
+    num_held_out: how many test images.
+    num_validation: images set apart for validation.
+    split_seed: of the order of the images.
+  """
+  splits = tfds_images.read(name, data_dir=data_dir, num_train=num_train, num_held_out=num_held_out, split_seed=split_seed)
+  return source(Images(*(Split(*arrays) for arrays in splits), levels=256), name=name, levels=levels,
+                logit_lambda=logit_lambda, num_validation=num_validation)

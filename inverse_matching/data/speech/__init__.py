@@ -1,0 +1,1 @@
+"""Speech: recordings, their WORLD features, and crops of utterances."""

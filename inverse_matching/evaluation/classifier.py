@@ -1,0 +1,103 @@
+"""The classifier that sees what the numbers compare: features and class probabilities of images.
+
+Small grey images have no use for a network trained on photographs, so a small one is trained here, on the training images.
+Distances of features compare under one classifier only: its hash belongs to the settings of every JSON of numbers.
+"""
+import os
+from typing import Any, Callable, Mapping, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from inverse_matching import random
+from inverse_matching.data import catalogue
+from inverse_matching.nets.classifier import conv_classifier
+from inverse_matching.runs import workdir as workdirs
+from inverse_matching.runtime import processes
+from inverse_matching.runtime.devices import choose_devices, map_examples
+from inverse_matching.training import checkpoint, loop
+from inverse_matching.types import Batch, LossFn
+
+CHUNK = 256  # images per device and call; part of what fixes the bits of a result
+
+IMAGES_SEEN = 200_000  # in training, about: as many epochs as that makes, up to those below
+
+SETTINGS = {
+    'network': {'width': 16, 'num_levels': 2, 'num_features': 32},
+    'optimizer': {'name': 'adam', 'learning_rate': 2e-3, 'decay_rate': 0.9},
+    'train': {'batch_size': 64, 'num_epochs': 30, 'seed': 0, 'ema_decay': 0.99, 'grad_clip': None, 'log_every_steps': 50,
+              'evaluate_every_epochs': 10, 'checkpoint_every_epochs': 10, 'keep_checkpoints': 1},
+}
+
+
+class Classifier(NamedTuple):
+  """A trained classifier of integer images [N, H, W, C] with values in 0..levels - 1."""
+  features: Callable[[np.ndarray], np.ndarray]  # pixels -> [N, F] float32, the penultimate layer; mean square 1 in training
+  probabilities: Callable[[np.ndarray], np.ndarray]  # pixels -> [N, K] float32
+  num_classes: int
+  held_out_accuracy: float
+  hash: str  # of its parameters
+
+
+def cross_entropy(apply: Callable) -> LossFn:
+  """-log p(label | x) in nats, with the accuracy.
+
+  Args:
+    apply: (params, x [B, *event]) -> (logits [B, K], anything).
+  """
+
+  def loss(params, teacher_params, batch: Batch):
+    del teacher_params
+    logits, _ = apply(params, batch.x)
+    correct = (logits.argmax(-1) == batch.label).astype(logits.dtype)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, batch.label), {'accuracy': correct}
+
+  return loss
+
+
+def train_classifier(data: Mapping[str, Any], workdir: str | os.PathLike, devices: int | None = None, *,
+                     config: Mapping[str, Any] = SETTINGS) -> Classifier:
+  """Trains a classifier on the training images of a data set, or loads it where that is done.
+
+  Dequantisation noise is the only augmentation: anything stronger would teach it to overlook what the metrics look for.
+
+  Args:
+    data: config.data; its logit_lambda does not matter here.
+    workdir: of the classifier.
+    devices: number of local devices, or None for the largest that divides the batch.
+    config: with sections network (see nets.classifier.conv_classifier), optimizer and train (see loop.fit).
+  """
+  data = {name: value for name, value in dict(data).items() if name != 'logit_lambda'}
+  sections = {name: dict(config[name]) for name in ('network', 'optimizer', 'train')}
+  images = catalogue.load(data).data
+  num_classes = int(images.train.labels.max()) + 1
+  num_epochs = min(sections['train']['num_epochs'], -(-IMAGES_SEEN // len(images.train.pixels)))
+  sections['train'] = {**sections['train'], 'num_epochs': num_epochs}
+  init, apply = conv_classifier(images.train.pixels.shape[1:], num_classes=num_classes, **sections['network'])
+  loss_fn = cross_entropy(apply)
+
+  def prepare(raw):
+    keys = random.keys_at(sections['train']['seed'], raw['position'])
+    noise = random.uniform(random.stream(keys, 'dequantise'), images.train.pixels.shape[1:])
+    return Batch(x=_scale(raw['pixels'], noise, images.levels), key=keys, label=raw['label'])
+
+  examples = lambda split: {'pixels': split.pixels, 'label': split.labels}
+  task = loop.Task('classifier', loss_fn, loss_fn, init, examples=examples(images.train), held_out=examples(images.held_out),
+                   prepare=prepare)
+  with workdirs.open_run(workdir, {'kind': 'classifier', 'data': data, **sections}) as path:
+    params = loop.fit(path, task, sections, devices)
+
+  outputs = processes.split(map_examples(lambda params, pixels: apply(params, _scale(pixels, 0.5, images.levels)),
+                                                  choose_devices(requested=devices), CHUNK))
+  # One constant, so that kernel and Frechet distances do not depend on the scale that training happened to give.
+  scale = np.sqrt(np.mean(np.square(outputs(params, images.train.pixels)[1], dtype=np.float64)))
+  features = lambda pixels: (outputs(params, pixels)[1] / scale).astype(np.float32)
+  probabilities = lambda pixels: np.asarray(jax.nn.softmax(outputs(params, pixels)[0]))
+  correct = probabilities(images.held_out.pixels).argmax(-1) == images.held_out.labels
+  return Classifier(features, probabilities, num_classes, float(np.mean(correct)), checkpoint.tree_hash(params))
+
+
+def _scale(pixels, noise, levels: int):
+  """Integers 0..levels - 1 with noise in (0, 1) -> floats in (-1, 1)."""
+  return 2 * (pixels.astype('float32') + noise) / levels - 1

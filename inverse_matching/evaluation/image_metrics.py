@@ -1,0 +1,175 @@
+"""Rows for the quality of an arm's samples, and for its encodings."""
+from typing import Any, Mapping, NamedTuple
+
+import numpy as np
+import scipy.special
+
+from inverse_matching.evaluation import encodings, resampling, set_distances, statistics, texture
+from inverse_matching.evaluation.classifier import Classifier
+
+FLOOR_DRAWS = 4  # sets of prior draws that the floors of encodings are means over
+SHARE = (0.0, 1.0)
+POSITIVE = (0.0, None)
+
+
+class ImageSet(NamedTuple):
+  """Images and what the classifier says of them."""
+  pixels: np.ndarray  # [N, H, W, C] integers
+  features: np.ndarray  # [N, F]
+  probabilities: np.ndarray  # [N, K]
+
+
+class Reference(NamedTuple):
+  """What samples are compared with."""
+  images: ImageSet
+  floors: Mapping[str, float]  # metric -> the reference against itself
+
+
+def image_set(pixels: np.ndarray, classifier: Classifier) -> ImageSet:
+  """Integer images [N, H, W, C] with their features."""
+  return ImageSet(pixels, classifier.features(pixels), classifier.probabilities(pixels))
+
+
+def make_reference(pixels: np.ndarray, others: np.ndarray, classifier: Classifier, *, levels: int, num: int,
+                   seed: int) -> Reference:
+  """A reference with its floors, computed once for all arms.
+
+  Args:
+    pixels: [M, H, W, C] integers.
+    others: [L, H, W, C] further images of the same law, which play the part of an arm: a second set of teacher samples for
+      teacher samples, training images for held-out ones. The classifier was trained on these, so that floor is slightly
+      high.
+    classifier: of classifier.train_classifier.
+    levels: grey levels.
+    num: number of samples of the arms, on which several metrics depend; at most so many of pixels and others are used,
+      chosen at random.
+    seed: of the evaluation.
+  """
+  rng = np.random.default_rng(seed)
+  images, arm = (image_set(p[rng.permutation(len(p))[:num]], classifier) for p in (pixels, others))
+  floors = {metric: value for metric, (value, _, _) in _against(arm, images, levels, seed, intervals=False).items()}
+  # What a set has by itself is compared with what the reference has.
+  return Reference(images, {**floors, **{metric: value for metric, (value, _, _) in _alone(images, seed).items()}})
+
+
+def sample_rows(arm: str, pixels: np.ndarray, references: Mapping[str, Reference], classifier: Classifier, *,
+                train_pixels: np.ndarray, held_out_pixels: np.ndarray, levels: int, seed: int) -> list[dict[str, Any]]:
+  """Every sample metric of an arm against every reference, with its 95% interval and floor.
+
+  The floor is what a perfect sampler gets. For distances and shares: other draws of the reference's law in the place of
+  the arm (see make_reference). For what a set has by itself (entropy, confidence, sharpness, stripes): the reference's own.
+  For memorisation, which has the reference 'train': the held-out images' own.
+
+  kernel_distance is of the classifier's features, kernel_distance_8x8 of the images downsampled to 8x8, from -1 to 1.
+
+  Intervals of kernel and Frechet distance, precision, recall, density, coverage, sliced Wasserstein distance, entropy and
+  total variation are by the jackknife over both sets (see resampling.jackknife); the others are by the bootstrap over the
+  arm's samples, for the two-sample test over its held-out predictions.
+
+  Args:
+    arm: its name; for the teacher, 'teacher' with a second set of samples.
+    pixels: [N, H, W, C] integers.
+    references: name -> Reference, such as 'teacher' and 'data'.
+    classifier: that of the references.
+    train_pixels: [L, H, W, C] integers.
+    held_out_pixels: [M, H, W, C] integers.
+    levels: grey levels.
+    seed: of the evaluation.
+  """
+  images = image_set(pixels, classifier)
+  alone = _alone(images, seed)
+  rows = []
+  for name, reference in references.items():
+    for metric, value in {**_against(images, reference.images, levels, seed), **alone}.items():
+      rows.append(statistics.row(arm, metric, name, value, n=len(pixels), seed=seed, floor=reference.floors[metric]))
+  memorised = set_distances.memorisation(pixels, train_pixels, held_out_pixels)
+  rows.append(statistics.row(arm, 'memorisation_ratio', 'train', statistics.bootstrap(np.median, memorised.ratio, seed=seed),
+                             n=len(pixels), seed=seed, floor=float(np.median(memorised.data))))
+  return rows
+
+
+def _against(a: ImageSet, b: ImageSet, levels: int, seed: int, intervals: bool = True) -> dict[str, tuple]:
+  """metric -> (value, low, high) of the metrics of two sets; without intervals, low and high are not meaningful."""
+  sizes = (len(a.pixels), len(b.pixels))
+
+  def jackknife(statistic, bounds):
+    if intervals:
+      return resampling.jackknife(statistic, sizes, seed=seed, bounds=bounds)
+    return [(float(v), None, None) for v in np.atleast_1d(statistic(*map(np.arange, sizes)))]
+
+  num_classes = a.probabilities.shape[1]
+  a_labels, b_labels = a.probabilities.argmax(1), b.probabilities.argmax(1)
+  shares = lambda labels: set_distances.histogram(labels, num_classes)
+  neighbours = set_distances.nearest_neighbour_statistic(a.features, b.features)
+  sliced = set_distances.sliced_wasserstein_statistic(a.pixels / (levels - 1), b.pixels / (levels - 1), seed=seed)
+  out = {}
+  out['kernel_distance'], = jackknife(set_distances.kernel_statistic(a.features, b.features), (None, None))
+  a_coarse, b_coarse = (2 * texture.downsample(s.pixels) / (levels - 1) - 1 for s in (a, b))
+  out['kernel_distance_8x8'], = jackknife(set_distances.kernel_statistic(a_coarse, b_coarse), (None, None))
+  out['frechet_distance'], = jackknife(set_distances.frechet_statistic(a.features, b.features), POSITIVE)
+  # In the order of samples.Manifolds.
+  out['precision'], out['recall'], out['density'], out['coverage'] = jackknife(neighbours, (0.0, [1.0, 1.0, np.inf, 1.0]))
+  told_apart = set_distances.two_sample_test(a.features, b.features, seed=seed)
+  out['two_sample_accuracy'] = statistics.mean(told_apart, seed=seed)
+  out['sliced_wasserstein'], = jackknife(sliced, POSITIVE)
+  out['label_total_variation'], = jackknife(
+      lambda i, j: set_distances.total_variation(shares(a_labels[i]), shares(b_labels[j])), SHARE)
+  out['classes_present'] = statistics.bootstrap(
+      lambda labels: set_distances.num_classes_present(shares(labels), shares(b_labels)), a_labels, seed=seed)
+  return out
+
+
+def _alone(a: ImageSet, seed: int) -> dict[str, tuple[float, float, float]]:
+  """metric -> (value, low, high) of what a set has by itself."""
+  labels, num_classes = a.probabilities.argmax(1), a.probabilities.shape[1]
+  out = {}
+  out['label_entropy'], = resampling.jackknife(
+      lambda i: set_distances.entropy(set_distances.histogram(labels[i], num_classes)), [len(labels)], seed=seed,
+      bounds=(0.0, np.log(num_classes)))
+  out['max_probability'] = statistics.mean(a.probabilities.max(1), seed=seed)
+  out['sharpness'] = statistics.mean(texture.sharpness(a.pixels), seed=seed)
+  out['stripe_score'] = statistics.mean(texture.stripe_score(a.pixels), seed=seed)
+  return out
+
+
+def encoding_rows(arm: str, z: np.ndarray, *, seed: int) -> list[dict[str, Any]]:
+  """How far encodings are from the standard normal prior, with 95% intervals and the floor: as many prior draws.
+
+  The floor of the norm and its spread is that of a chi variable, that of the spectrum is the Marchenko-Pastur edges, the
+  others are means over 4 sets of prior draws. Intervals are by the jackknife (see resampling.jackknife).
+
+  Args:
+    arm: what was encoded, such as 'train', 'held_out', 'teacher', or an arm for T(S(z)).
+    z: [N, *event].
+    seed: of the evaluation.
+  """
+  z = np.asarray(z, np.float64).reshape(len(z), -1)
+  n, num_dims = z.shape
+  rng = np.random.default_rng(seed)
+  draws = [[value for statistic, _ in _encoding_statistics(rng.normal(size=z.shape))
+            for value in np.atleast_1d(statistic(np.arange(n)))] for _ in range(FLOOR_DRAWS)]
+  floors = dict(zip(ENCODING_METRICS, np.mean(draws, axis=0)))
+  floors['encoding_norm'], floors['encoding_norm_std'] = encodings.normal_norm(num_dims)
+  floors['encoding_min_eigenvalue'], floors['encoding_max_eigenvalue'] = encodings.marchenko_pastur_edges(n, num_dims)
+  with np.errstate(invalid='ignore'):  # encodings that are not finite give rows without a number
+    values = [v for statistic, bounds in _encoding_statistics(z)
+              for v in resampling.jackknife(statistic, [n], seed=seed, bounds=bounds)]
+  return [statistics.row(arm, metric, 'prior', value, n=n, seed=seed, floor=float(floors[metric]))
+          for metric, value in zip(ENCODING_METRICS, values)]
+
+
+ENCODING_METRICS = ('encoding_kernel_distance', 'encoding_ks_max', 'encoding_ks_mean', 'encoding_ks_rejected',
+                    'encoding_norm', 'encoding_norm_std', 'encoding_min_eigenvalue', 'encoding_max_eigenvalue')
+
+
+def _encoding_statistics(z: np.ndarray) -> list[tuple]:
+  """(statistic of the indices that are kept, bounds) in the order of ENCODING_METRICS."""
+  uniform, norms, num_dims = scipy.special.ndtr(z), encodings.norms(z), z.shape[1]
+
+  def ks(i):
+    distances = encodings.uniform_ks(uniform[i])
+    return distances.max(), distances.mean(), np.mean(distances > encodings.ks_threshold(len(i), num_dims))
+
+  return [(encodings.kernel_statistic(z), (None, None)), (ks, SHARE),
+          (lambda i: (norms[i].mean(), norms[i].std(ddof=1)), POSITIVE),
+          (lambda i: encodings.covariance_spectrum(z[i]), POSITIVE)]

@@ -1,0 +1,24 @@
+"""What the factories of objectives share: what they refuse, and prior draws."""
+from inverse_matching import random
+from inverse_matching.errors import InputError
+from inverse_matching.types import Array, Batch, Student, Teacher
+
+
+def check_pair(teacher: Teacher, student: Student) -> None:
+  if teacher.event_shape != student.event_shape:
+    raise InputError(f'The teacher has event shape {teacher.event_shape}, the student {student.event_shape}: use one data '
+                     'set for both.')
+
+
+def prior_draw(teacher: Teacher, batch: Batch) -> Array:
+  if batch.z is not None:
+    return batch.z
+  # An open time axis is as long as that of the recording.
+  length = batch.x.shape[1 + teacher.event_shape.index(None)] if None in teacher.event_shape else None
+  return teacher.prior.sample(random.stream(batch.key, 'prior'), length)
+
+
+def check_differentiable(name: str, teacher: Teacher) -> None:
+  if not teacher.differentiable:
+    raise InputError(f'{name} needs the gradient of the teacher in x, which this teacher (a discrete head) does not have: use '
+                     'x_reconstruction or oracle_prediction.')

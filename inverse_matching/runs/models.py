@@ -1,0 +1,135 @@
+"""The steps of a distillation as functions of a workdir: train a teacher, distil a student, load either.
+
+Each may be stopped at any moment and called again with the same arguments; it then goes on, and does nothing once done.
+"""
+import functools
+import os
+import pathlib
+from typing import Any, Callable, Mapping, NamedTuple
+
+from absl import logging
+import jax
+
+from inverse_matching import losses, students, teachers
+from inverse_matching.data import catalogue
+from inverse_matching.data import pairs as pair_data
+from inverse_matching.data.source import Source, Space, prepare_arrays
+from inverse_matching.errors import InputError
+from inverse_matching.runs import workdir as workdirs
+from inverse_matching.runtime import files
+from inverse_matching.training import checkpoint, loop
+from inverse_matching.types import Params, Student, Teacher, deterministic
+
+
+class TeacherRun(NamedTuple):
+  """A trained teacher. It is used without its data, which are read when somebody asks for them."""
+  config: Mapping[str, Any]
+  space: Space
+  teacher: Teacher
+  params: Params
+  hash: str  # of params
+  load: Callable[[], Source]  # reads the data, once
+
+  @property
+  def source(self) -> Source:
+    """The data."""
+    return self.load()
+
+
+class StudentRun(NamedTuple):
+  """A trained student."""
+  config: Mapping[str, Any]
+  student: Student
+  params: Params
+
+
+def _teacher(config: Mapping[str, Any], space: Space) -> Teacher:
+  teacher = teachers.make(event_shape=space.event_shape, **config['teacher'], **space.model_settings)
+  if teacher.levels is not None and config['data'].get('logit_lambda') is not None:
+    raise InputError('The teacher is one of discrete data, which the logit is not: set config.data.logit_lambda to None in the '
+                     'config file, or take a continuous config.teacher.elementwise.')
+  if teacher.levels not in (None, space.levels):
+    raise InputError(f'The teacher has {teacher.levels} levels, but the data {space.levels}: set config.teacher.levels to '
+                     f'{space.levels}.')
+  return teacher
+
+
+def train_teacher(config: Mapping[str, Any], workdir: str | os.PathLike, devices: int | None = None) -> TeacherRun:
+  """Trains the teacher of config.teacher on config.data by maximum likelihood.
+
+  Args:
+    config: nested mapping with sections data, teacher, optimizer and train.
+    workdir: of the teacher.
+    devices: see loop.fit.
+  """
+  sections = {name: config[name] for name in ('data', 'teacher', 'optimizer', 'train')}
+  source = catalogue.load(config['data'])
+  teacher = _teacher(config, source.space)
+  task = loop.Task(
+      'teacher', losses.maximum_likelihood(teacher), losses.maximum_likelihood(deterministic(teacher)), teacher.init,
+      examples=source.train, held_out=source.validation, prepare=source.space.prepare(config['train']['seed']),
+      epoch_size=source.space.epoch_size,
+      check=functools.partial(teachers.check, teacher, **source.space.check_settings))
+  with workdirs.open_run(workdir, {'kind': 'teacher', **sections}, source.space.facts) as path:
+    params = loop.fit(path, task, config, devices)
+  return TeacherRun(sections, source.space, teacher, params, checkpoint.tree_hash(params), lambda: source)
+
+
+def load_teacher(workdir: str | os.PathLike) -> TeacherRun:
+  """The teacher of a finished or stopped run; InputError if there is none or its checkpoints are damaged."""
+  config = workdirs.read_config(workdir, 'teacher')
+  load = functools.cache(lambda: catalogue.load(config['data']))
+  facts = workdirs.read_space(workdir)  # None: a run of an earlier version, or data that cannot be told
+  space = load().space if facts is None else catalogue.space(facts)
+  teacher = _teacher(config, space)
+  params, _ = checkpoint.load_ema(workdir, jax.eval_shape(teacher.init, jax.random.key(0)))
+  return TeacherRun(config, space, teacher, params, checkpoint.tree_hash(params), load)
+
+
+def _student(config: Mapping[str, Any], space: Space) -> Student:
+  return students.make(event_shape=space.event_shape, **config['student'], **space.model_settings)
+
+
+def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: TeacherRun,
+            pairs: str | os.PathLike | None = None, devices: int | None = None) -> StudentRun:
+  """Trains the student of config.student under config.loss.
+
+  Args:
+    config: nested mapping with sections student, loss, optimizer and train; the data are the teacher's.
+    workdir: of the student.
+    teacher_run: from load_teacher or train_teacher.
+    pairs: folder made by make_pairs; without it the student trains on the teacher's data. A share of the pairs (a
+      sixteenth) is held out. An epoch is as many updates as one over the data, whatever the number of pairs.
+    devices: see loop.fit.
+  """
+  teacher, space, seed = teacher_run.teacher, teacher_run.space, config['train']['seed']
+  if config['loss']['name'] == 'oracle_prediction' and pairs is None:
+    raise InputError('oracle_prediction trains on pairs (z, T^-1(z)): run launch.make_pairs and give --pairs.')
+  student = _student(config, space)
+  loss_fn = losses.make(teacher=teacher, student=student, **config['loss'])
+  evaluation_loss_fn = losses.make(teacher=teacher, student=deterministic(student), **config['loss'])
+  if pairs is None:
+    examples, held_out, prepare = teacher_run.source.train, teacher_run.source.validation, space.prepare(seed)
+  else:
+    examples, held_out = space.of_pairs(pair_data.dataset(pairs, teacher_run.hash))
+    prepare = prepare_arrays(seed)
+  task = loop.Task(pathlib.Path(workdir).name, loss_fn, evaluation_loss_fn, student.init, teacher_run.params, examples,
+                   held_out, prepare, space.epoch_size)
+  sections = {name: config[name] for name in ('student', 'loss', 'optimizer', 'train')}
+  made_from = {'teacher_hash': teacher_run.hash,
+               'pairs_hash': None if pairs is None else files.sha256(pathlib.Path(pairs) / pair_data.MANIFEST)}
+  with workdirs.open_run(workdir, {'kind': 'student', **made_from, **sections}, space.facts) as path:
+    params = loop.fit(path, task, config, devices)
+  return StudentRun(sections, student, params)
+
+
+def load_student(workdir: str | os.PathLike, teacher_run: TeacherRun) -> StudentRun:
+  """The student of a run, which must be of that teacher; InputError otherwise."""
+  config = workdirs.read_config(workdir, 'student')
+  if config['teacher_hash'] != teacher_run.hash:
+    raise InputError(f'The student in {workdir} was distilled from another teacher ({config["teacher_hash"][:12]}, not '
+                     f'{teacher_run.hash[:12]}): give the --teacher it was made with.')
+  student = _student(config, teacher_run.space)
+  params, step = checkpoint.load_ema(workdir, jax.eval_shape(student.init, jax.random.key(0)))
+  logging.info('%s: step %d.', workdir, step)
+  return StudentRun(config, student, params)

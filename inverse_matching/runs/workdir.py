@@ -1,0 +1,83 @@
+"""The folder of a run: one config, one kind, one process at a time."""
+import contextlib
+import difflib
+import fcntl
+import json
+import os
+import pathlib
+from typing import Any, Iterator, Mapping
+
+from inverse_matching.runtime import files, processes
+from inverse_matching.errors import InputError
+
+SPACE = 'space.json'
+
+
+def _flatten(value: Any, prefix: str = '') -> dict[str, Any]:
+  if isinstance(value, Mapping):
+    return {name: leaf for key, item in value.items() for name, leaf in _flatten(item, f'{prefix}{key}.').items()}
+  return {prefix[:-1]: value}
+
+
+@contextlib.contextmanager
+def open_run(workdir: str | os.PathLike, config: Mapping[str, Any],
+             space: Mapping[str, Any] | None = None) -> Iterator[pathlib.Path]:
+  """Holds a workdir for one run: makes it, writes or compares config.json, and keeps other runs out.
+
+  Args:
+    workdir: a new folder, or one that holds a run of the same config, which then goes on.
+    config: nested mapping of JSON values.
+    space: the facts of the data space (data.source.Space.facts), which space.json keeps for a model to be used without its
+      data; None if there are none.
+
+  Raises:
+    InputError: the folder cannot be written, holds a run of another config, or is in use.
+  """
+  path = pathlib.Path(workdir)
+  with contextlib.ExitStack() as held:
+    processes.first(lambda: _enter(held, path, json.loads(json.dumps(config))))
+    if space is not None and not (path / SPACE).exists():
+      files.write_json(path / SPACE, space)
+    yield path
+
+
+def _enter(held: contextlib.ExitStack, path: pathlib.Path, config: Mapping[str, Any]) -> None:
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+    lock = held.enter_context(open(path / '.lock', 'w'))
+  except OSError as error:
+    raise InputError(f'The workdir {path} cannot be written ({error.strerror}): choose another --workdir.') from error
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError as error:
+    raise InputError(f'Another process is running in {path}: wait for it, or choose another --workdir.') from error
+  if not (path / 'config.json').exists():
+    files.write_json(path / 'config.json', config)
+    return
+  old, new = _flatten(files.read_json(path / 'config.json')), _flatten(config)
+  changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+  if changed:
+    details = '; '.join(f'{name} is {old.get(name)!r} there and {new.get(name)!r} now' for name in changed[:3])
+    more = f' (and {len(changed) - 3} more)' if len(changed) > 3 else ''
+    raise InputError(f'{path} holds a run of another config: {details}{more}. Choose another --workdir, or give the same '
+                     'config to go on.')
+
+
+def read_config(workdir: str | os.PathLike, kind: str) -> dict[str, Any]:
+  """The config of a run; InputError if the folder holds none, or a run of another kind ('teacher', 'student')."""
+  path = pathlib.Path(workdir)
+  if not (path / 'config.json').exists():
+    near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob('*')] if path.parent.exists() else [], 1)
+    hint = f' (is it {path.parent / near[0]}?)' if near and near[0] != path.name else ''
+    raise InputError(f'{path} holds no run{hint}: give the --workdir of a finished {kind}.')
+  config = files.read_json(path / 'config.json')
+  if config.get('kind') != kind:
+    raise InputError(f'{path} holds a run of kind {config.get("kind")!r}, but a {kind} is needed: give the --workdir of a '
+                     f'{kind}.')
+  return config
+
+
+def read_space(workdir: str | os.PathLike) -> dict[str, Any] | None:
+  """The facts of the data space of a run; None if the folder has none."""
+  path = pathlib.Path(workdir) / SPACE
+  return files.read_json(path) if path.exists() else None

@@ -1,0 +1,1 @@
+"""Devices, processes, files and progress: what the code runs on. Nothing here knows a model."""

@@ -1,0 +1,163 @@
+"""Spreading work over devices: the only place that knows pmap.
+
+State has no device axis (in_axes=None, out_axes=None): the same code and the same checkpoints serve any number of devices.
+A training step is over the devices of all processes; functions of examples are over those of this process, see processes.split.
+"""
+from concurrent import futures
+import contextlib
+import resource
+import sys
+from typing import Any, Callable, Iterator
+
+import jax
+import numpy as np
+
+from inverse_matching.errors import InputError
+
+AXIS = 'devices'
+DEFAULT_CHUNK = 64  # examples per device and call when sampling and evaluating; part of what fixes the bits of a result
+
+
+def choose_devices(batch_size: int | None = None, requested: int | None = None) -> int:
+  """Number of local devices to use: `requested`, or the largest that divides this process's part of the batch (None: any does).
+
+  Raises:
+    InputError: more devices than there are, or a number that does not divide the batch.
+  """
+  available, processes = jax.local_device_count(), jax.process_count()
+  if batch_size is not None and batch_size % processes:
+    raise InputError(f'A batch of {batch_size} does not divide over {processes} processes: change config.train.batch_size.')
+  divides = lambda n: batch_size is None or batch_size % (n * processes) == 0
+  if requested is None:
+    return max(n for n in range(1, available + 1) if divides(n))
+  if not 1 <= requested <= available:
+    raise InputError(f'--devices={requested} was asked for, but there are {available} local devices: ask for 1 to {available}.')
+  if not divides(requested):
+    raise InputError(f'A batch of {batch_size} does not divide over {processes * requested} devices: change '
+                     'config.train.batch_size or --devices.')
+  return requested
+
+
+def peak_memory() -> dict[str, int]:
+  """'peak_host_bytes' of this process so far and, where the devices tell, 'peak_device_bytes' of the one that used most."""
+  host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
+  devices = [stats['peak_bytes_in_use'] for device in jax.local_devices() if (stats := device.memory_stats())]
+  return {'peak_host_bytes': host, **({'peak_device_bytes': max(devices)} if devices else {})}
+
+
+def _everywhere(num_devices: int) -> list[jax.Device]:
+  """The first devices of every process, in the order of the processes, which is that of their parts of a batch."""
+  return [device for process in range(jax.process_count()) for device in jax.local_devices(process)[:num_devices]]
+
+
+def mean_over_devices(tree: Any) -> Any:
+  """Mean of each leaf over the devices; inside functions mapped by `map_step` only."""
+  return jax.lax.pmean(tree, AXIS)
+
+
+def _split(tree: Any, num_devices: int) -> Any:
+  return jax.tree.map(lambda a: a.reshape(num_devices, a.shape[0] // num_devices, *a.shape[1:]), tree)
+
+
+def _never_empty(tree: Any) -> Any:
+  """(tree, a scalar): pmap (jax 0.10 to 0.12) does not map the first leaf after an argument without leaves."""
+  return tree, np.float32(0)
+
+
+def map_step(step: Callable[[Any, Any, Any], tuple[Any, Any]], num_devices: int) -> Callable:
+  """Maps step(state, constants, batch) -> (state, metrics) over devices; the results must be equal on all of them.
+
+  The batch [B, ...], of several processes the part of this one, is split over the local devices, the rest is replicated; the
+  state is donated.
+  """
+  mapped = jax.pmap(lambda state, constants, batch: step(state, constants[0], batch), axis_name=AXIS,
+                    in_axes=(None, None, 0), out_axes=None, donate_argnums=0, devices=_everywhere(num_devices))
+
+  def run(state, constants, batch):
+    return mapped(state, _never_empty(constants), _split(batch, num_devices))
+
+  return run
+
+
+def replicate(tree: Any, num_devices: int) -> Any:
+  """A copy of the pytree on each device, without a device axis, as the results of `map_step` are.
+
+  A state that is elsewhere, or under another axis name, at the first step would be compiled for twice.
+  """
+  copy = jax.pmap(lambda tree, _: tree, axis_name=AXIS, in_axes=(None, 0), out_axes=None, devices=_everywhere(num_devices))
+  return copy(tree, np.zeros(num_devices))
+
+
+def map_examples(function: Callable, num_devices: int, chunk: int | None = None) -> Callable:
+  """Maps function(params, *arrays [chunk, ...]) -> pytree of [chunk, ...] over examples, devices and chunks.
+
+  Every call sees `chunk` examples on each device, the last ones padded by repetition: an example's result is the same bits
+  whatever the number of examples and devices.
+
+  Returns:
+    run(params, *arrays [n, ...], progress=None) -> pytree of numpy arrays [n, ...]; `arrays` may be pytrees of such, and
+    `progress` is called with the number of examples after each call.
+  """
+  mapped = jax.pmap(lambda params, arrays: function(params[0], *arrays), in_axes=(None, 0),
+                    devices=jax.local_devices()[:num_devices])
+  step = num_devices * (chunk or DEFAULT_CHUNK)
+
+  def call(params, *arrays):
+    out = jax.device_get(mapped(_never_empty(params), _split(arrays, num_devices)))
+    return jax.tree.map(lambda a: np.asarray(a).reshape(step, *a.shape[2:]), out)
+
+  def run(params, *arrays, progress=None):
+    total, parts = _size(arrays), []
+    for start, part in _chunks(arrays, step):
+      parts.append(call(params, *part))
+      if progress is not None:
+        progress(min(step, total - start))
+    return _joined(parts, total)
+
+  return run
+
+
+def map_chunks(function: Callable, num_devices: int, chunk: int | None = None) -> Callable:
+  """Like `map_examples`, for a function(params, *arrays [chunk, ...]) that runs on the host and calls compiled programs.
+
+  Each device has a thread that takes chunk after chunk.
+  """
+  devices, chunk = jax.local_devices()[:num_devices], chunk or DEFAULT_CHUNK
+
+  def run(params, *arrays, progress=None):
+    # One device needs no copies: placing the parameters costs as much as a few sweeps of one small image.
+    there = [params] if num_devices == 1 else [jax.device_put(params, device) for device in devices]
+    total, parts = _size(arrays), []
+
+    def call(i, part):
+      device = i % num_devices
+      part = part if num_devices == 1 else jax.device_put(part, devices[device])
+      return jax.device_get(function(there[device], *part))
+
+    with contextlib.ExitStack() as stack:
+      threads = [stack.enter_context(futures.ThreadPoolExecutor(1)) for _ in devices]
+      calls = [(start, threads[i % num_devices].submit(call, i, part))
+               for i, (start, part) in enumerate(_chunks(arrays, chunk))]
+      for start, future in calls:
+        parts.append(future.result())
+        if progress is not None:
+          progress(min(chunk, total - start))
+    return _joined(parts, total)
+
+  return run
+
+
+def _size(arrays: Any) -> int:
+  return len(jax.tree.leaves(arrays)[0])
+
+
+def _chunks(arrays: Any, size: int) -> Iterator[tuple[int, Any]]:
+  """(start, arrays [size, ...]), the last ones padded by repetition."""
+  total = _size(arrays)
+  for start in range(0, total, size):
+    index = np.arange(start, start + size) % total
+    yield start, jax.tree.map(lambda a, index=index: a[index], arrays)
+
+
+def _joined(parts: list, total: int) -> Any:
+  return jax.tree.map(lambda *values: np.concatenate(values)[:total], *parts)

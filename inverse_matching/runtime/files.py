@@ -1,0 +1,111 @@
+"""Whole files or none: they are written beside their place and moved into it.
+
+Of several processes the first one writes: on the others `write_bytes` and those that rest on it do nothing.
+"""
+import contextlib
+import hashlib
+import io
+import json
+import os
+import pathlib
+from typing import Any, Iterator
+
+import numpy as np
+
+from inverse_matching.errors import InputError
+from inverse_matching.runtime import processes
+
+
+@contextlib.contextmanager
+def whole(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+  """Gives a path to write to, and moves what was written there into place: a reader, or a run after a kill, sees the old file
+  or the new one. If the block raises, the old one stays and nothing else.
+
+  Raises:
+    InputError: the file cannot be written.
+  """
+  path = pathlib.Path(path)
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    yield temporary
+    with open(temporary, 'rb') as file:
+      os.fsync(file.fileno())
+    os.replace(temporary, path)
+  except OSError as error:
+    raise InputError(f'Cannot write {path} ({error.strerror}): free space or name a folder that can be written.') from error
+  finally:
+    with contextlib.suppress(OSError):
+      temporary.unlink()
+
+
+def write_bytes(path: str | os.PathLike, data: bytes) -> None:
+  """Writes a file, whole or not at all."""
+  if not processes.is_first():
+    return
+  with whole(path) as temporary:
+    temporary.write_bytes(data)
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+  """Writes JSON, keys in the order given; numbers that are not finite become null, which every JSON reader takes."""
+  write_bytes(path, (json.dumps(_plain(value), indent=1, allow_nan=False) + '\n').encode())
+
+
+def read_json(path: str | os.PathLike) -> Any:
+  """Reads JSON; InputError if the file is missing or damaged."""
+  try:
+    return json.loads(pathlib.Path(path).read_text())
+  except FileNotFoundError as error:
+    raise InputError(f'{path} does not exist: check the folder, or run the command that makes it.') from error
+  except ValueError as error:
+    raise InputError(f'{path} is not valid JSON ({error}): it was altered; remove it and make it again.') from error
+
+
+def write_arrays(path: str | os.PathLike, **arrays: np.ndarray) -> None:
+  """Writes an .npz file."""
+  buffer = io.BytesIO()
+  np.savez(buffer, **arrays)
+  write_bytes(path, buffer.getvalue())
+
+
+def sha256(path: str | os.PathLike) -> str:
+  """Hex digest of a file's content."""
+  digest = hashlib.sha256()
+  with open(path, 'rb') as file:
+    for block in iter(lambda: file.read(1 << 20), b''):
+      digest.update(block)
+  return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+  if isinstance(value, dict):
+    return {str(key): _plain(item) for key, item in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [_plain(item) for item in value]
+  if hasattr(value, 'tolist'):
+    return _plain(value.tolist())
+  if isinstance(value, float) and not np.isfinite(value):
+    return None
+  return value
+
+
+def image_grid(images: np.ndarray, columns: int, levels: int, pad: int = 1) -> np.ndarray:
+  """Integer images [N, H, W, C] of values 0..levels - 1 as one uint8 picture [H', W', C], row by row, white between."""
+  n, height, width, channels = images.shape
+  rows = -(-n // columns)
+  grid = np.full((rows * (height + pad) + pad, columns * (width + pad) + pad, channels), 255, np.uint8)
+  scaled = np.round(images.astype(np.float64) * (255 / (levels - 1))).astype(np.uint8)
+  for i, image in enumerate(scaled):
+    top, left = pad + (i // columns) * (height + pad), pad + (i % columns) * (width + pad)
+    grid[top:top + height, left:left + width] = image
+  return grid
+
+
+def write_png(path: str | os.PathLike, picture: np.ndarray, zoom: int = 4) -> None:
+  """Writes a uint8 picture [H, W, C], each pixel a square of `zoom`."""
+  picture = np.repeat(np.repeat(picture, zoom, 0), zoom, 1)
+  buffer = io.BytesIO()
+  from PIL import Image  # slow to import
+  Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(buffer, format='PNG')
+  write_bytes(path, buffer.getvalue())

@@ -1,0 +1,181 @@
+"""Teachers from their parts (autoregressive, from_transform, chain), and the map from pixels to the teacher's space."""
+import math
+from typing import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from inverse_matching import random, solvers
+from inverse_matching.elementwise import discrete, gaussian
+from inverse_matching.errors import InputError
+from inverse_matching.teachers.orders import permute
+from inverse_matching.types import Array, Conditional, Elementwise, Incremental, Params, Prior, Teacher, check_event
+
+
+def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], Params], conditional: Conditional, *,
+                   elementwise: Elementwise = gaussian, order: Sequence[int] | None = None,
+                   incremental: Callable[[Callable], Incremental] | None = None) -> Teacher:
+  """A teacher from one causal function.
+
+  Args:
+    event_shape: shape of one example.
+    init: key -> params.
+    conditional: (params, x [B, *event], cond, key) -> theta, causal in the raster order of the event.
+    elementwise: the scalar map between x_t and z_t given theta_t. If it is discrete the conditional sees k = floor(x).
+    order: a permutation of the flat indices; dimension order[k] is generated k-th. The conditional then sees the permuted
+      event. None is raster order.
+    incremental: cached evaluation of `conditional`, if there is one: elementwise.z_to_x -> Incremental. Its own network must
+      see floor(x) if the map is discrete.
+
+  Raises:
+    InputError: `order` is not a permutation of the dimensions.
+  """
+  levels = elementwise.levels
+  see = (lambda x: x) if levels is None else lambda x: discrete.level(x, levels)
+  if order is None:
+
+    def inner(params, x, cond=None, key=None):
+      return conditional(params, see(x), cond, key)
+  else:
+    order = tuple(int(i) for i in order)
+    if None in event_shape or sorted(order) != list(range(math.prod(event_shape))):
+      raise InputError(f'order must be a permutation of 0..{math.prod(n or 0 for n in event_shape) - 1} for event shape '
+                       f'{event_shape}, got {len(order)} entries.')
+    to, back = permute(order)
+
+    def inner(params, x, cond=None, key=None):
+      return jax.tree.map(back, conditional(params, to(see(x)), cond, key))
+
+  prior = elementwise.prior(event_shape)
+
+  def theta_of(params, x, cond=None, key=None):
+    check_event('x', x, event_shape)
+    return inner(params, x, cond, key)
+
+  def x_to_z(params, x, cond=None, key=None):
+    z, log_det = elementwise.x_to_z(x, theta_of(params, x, cond, key))
+    return z, jnp.sum(log_det.reshape(x.shape[0], -1), axis=-1)
+
+  def log_prob(params, x, cond=None, key=None, mask=None):
+    if mask is None:
+      z, log_det = x_to_z(params, x, cond, key)
+      return prior.log_prob(z) + log_det
+    z, log_det = elementwise.x_to_z(x, theta_of(params, x, cond, key))
+    steps = elementwise.prior(()).log_prob(z.reshape(-1)).reshape(z.shape) + log_det
+    return jnp.sum(jnp.where(mask[..., None] > 0, steps.reshape(*mask.shape, -1), 0.0), axis=(1, 2))
+
+  def solved_by(draw):
+    """The fields with which `solvers` computes x_t = draw(z_t, theta_t) for all t."""
+    if draw is None:
+      return {}
+    parts = incremental(draw) if incremental else None
+    if parts and order is not None:
+      parts = parts._replace(z_to_x=lambda params, z, cond=None, f=parts.z_to_x: back(f(params, to(z), cond)),
+                             split=lambda value, f=parts.split: f(to(value)), join=lambda blocks, f=parts.join: back(f(blocks)))
+    return {'sweep': lambda params, z, x, cond=None: draw(z, inner(params, x, cond)), 'incremental': parts}
+
+  def z_to_x(params, z, cond=None):
+    return solvers.solve(teacher, params, z, cond).x
+
+  def sample(params, keys, cond=None):
+    if elementwise.sample is not None:
+      u = random.uniform(random.stream(keys, 'prior'), event_shape)
+      return solvers.solve(teacher._replace(**solved_by(elementwise.sample)), params, u, cond).x
+    if elementwise.z_to_x is None:
+      raise InputError('This teacher cannot be inverted and has no sampler of its own.')
+    return z_to_x(params, prior.sample(random.stream(keys, 'prior')), cond)
+
+  teacher = Teacher(
+      event_shape=tuple(event_shape), prior=prior, init=init, conditional=theta_of,
+      x_to_z=lambda params, x, cond=None: x_to_z(params, x, cond), log_prob=log_prob,
+      z_to_x=None if elementwise.z_to_x is None else z_to_x, sample=sample, order=order,
+      differentiable=elementwise.differentiable, levels=levels, elementwise=elementwise, **solved_by(elementwise.z_to_x))
+  return teacher
+
+
+def from_transform(event_shape: tuple[int | None, ...], prior: Prior, init: Callable[[Array], Params],
+                   x_to_z: Callable[..., tuple[Array, Array]], z_to_x: Callable[..., Array] | None = None) -> Teacher:
+  """A teacher from an invertible map that need not be autoregressive.
+
+  Args:
+    event_shape: shape of one example.
+    prior: distribution of z.
+    init: key -> params.
+    x_to_z: (params, x, cond) -> (z [B, *event], log |det dz/dx| [B]).
+    z_to_x: (params, z, cond) -> x, exact; or None.
+  """
+
+  def checked_x_to_z(params, x, cond=None):
+    check_event('x', x, event_shape)
+    return x_to_z(params, x, cond)
+
+  def checked_z_to_x(params, z, cond=None):
+    check_event('z', z, event_shape)
+    return z_to_x(params, z, cond)
+
+  def log_prob(params, x, cond=None, key=None, mask=None):
+    del key
+    if mask is not None:
+      raise InputError('A mask counts time steps, and a teacher from a transform has one density for the whole event: give '
+                       'examples without a mask, or an autoregressive teacher.')
+    z, log_det = checked_x_to_z(params, x, cond)
+    return prior.log_prob(z) + log_det
+
+  def sample(params, keys, cond=None):
+    if z_to_x is None:
+      raise InputError('This teacher has no z_to_x to sample with.')
+    return z_to_x(params, prior.sample(random.stream(keys, 'prior')), cond)
+
+  return Teacher(event_shape=tuple(event_shape), prior=prior, init=init, conditional=None, x_to_z=checked_x_to_z,
+                 log_prob=log_prob, z_to_x=None if z_to_x is None else checked_z_to_x, sample=sample)
+
+
+def chain(teachers: Sequence[Teacher]) -> Teacher:
+  """Composition: x_to_z applies the teachers in turn; z_to_x solves them one by one from the last.
+
+  Parameters are the tuple of the teachers' parameters. The prior is that of the last.
+
+  Raises:
+    InputError: no teachers, teachers of different event shapes, or one of discrete data that is not the first.
+  """
+  blocks = tuple(teachers)
+  if not blocks or len({block.event_shape for block in blocks}) > 1:
+    raise InputError(f'chain needs one or more teachers of one event shape, got {[block.event_shape for block in blocks]}.')
+  if any(block.levels is not None for block in blocks[1:]):
+    raise InputError('A teacher of discrete data can only be the first of a chain: what the others see is continuous.')
+  prior = blocks[-1].prior
+
+  def init(key):
+    return tuple(block.init(k) for block, k in zip(blocks, jax.random.split(key, len(blocks))))
+
+  def x_to_z(params, x, cond=None):
+    total = 0.0
+    for block, block_params in zip(blocks, params):
+      x, log_det = block.x_to_z(block_params, x, cond)
+      total = total + log_det
+    return x, total
+
+  def z_to_x(params, z, cond=None):
+    for block, block_params in zip(reversed(blocks), reversed(params)):
+      z = block.z_to_x(block_params, z, cond)
+    return z
+
+  inverse = None if any(block.z_to_x is None for block in blocks) else z_to_x
+  teacher = from_transform(blocks[0].event_shape, prior, init, x_to_z, inverse)
+
+  def log_prob(params, x, cond=None, key=None, mask=None):
+    if key is None or mask is not None:
+      return teacher.log_prob(params, x, cond, mask=mask)
+    keys, total = random.stream(key, 'dropout'), 0.0
+    for i, (block, block_params) in enumerate(zip(blocks, params)):
+      if block.conditional is None:
+        x, log_det = block.x_to_z(block_params, x, cond)
+      else:  # blocks of one architecture must not drop the same units
+        x, log_det = block.elementwise.x_to_z(x, block.conditional(block_params, x, cond, random.fold(keys, i)))
+      total = total + jnp.sum(log_det.reshape(x.shape[0], -1), axis=-1)
+    return prior.log_prob(x) + total
+
+  return teacher._replace(blocks=blocks, log_prob=log_prob, differentiable=all(block.differentiable for block in blocks),
+                          levels=blocks[0].levels)
+
+

@@ -1,0 +1,195 @@
+"""fit(): the one training loop, for teachers and students."""
+import contextlib
+import os
+import signal
+import threading
+import time
+from typing import Any, Callable, Iterator, Mapping, NamedTuple
+
+from absl import logging
+import grain
+import jax
+import numpy as np
+
+from inverse_matching.data.stream import Stream
+from inverse_matching.errors import InputError
+from inverse_matching.runtime import processes
+from inverse_matching.runtime.devices import choose_devices, map_examples, map_step, peak_memory, replicate
+from inverse_matching.runtime.progress import Progress
+from inverse_matching.training import checkpoint
+from inverse_matching.training.metrics import MetricsWriter
+from inverse_matching.training.step import init_state, make_optimizer, make_train_step
+from inverse_matching.types import Array, Batch, LossFn, Params
+
+
+class Task(NamedTuple):
+  """What is trained, on what.
+
+  Attributes:
+    name: shown beside the progress.
+    loss_fn: what is minimised.
+    evaluation_loss_fn: the same without dropout, for the held-out loss.
+    init: key -> parameters to train.
+    teacher_params: constants of the loss, or None.
+    examples: to train on, name -> [N, ...]; or a data set of them that stays on disk.
+    held_out: examples of the held-out loss, name -> [M, ...].
+    prepare: batch of those arrays with 'position' [B] -> Batch; runs on the devices.
+    epoch_size: examples that count as an epoch; None is all of them.
+    check: called with the initial parameters, if given; raises InputError if they cannot be trained.
+  """
+  name: str
+  loss_fn: LossFn
+  evaluation_loss_fn: LossFn
+  init: Callable[[Array], Params]
+  teacher_params: Params = None
+  examples: Mapping[str, np.ndarray] | grain.MapDataset = None
+  held_out: Mapping[str, Any] = None
+  prepare: Callable[[Any], Batch] = None
+  epoch_size: int | None = None
+  check: Callable[[Params], None] | None = None
+
+
+class Stopped(Exception):
+  """A signal asked the run to stop; its state is saved."""
+
+  def __init__(self, signum: int | None, step: int):
+    super().__init__(f'Stopped at step {step}; the state is saved. Run the same command again to go on.')
+    self.signum = signum  # None: it was another process of this run that got it
+
+
+class NotFinite(InputError):
+  """The loss or its gradient is not finite; the state before is saved, so that the same command meets it again at once."""
+
+  def __init__(self, workdir: str | os.PathLike, step: int, loss: float, grad_norm: float):
+    super().__init__(f'The loss is not finite at step {step} ({loss}, gradient norm {grad_norm}): the last good state is saved '
+                     f'in {workdir}; lower config.optimizer.learning_rate or set config.train.grad_clip, in a new --workdir.')
+    # The variable that makes JAX name the operation.
+    self.variable = 'JAX_DEBUG_NANS' if np.isnan([loss, grad_norm]).any() else 'JAX_DEBUG_INFS'
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+  """Collects SIGINT and SIGTERM instead of dying in the middle of a step; a second one is a KeyboardInterrupt."""
+  received: list[int] = []
+  if threading.current_thread() is not threading.main_thread():
+    yield received
+    return
+
+  def receive(signum, frame):
+    del frame
+    if received:
+      raise KeyboardInterrupt
+    received.append(signum)
+
+  previous = {s: signal.signal(s, receive) for s in (signal.SIGINT, signal.SIGTERM)}
+  try:
+    yield received
+  finally:
+    for s, handler in previous.items():
+      signal.signal(s, handler)
+
+
+def _held_out_loss(task: Task, num_devices: int) -> Callable[[Params, Params], float]:
+  """(params, teacher_params) -> mean loss over the held-out examples; the same randomness at every call."""
+  size = len(jax.tree.leaves(task.held_out)[0])
+  # Positions from the far end of the stream: training does not get there.
+  raw = {**task.held_out, 'position': np.uint32(2**32 - 1) - np.arange(size, dtype=np.uint32)}
+
+  def loss(params, raw):
+    return task.evaluation_loss_fn(*params, task.prepare(raw))[0]
+
+  run = processes.split(map_examples(loss, num_devices))
+  return lambda params, teacher_params: float(np.mean(run((params, teacher_params), raw)))
+
+
+def _read(stream: Stream, step: int) -> Any:
+  try:
+    return stream[step]
+  except (OSError, RuntimeError, ValueError) as error:  # whatever grain and what it reads with raise
+    reason = str(error).strip().partition('\n')[0] or type(error).__name__
+    raise InputError(f'The training data of step {step} cannot be read ({reason}): put them back and run the same command '
+                     'again to go on.') from error
+
+
+def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devices: int | None = None) -> Params:
+  """Trains to the end of config.train.num_epochs, from the last checkpoint if there is one.
+
+  Args:
+    workdir: of the run; metrics.jsonl and checkpoints/ go there.
+    task: what is trained.
+    config: with sections optimizer and train.
+    devices: number of local devices, or None for the largest number that divides the batch.
+
+  Returns:
+    The averaged parameters (EMA).
+
+  Raises:
+    Stopped: SIGINT or SIGTERM came, here or to another process of this run; the state is saved.
+    NotFinite: the loss or its gradient is not finite; the state before is saved.
+    InputError: the data cannot be read any more (the state is saved), or the folder or the batch size is wrong.
+  """
+  settings = config['train']
+  for key in ('batch_size', 'num_epochs', 'log_every_steps', 'evaluate_every_epochs', 'checkpoint_every_epochs',
+              'keep_checkpoints'):
+    if settings[key] < 1:
+      raise InputError(f'config.train.{key} must be at least 1, got {settings[key]}.')
+  num_devices = choose_devices(settings['batch_size'], devices)
+  stream = Stream(task.examples, settings['batch_size'], settings['seed'], task.epoch_size,
+                  part=(jax.process_index(), jax.process_count()))
+  num_steps = stream.steps_per_epoch * settings['num_epochs']
+  optimizer = make_optimizer(steps_per_epoch=stream.steps_per_epoch, grad_clip=settings['grad_clip'],
+                                   **config['optimizer'])
+  every = {key: stream.steps_per_epoch * settings[f'{key}_every_epochs'] for key in ('checkpoint', 'evaluate')}
+
+  start = checkpoint.latest(workdir)
+  if start is None:
+    params = task.init(jax.random.key(settings['seed']))
+    if task.check is not None:
+      task.check(params)
+    state, start = init_state(params, optimizer), 0
+  else:
+    abstract = jax.eval_shape(lambda key: init_state(task.init(key), optimizer), jax.random.key(0))
+    state = checkpoint.load(workdir, start, abstract)
+    if start < num_steps:
+      logging.info('%s: going on from step %d of %d.', task.name, start, num_steps)
+  if start >= num_steps:
+    return state.ema
+
+  step_fn = map_step(
+      make_train_step(task.loss_fn, optimizer, ema_decay=settings['ema_decay'], prepare=task.prepare), num_devices)
+  evaluate = _held_out_loss(task, num_devices)
+  state, teacher_params = replicate((state, task.teacher_params), num_devices)
+  metrics_writer = MetricsWriter(workdir, start)
+  log_start, log_step, waited = time.monotonic(), start, 0.0
+  with _signals() as received, contextlib.closing(metrics_writer), Progress(task.name, num_steps, start, 'step') as progress:
+    batch, unread = _read(stream, start), None
+    for step in range(start, num_steps):
+      state, metrics = step_fn(state, teacher_params, batch)
+      read_start = time.monotonic()
+      try:
+        batch = _read(stream, step + 1)  # while the devices work
+      except InputError as error:
+        unread = error
+      if metrics['loss'].is_ready():  # the devices may have waited for all of the reading, or for its last moment
+        waited += time.monotonic() - read_start
+      values = {key: float(value) for key, value in jax.device_get(metrics).items()}  # waits for the step
+      if not np.isfinite([values['loss'], values['grad_norm']]).all():
+        checkpoint.save(workdir, step, state, keep=settings['keep_checkpoints'])
+        raise NotFinite(workdir, step, values['loss'], values['grad_norm'])
+      done = step + 1
+      if done % settings['log_every_steps'] == 0 or done == num_steps:
+        now = time.monotonic()
+        rate = (done - log_step) * settings['batch_size'] / (now - log_start)
+        metrics_writer.write(done, {'epoch': done / stream.steps_per_epoch, **values, 'examples_per_second': rate,
+                                    'data_wait_share': waited / (now - log_start), 'wall_time': time.time(),
+                                    **peak_memory()})
+        log_start, log_step, waited = now, done, 0.0
+      progress.update(1, loss=values['loss'])
+      if done % every['evaluate'] == 0 or done == num_steps:
+        metrics_writer.write(done, {'held_out_loss': evaluate(state.ema, teacher_params)})
+      stopping = done < num_steps and processes.anywhere(bool(received or unread))
+      if done % every['checkpoint'] == 0 or done == num_steps or stopping:
+        checkpoint.save(workdir, done, state, keep=settings['keep_checkpoints'])
+      if stopping:
+        raise unread or Stopped(received[0] if received else None, done)
+  return state.ema

@@ -1,0 +1,191 @@
+"""Statistics against scipy and numpy, tables, and an evaluation whose answer is known."""
+import constructors
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import ndtri
+import numpy as np
+import pytest
+import scipy.stats
+import small_run
+
+from inverse_matching import elementwise, runs
+from inverse_matching.elementwise import priors
+from inverse_matching.evaluation import evaluate, statistics, tables
+from inverse_matching.runtime.devices import map_examples
+from inverse_matching.teachers import build
+from inverse_matching.types import Student, StudentOutput
+
+RNG = np.random.default_rng(0)
+A, B = RNG.normal(size=80), RNG.normal(0.5, 2.0, size=120)
+
+
+def test_statistics_against_scipy():
+  """Kolmogorov-Smirnov and Wasserstein-1 from their definitions; the shift of the mean."""
+  grid = np.sort(np.concatenate([A, B]))
+  cdf = lambda s: np.searchsorted(np.sort(s), grid, side='right') / len(s)
+  np.testing.assert_allclose(statistics.kolmogorov_smirnov(A, B), np.abs(cdf(A) - cdf(B)).max(), rtol=1e-9)
+  np.testing.assert_allclose(statistics.kolmogorov_smirnov(A, B), scipy.stats.ks_2samp(A, B).statistic, rtol=1e-9)
+  between = np.sum(np.abs(cdf(A) - cdf(B))[:-1] * np.diff(grid))
+  np.testing.assert_allclose(statistics.wasserstein(A, B), between, rtol=1e-9)
+  np.testing.assert_allclose(statistics.wasserstein(A, A + 3), 3, rtol=1e-9)
+  np.testing.assert_allclose(statistics.mean_shift(A, B), A.mean() - B.mean(), rtol=1e-9)
+  assert statistics.kolmogorov_smirnov(A, A) == statistics.wasserstein(A, A) == statistics.mean_shift(A, A) == 0
+
+
+def test_bootstrap_covers(monkeypatch):
+  """About 95 of 100 intervals of a mean hold the true mean; the width is that of theory."""
+  monkeypatch.setattr(statistics, 'NUM_RESAMPLES', 300)
+  covered, widths = [], []
+  for seed in range(200):
+    value, low, high = statistics.mean(np.random.default_rng(seed).normal(1.0, 2.0, 100), seed=seed)
+    assert low < value < high
+    covered.append(low < 1.0 < high)
+    widths.append(high - low)
+  assert 0.89 < np.mean(covered) < 0.985  # within five standard errors of 0.94
+  np.testing.assert_allclose(np.mean(widths), 2 * 1.96 * 2 / np.sqrt(100), rtol=0.05)
+
+
+def test_bootstrap_is_a_function_of_its_seed():
+  """And resamples both samples."""
+  again = [statistics.bootstrap(statistics.mean_shift, A, B, seed=s) for s in (0, 0, 1)]
+  assert again[0] == again[1] != again[2]
+  value, low, high = again[0]
+  error = np.sqrt(A.var() / len(A) + B.var() / len(B))
+  np.testing.assert_allclose([value - low, high - value], 1.96 * error, rtol=0.15)
+
+
+def test_rows_and_tables():
+  """A line per metric and reference, a column per arm; missing cells are empty, and what is not finite is said."""
+  rows = [statistics.row('teacher', 'error', 'data', (1.0, 0.5, 1.5), n=3, seed=0, floor=0.25),
+          statistics.row('flow/a', 'error', 'data', 2.0, n=3, seed=0),
+          statistics.row('flow/a', 'rank', None, None, n=3, seed=0)]
+  assert list(rows[0]) == ['arm', 'metric', 'reference', 'value', 'low', 'high', 'floor', 'n', 'seed']
+  lines = tables.by_arm(rows)
+  assert lines == [['arm', 'error (data)', 'rank'], ['teacher', '1 [0.5, 1.5]', ''], ['flow/a', '2', 'not finite'],
+                   ['floor', '0.25', '']]
+  assert tables.by_metric(rows) == [list(column) for column in zip(*lines)]
+  assert tables.by_arm(rows, [('error', 'data')], intervals=False)[1] == ['teacher', '1']
+  assert tables.plain(lines).splitlines()[1].split() == ['teacher', '1', '[0.5,', '1.5]']
+  assert tables.markdown(lines).splitlines()[:2] == ['| arm | error (data) | rank |', '| --- | --- | --- |']
+
+
+@pytest.fixture(scope='module')
+def samples():
+  """Teacher samples on eight devices."""
+  return evaluate.draw_teacher_samples(small_run.RUN, 40, 3)
+
+
+@pytest.fixture
+def context(samples, monkeypatch):
+  """Without the classifier of image quality, which has tests of its own."""
+  monkeypatch.setattr(evaluate, '_sample_rows', lambda arm, x, log_prob, context: evaluate.likelihood_rows(
+      arm, log_prob, context.samples, seed=context.seed))
+  run = small_run.RUN
+  encode, log_prob = (map_examples(f, 8, 4) for f in (run.teacher.x_to_z, run.teacher.log_prob))
+  xs = {name: evaluate.encode_split(run, getattr(run.source.data, name), 3) for name in ('train', 'held_out')}
+  data = {name: (x, encode(run.params, x)[0]) for name, x in xs.items()}
+  return evaluate.Context(run, samples, None, {}, data, encode, log_prob, 3, None)
+
+
+def test_teacher_samples(samples):
+  """x = T^-1(z), log p_T of each; the floor is made of other samples; the same bits on one device."""
+  run = small_run.RUN
+  z, _ = run.teacher.x_to_z(run.params, samples.x)
+  np.testing.assert_allclose(z, samples.z, atol=1e-3)
+  np.testing.assert_allclose(samples.log_prob, run.teacher.log_prob(run.params, samples.x), rtol=1e-4)
+  np.testing.assert_allclose(samples.floor_log_prob, run.teacher.log_prob(run.params, samples.floor_x), rtol=1e-4)
+  assert not np.intersect1d(samples.x, samples.floor_x).size
+  one = evaluate.draw_teacher_samples(run, 40, 3, devices=1)
+  jax.tree.map(np.testing.assert_array_equal, one, samples)
+
+
+def test_teacher_rows(context):
+  """bits/dim from its definition, round trips and the agreement of the solvers; all finite."""
+  run = small_run.RUN
+  rows = {(r['metric'], r['reference']): r for r in evaluate.evaluate_teacher(context)
+          if r['arm'] == 'teacher'}
+  for name, split in (('train', run.source.data.train), ('held_out', run.source.data.held_out)):
+    x = context.data[name][0]
+    np.testing.assert_array_equal(run.space.codec.to_pixels(x), split.pixels)
+    nats = np.asarray(run.teacher.log_prob(run.params, x), np.float64)
+    bits = np.log2(small_run.LEVELS) - (nats + np.asarray(run.space.codec.log_det(x))) / (4 * np.log(2))
+    row = rows['bits_per_dim', name]
+    np.testing.assert_allclose(row['value'], bits.mean(), rtol=1e-4)
+    assert row['low'] < row['value'] < row['high'] and row['n'] == len(x)
+    np.testing.assert_allclose(rows['nats', name]['value'], nats.mean(), rtol=1e-4)
+  for key in (('round_trip_x', 'held_out'), ('round_trip_z', None), ('fixed_point_error', 'ancestral')):
+    assert rows[key]['value'] < 1e-3
+  assert 1 < rows['fixed_point_sweeps_mean', None]['value'] <= rows['fixed_point_sweeps_max', None]['value'] <= 4
+
+
+def test_a_teacher_without_an_inverse(context):
+  """Its samples are drawn, and their z is T(x); there are no rows of an inverse; the other rows are there."""
+  def draw(u, theta):
+    return theta.mean + jnp.exp(theta.log_scale) * ndtri(u)
+
+  one_way = elementwise.gaussian._replace(z_to_x=None, sample=draw)
+  shape = small_run.EVENT
+  teacher = build.autoregressive(shape, constructors.dense_params(shape), constructors.dense_conditional(shape),
+                                      elementwise=one_way)
+  run = small_run.RUN._replace(teacher=teacher)
+  samples = evaluate.draw_teacher_samples(run, 20, 3)
+  np.testing.assert_allclose(run.teacher.x_to_z(run.params, samples.x)[0], samples.z, atol=1e-3)
+  assert scipy.stats.kstest(np.ravel(samples.z), scipy.stats.norm.cdf).pvalue > 1e-3
+  rows = {row['metric'] for row in evaluate.evaluate_teacher(context._replace(run=run, samples=samples))}
+  assert {'bits_per_dim', 'log_prob_ks', 'oracle_l1'} <= rows
+  assert not {'round_trip_x', 'round_trip_z', 'fixed_point_sweeps_mean'} & rows
+
+
+@pytest.mark.slow
+def test_a_teacher_that_is_no_fixed_point(context):
+  """Its round trips, and no sweeps."""
+  plain = small_run.RUN.teacher
+  teacher = build.from_transform(small_run.EVENT, plain.prior, plain.init, plain.x_to_z, plain.z_to_x)
+  rows = {row['metric']: row['value'] for row in evaluate.evaluate_teacher(
+      context._replace(run=small_run.RUN._replace(teacher=teacher))) if row['arm'] == 'teacher'}
+  assert rows['round_trip_x'] < 1e-3 and rows['round_trip_z'] < 1e-3 and 'fixed_point_sweeps_mean' not in rows
+
+
+def test_encodings_compare_with_a_normal_prior_alone(context):
+  """A uniform prior has no rows of them, nor samples from a wider prior."""
+  uniform = small_run.RUN.teacher._replace(prior=priors.uniform(small_run.EVENT))
+  for run, count in ((small_run.RUN, 8), (small_run.RUN._replace(teacher=uniform), 0)):
+    assert len(evaluate._encoding_rows('a', context.samples.z, context._replace(run=run))) == count
+
+
+def test_large_images_and_many_of_them_cost_less():
+  """What costs T passes each is done for fewer examples of larger images; of a large split, the first images are taken."""
+  assert [evaluate._affordable(64, shape) for shape in ((8, 8, 1), (28, 28, 1), (32, 32, 3))] == [64, 5, 2]
+  assert evaluate._affordable(8, (28, 28, 1)) == 2 and evaluate._affordable(1000, (2, 2, 1)) == 1000
+  run = small_run.RUN
+  whole, first = (evaluate.encode_split(run, run.source.data.train, 3, num=num) for num in (None, 5))
+  assert len(whole) == 24
+  np.testing.assert_array_equal(first, whole[:5])
+
+
+def test_the_exact_student_has_no_error(context):
+  """S = T^-1: every error whose floor is zero is zero, and the likelihood of its samples is that of the teacher's."""
+  run = small_run.RUN
+
+  def z_to_x(params, z, cond=None, key=None):
+    x = run.teacher.z_to_x(run.params, z)
+    return StudentOutput(x, -run.teacher.x_to_z(run.params, x)[1])
+
+  exact = runs.StudentRun({'loss': {'name': 'x_reconstruction'}}, Student(small_run.EVENT, None, z_to_x, True), None)
+  rows = evaluate.evaluate_student('exact', exact, context)
+  errors = {(r['metric'], r['reference']): r['value'] for r in rows if r['floor'] == 0}
+  assert len(errors) >= 4
+  assert all(abs(value) < 1e-3 for value in errors.values()), errors
+  likelihood = {r['metric']: r for r in rows if r['metric'].startswith('log_prob')}
+  assert abs(likelihood['log_prob_mean_shift']['value']) < 1e-3 and likelihood['log_prob_wasserstein']['value'] < 1e-3
+  assert likelihood['log_prob_ks']['floor'] > 0, 'the floor is the teacher against other samples of itself'
+
+
+def test_a_wrong_student_has_errors(context):
+  """S = 0: the same rows tell."""
+  zero = lambda params, z, cond=None, key=None: StudentOutput(0 * z, None)
+  wrong = runs.StudentRun({'loss': {'name': 'x_reconstruction'}}, Student(small_run.EVENT, None, zero, False), None)
+  rows = evaluate.evaluate_student('zero', wrong, context)
+  by_name = {(r['metric'], r['reference']): r['value'] for r in rows}
+  np.testing.assert_allclose(by_name['oracle_l2', 'teacher'], np.square(context.samples.x).mean(), rtol=1e-4)
+  assert by_name['log_prob_ks', 'teacher'] > 0.4

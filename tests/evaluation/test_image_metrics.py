@@ -1,0 +1,112 @@
+"""Rows of arms whose quality is known, with a stand-in for the classifier."""
+import json
+
+import numpy as np
+import pytest
+
+from inverse_matching.data.images import dataset as images
+from inverse_matching.evaluation import image_metrics
+from inverse_matching.evaluation.classifier import Classifier
+
+DIGITS = images.digits().data
+TRAIN, HELD_OUT = DIGITS.train.pixels, DIGITS.held_out.pixels
+CENTRES = np.stack([TRAIN[DIGITS.train.labels == k].mean(0).reshape(-1) for k in range(10)])
+PROJECTION = np.random.default_rng(0).normal(size=(64, 6)) / 64
+
+
+def stand_in() -> Classifier:
+  """Linear features, and classes by the nearest mean image."""
+  flat = lambda pixels: np.asarray(pixels, np.float64).reshape(len(pixels), -1)
+
+  def probabilities(pixels):
+    logits = -np.square(flat(pixels)[:, None] - CENTRES).sum(-1) / 50
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    return p / p.sum(1, keepdims=True)
+
+  return Classifier(lambda pixels: (flat(pixels) @ PROJECTION).astype(np.float32), probabilities, 10, 1.0, 'stand-in')
+
+
+CLASSIFIER = stand_in()
+SETTINGS = dict(train_pixels=TRAIN, held_out_pixels=HELD_OUT, levels=17, seed=0)
+FROM_TRAIN, OTHERS = TRAIN[:300], TRAIN[300:600]
+
+
+@pytest.fixture(scope='module')
+def references():
+  """Some training images play the teacher."""
+  make = lambda pixels, others: image_metrics.make_reference(pixels, others, CLASSIFIER, levels=17, num=300, seed=0)
+  return {'teacher': make(FROM_TRAIN, OTHERS), 'data': make(HELD_OUT, TRAIN)}
+
+
+def rows_of(arm, pixels, references):
+  """(metric, reference) -> row."""
+  rows = image_metrics.sample_rows(arm, pixels, references, CLASSIFIER, **SETTINGS)
+  found = {(row['metric'], row['reference']): row for row in rows}
+  assert len(found) == len(rows)
+  return found
+
+
+@pytest.fixture(scope='module')
+def good(references):
+  """Rows of other images of the same law."""
+  return rows_of('teacher', OTHERS, references)
+
+
+def test_rows_are_complete(good, references):
+  """Each metric against each reference, with an interval around the value and a floor, as JSON."""
+  metrics = {metric for metric, reference in good if reference == 'teacher'}
+  assert metrics == {metric for metric, reference in good if reference == 'data'} == set(references['data'].floors)
+  assert {reference for _, reference in good} == {'teacher', 'data', 'train'}
+  for row in good.values():
+    assert row['arm'] == 'teacher' and row['n'] == 300 and row['seed'] == 0
+    assert row['low'] <= row['value'] <= row['high']
+    assert all(type(row[name]) in (float, int) for name in ('value', 'low', 'high', 'floor'))
+  json.dumps(list(good.values()), allow_nan=False)
+
+
+def test_a_second_set_of_teacher_samples_is_the_floor(good):
+  """The same numbers, but for the order of the samples and what a set has by itself."""
+  for metric in ('kernel_distance', 'frechet_distance', 'precision', 'recall', 'density', 'coverage', 'sliced_wasserstein',
+                 'label_total_variation', 'classes_present'):
+    row = good[metric, 'teacher']
+    np.testing.assert_allclose(row['value'], row['floor'], rtol=1e-9, atol=1e-12)
+
+
+def test_samples_of_the_law_are_near_the_floors(good):
+  """Against held-out images: the interval of an unbiased distance holds 0."""
+  assert good['kernel_distance', 'data']['low'] < 0 < good['kernel_distance', 'data']['high']
+  for metric in ('precision', 'recall', 'coverage', 'density', 'two_sample_accuracy', 'label_entropy', 'sharpness'):
+    assert abs(good[metric, 'data']['value'] - good[metric, 'data']['floor']) < 0.12
+  assert good['classes_present', 'data']['value'] == 10
+  full = {'classes_present', 'coverage', 'memorisation_ratio'}  # all classes, all balls, all training images
+  assert all(row['high'] - row['low'] > 1e-6 for (metric, _), row in good.items() if metric not in full)
+
+
+def test_noisy_samples_are_far(references, good):
+  """Every metric that should see noise does."""
+  noise = np.random.default_rng(1).integers(0, 17, (300, 8, 8, 1))
+  for (metric, reference), row in rows_of('noise', noise, references).items():
+    if metric in ('kernel_distance', 'frechet_distance', 'sliced_wasserstein', 'sharpness', 'two_sample_accuracy'):
+      assert row['low'] > good[metric, reference]['high'], metric
+    if metric in ('precision', 'coverage', 'density'):
+      assert row['high'] < good[metric, reference]['low'], metric
+
+
+def test_copies_and_collapse(references):
+  """Copies of training images are memorised; one image for all has full precision, no recall, one class; all is finite."""
+  memorised = lambda rows: rows['memorisation_ratio', 'train']
+  copies = rows_of('copies', TRAIN[600:900], references)
+  assert memorised(copies)['high'] == 0 and memorised(copies)['floor'] > 0.8
+  collapsed = rows_of('collapsed', np.repeat(TRAIN[:1], 300, axis=0), references)
+  value = lambda metric: collapsed[metric, 'data']['value']
+  assert value('precision') == 1 and value('recall') < 0.1 and value('coverage') < 0.2
+  assert value('classes_present') == 1 and value('label_entropy') == 0 and value('label_total_variation') > 0.5
+  blank = rows_of('blank', np.zeros((300, 8, 8, 1), int), references)
+  for rows in (collapsed, blank):
+    assert all(np.isfinite([row['value'], row['low'], row['high']]).all() for row in rows.values())
+
+
+def test_large_references_are_thinned():
+  """At most `num` images, so that the cost is that of the arms."""
+  reference = image_metrics.make_reference(TRAIN, HELD_OUT, CLASSIFIER, levels=17, num=50, seed=0)
+  assert len(reference.images.pixels) == len(reference.images.features) == 50

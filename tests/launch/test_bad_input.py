@@ -1,0 +1,44 @@
+"""Bad input on the command line: exit status 1, one line that begins with `error:`, no traceback, nothing lost."""
+from commands import SMOKE, refused
+import pytest
+
+
+@pytest.mark.parametrize('flags,words', [
+    (['--config.train.num_epoch=1'], ["config.train has no field 'num_epoch'", "did you mean 'num_epochs'"]),
+    (['--config.trian.num_epochs=1'], ["config has no field 'trian'", "did you mean 'train'"]),
+    (['--config.train.batch_size=many'], ['config.train.batch_size', 'many']),
+    (['--config.train.batch_size=0'], ['config.train.batch_size must be at least 1, got 0']),
+    (['--config.train.batch_size=63', '--devices=2'], ['batch of 63 does not divide over 2 devices']),
+    (['--devices=0'], ['--devices=0']),
+    (['--config=configs/digits.py:huge'], ['config', "'huge'"]),
+    (['--config=configs/none.py'], ['configs/none.py']),
+    (['--config.teacher.name=pixelcn'], ["Unknown teacher 'pixelcn' (did you mean 'pixelcnn'?)"]),
+    (['--config.teacher.num_filters=0'], ['num_filters must be at least 1, got 0']),
+    (['--config.teacher.dropout=1.0'], ['dropout must be a rate', 'got 1.0']),
+    (['--config.data.levels=256'], ['config.data.levels is 256, but digits has 17']),
+    (['extra'], ["Unexpected argument 'extra'"]),
+], ids=lambda value: value[-1].removeprefix('--') if isinstance(value, list) and value[-1].startswith('--') else None)
+def test_train_teacher(tmp_path, flags, words):
+  """What was given, and what is allowed."""
+  line = refused('train_teacher', *SMOKE, f'--workdir={tmp_path}/run', *flags)
+  for word in words:
+    assert word in line
+
+
+def test_workdir(tmp_path):
+  """Missing, and one that cannot be made."""
+  assert '--workdir' in refused('train_teacher', *SMOKE)
+  (tmp_path / 'file').write_text('')
+  assert 'cannot be written' in refused('train_teacher', *SMOKE, f'--workdir={tmp_path}/file/run')
+
+
+def test_missing_teacher(tmp_path):
+  """No folder, and a folder that holds something else."""
+  line = refused('distill', *SMOKE, f'--teacher={tmp_path}/none', f'--workdir={tmp_path}/run')
+  assert f'{tmp_path}/none holds no run' in line
+  assert not (tmp_path / 'run' / 'config.json').exists()
+
+
+def test_unknown_figure(tmp_path):
+  """Before anything is trained."""
+  assert "Unknown figure '99'" in refused('reproduce', *SMOKE, '--figure=99', f'--workdir={tmp_path}')

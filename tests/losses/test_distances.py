@@ -1,0 +1,70 @@
+"""Distances against numpy, and Proposition 2 of the paper."""
+import constructors
+import numpy as np
+import pytest
+
+from inverse_matching.errors import InputError
+from inverse_matching.losses import distances
+
+TRIPLES = np.random.default_rng(0).normal(size=(3, 400, 5)).astype(np.float32)
+
+
+def test_distances_against_numpy():
+  """Means over the event, so that sizes compare."""
+  a, b = np.random.default_rng(0).normal(size=(2, 6, 2, 3)).astype(np.float32)
+  error = (a - b).astype(np.float64).reshape(6, -1)
+  expected = {'l1': np.abs(error).mean(-1), 'l2': np.square(error).mean(-1)}
+  expected['l1_l2'] = 0.5 * (expected['l1'] + expected['l2'])
+  expected['euclidean'] = np.linalg.norm(error, axis=-1) / np.sqrt(6)
+  assert set(expected) == set(distances.DISTANCES)
+  for name, value in expected.items():
+    np.testing.assert_allclose(distances.make(name)(a, b), value, rtol=1e-5)
+
+
+def test_unknown_distance_names_the_allowed_ones():
+  """One sentence."""
+  with pytest.raises(InputError, match='Unknown distance \'l3\' .did you mean \'l2\'..: use one of l1, l2, l1_l2, euclidean'):
+    distances.make('l3')
+
+
+def axioms(distance) -> dict[str, bool]:
+  """The axioms of a metric on random triples, and on pairs that differ in the first dimension only."""
+  a, b, c = TRIPLES
+  ab, bc, ac = (np.asarray(distance(*pair), np.float64) for pair in ((a, b), (b, c), (a, c)))
+  near = a.copy()
+  near[:, 0] += 1
+  return {
+      'zero': bool(np.all(np.asarray(distance(a, a)) == 0)),
+      'separates': bool(np.all(ab > 0) and np.all(np.asarray(distance(a, near)) > 0)),
+      'symmetric': bool(np.allclose(ab, distance(b, a), rtol=1e-6)),
+      'triangle': bool(np.all(ac <= ab + bc + 1e-5)),
+  }
+
+
+@pytest.mark.parametrize('name', ['l1', 'euclidean'])
+def test_proposition_2(name):
+  """d_T is a metric for an injective T and a metric d, and does not separate points where T does not."""
+  case = constructors.teacher_case('chain')
+  encode = constructors.encode('chain')
+  metric = dict.fromkeys(('zero', 'separates', 'symmetric', 'triangle'), True)
+  assert axioms(distances.make(name)) == metric
+  assert axioms(distances.induced(distances.make(name), lambda x: encode(case.params, x)[0])) == metric
+  forgets = distances.induced(distances.make(name), lambda x: x[:, 1:])  # not injective
+  assert axioms(forgets) == {**metric, 'separates': False}
+
+
+def test_squared_error_is_not_a_metric():
+  """The triangle inequality fails, directly and through T; the other axioms hold."""
+  case = constructors.teacher_case('gaussian')
+  encode = constructors.encode('gaussian')
+  metric_but = dict(zero=True, separates=True, symmetric=True, triangle=False)
+  assert axioms(distances.l2) == metric_but
+  assert axioms(distances.induced(distances.l2, lambda x: encode(case.params, x)[0])) == metric_but
+  a, b, c = np.float32([[0.0]]), np.float32([[1.0]]), np.float32([[2.0]])
+  assert distances.l2(a, c)[0] == 4 > distances.l2(a, b)[0] + distances.l2(b, c)[0] == 2
+
+
+def test_induced_is_the_distance_of_the_images():
+  """d_T(a, b) = d(T(a), T(b)), exactly."""
+  a, b, _ = TRIPLES
+  np.testing.assert_array_equal(distances.induced(distances.l1, np.exp)(a, b), distances.l1(np.exp(a), np.exp(b)))

@@ -1,0 +1,258 @@
+"""Pairs, distillation and loading, on a teacher without a network."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import constructors
+import jax
+import numpy as np
+import pytest
+from small_run import CONFIG, EVENT, LEVELS, RUN, make_run
+
+from inverse_matching import runs
+from inverse_matching.data import catalogue, pairs
+from inverse_matching.data import source as sources
+from inverse_matching.data.images import dataset as images
+from inverse_matching.data.images import dequantise
+from inverse_matching.errors import InputError
+from inverse_matching.runs import pairs as pair_runs
+from inverse_matching.runtime import devices
+from inverse_matching.solvers import batched
+from inverse_matching.training import checkpoint
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+  """Shards and chunks that a few pairs fill."""
+  monkeypatch.setattr(pair_runs, 'SHARD', 16)
+  monkeypatch.setattr(devices, 'DEFAULT_CHUNK', 4)
+
+
+def make_pairs(workdir, run=RUN, **settings):
+  return runs.make_pairs(run, workdir, **{'num': 40, 'seed': 1, **settings})
+
+
+def encode(x):
+  return np.asarray(jax.jit(RUN.teacher.x_to_z)(RUN.params, x)[0])
+
+
+@pytest.mark.parametrize('settings', [{}, {'solver': 'ancestral'}, {'pairs_from': 'sample'}])
+def test_pairs_are_pairs(tmp_path, settings):
+  """z = T(x) for every pair, however it was made; z is the stream of the seed."""
+  loaded = pairs.load(make_pairs(tmp_path, **settings), RUN.hash)
+  assert loaded['x'].shape == loaded['z'].shape == (40, *EVENT)
+  np.testing.assert_allclose(encode(loaded['x']), loaded['z'], atol=1e-3)
+  np.testing.assert_allclose(loaded['z'], runs.prior_draws(RUN.teacher, 1, np.arange(40)), atol=1e-3)
+  assert len(np.unique(loaded['z'])) == loaded['z'].size
+
+
+def test_pairs_do_not_depend_on_the_devices(tmp_path):
+  """Bit for bit."""
+  one, eight = (pairs.load(make_pairs(tmp_path / str(n), devices=n), RUN.hash) for n in (1, 8))
+  for name in ('x', 'z'):
+    np.testing.assert_array_equal(one[name], eight[name])
+
+
+def test_make_pairs_makes_only_what_is_missing(tmp_path, monkeypatch):
+  """A stopped run keeps its shards; a removed one is made again to the same bits; a finished one is left alone."""
+  make_pairs(tmp_path)
+  before = pairs.load(tmp_path, RUN.hash)
+  times = {i: pairs.shard_path(tmp_path, i).stat().st_mtime_ns for i in range(3)}
+  (tmp_path / pairs.MANIFEST).unlink()
+  pairs.shard_path(tmp_path, 1).unlink()
+  asked, draws = [], runs.prior_draws
+  monkeypatch.setattr(pair_runs, 'prior_draws', lambda teacher, seed, p: asked.append(p) or draws(teacher, seed, p))
+  make_pairs(tmp_path)
+  np.testing.assert_array_equal(asked, [np.arange(16, 32)])
+  after = {i: pairs.shard_path(tmp_path, i).stat().st_mtime_ns for i in range(3)}
+  assert after[0] == times[0] and after[2] == times[2] and after[1] != times[1]
+  again = pairs.load(tmp_path, RUN.hash)
+  for name in ('x', 'z'):
+    np.testing.assert_array_equal(again[name], before[name])
+  make_pairs(tmp_path)
+  assert len(asked) == 1
+
+
+def content(workdir):
+  return {p.name: p.read_bytes() for p in workdir.iterdir() if p.name.startswith(('pairs-', '.pairs-', 'manifest'))}
+
+
+def test_make_pairs_mends_a_finished_store(tmp_path):
+  """A shard cut off and one altered: called again, the store has the bits it had."""
+  before = content(make_pairs(tmp_path))
+  with open(pairs.shard_path(tmp_path, 0), 'r+b') as file:
+    file.truncate(1000)
+  pairs.shard_path(tmp_path, 2).write_bytes(before['pairs-00001.array_record'])
+  with pytest.raises(InputError, match='pairs-00000.array_record is missing or altered: run launch.make_pairs again'):
+    pairs.load(tmp_path, RUN.hash)
+  assert content(make_pairs(tmp_path)) == before
+
+
+KILLED = """
+import os, signal, sys
+import small_run
+from inverse_matching.runs import pairs
+from inverse_matching.runtime import devices
+pairs.SHARD, devices.DEFAULT_CHUNK = 16, 4
+true_fsync, calls = os.fsync, []
+def fsync(descriptor):
+  calls.append(descriptor)
+  if len(calls) == 3:
+    os.kill(os.getpid(), signal.SIGKILL)
+  true_fsync(descriptor)
+os.fsync = fsync
+pairs.make_pairs(small_run.RUN, sys.argv[1], num=40, seed=1)
+"""
+
+
+@pytest.mark.slow
+def test_killed_make_pairs_goes_on(tmp_path):
+  """kill -9 while the second shard has its temporary name, then again before the manifest: every byte as in one go."""
+  here, killed = pathlib.Path(__file__).parent, tmp_path / 'killed'
+  # The parameters of RUN have other bits when XLA optimises.
+  environment = {**os.environ, 'PYTHONPATH': f'{here.parent.parent}:{here.parent}', 'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}
+  for names in ([0], [0, 1, 2]):  # the first call makes config.json before it makes shards
+    process = subprocess.run([sys.executable, '-c', KILLED, killed], cwd=here, env=environment, timeout=120, check=False,
+                             capture_output=True, text=True)
+    assert process.returncode == -9, process.stderr
+    assert sorted(p.name for p in killed.glob('pairs-*')) == [pairs.shard_path(killed, i).name for i in names]
+    assert len(list(killed.glob('.pairs-00001*'))) == (len(names) == 1)
+    with pytest.raises(InputError, match='holds no finished pairs'):
+      pairs.load(killed, RUN.hash)
+  assert content(make_pairs(killed)) == content(make_pairs(tmp_path / 'whole'))
+
+
+def test_processes_share_the_shards(tmp_path, monkeypatch):
+  """Each makes every second shard; the first writes the manifest, once all are there and before any goes on."""
+  met = []
+  monkeypatch.setattr(pair_runs, 'barrier', lambda name: met.append(pairs.is_finished(tmp_path / 'two')))
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  for process, names in ((1, [1]), (0, [0, 1, 2])):
+    monkeypatch.setattr(jax, 'process_index', lambda process=process: process)
+    monkeypatch.setattr(pair_runs, 'is_first', lambda process=process: process == 0)
+    make_pairs(tmp_path / 'two')
+    assert sorted(p.name for p in (tmp_path / 'two').glob('pairs-*')) == [f'pairs-0000{i}.array_record' for i in names]
+  assert met == [False, False, False, True]
+  monkeypatch.setattr(jax, 'process_count', lambda: 1)
+  assert content(tmp_path / 'two') == content(make_pairs(tmp_path / 'one'))
+
+
+@pytest.mark.parametrize('change,field', [({'num': 41}, 'num'), ({'seed': 2}, 'seed'), ({'solver': 'ancestral'}, 'solver'),
+                                          ({'run': make_run(1)}, 'teacher')])
+def test_pairs_of_other_settings_are_not_mixed(tmp_path, change, field):
+  """The field that differs is named."""
+  make_pairs(tmp_path)
+  with pytest.raises(InputError, match=f'holds a run of another config: {field} is'):
+    make_pairs(tmp_path, **change)
+
+
+def test_make_pairs_refuses():
+  """Settings that make no sense, and a teacher without an inverse."""
+  for settings, words in (({'pairs_from': 'x'}, "pairs_from is 'x'"), ({'num': 0}, 'num must be at least 1'),
+                          ({'run': RUN._replace(teacher=RUN.teacher._replace(z_to_x=None))}, 'use --pairs_from=sample')):
+    with pytest.raises(InputError, match=words):
+      make_pairs('unused', **settings)
+
+
+TEACHER_CONFIG = {
+    'data': dict(name='tiny', levels=LEVELS), 'teacher': dict(name='constructors:categorical_teacher', levels=LEVELS),
+    'optimizer': CONFIG['optimizer'], 'train': CONFIG['train']}
+
+
+@pytest.fixture
+def tiny_data(monkeypatch):
+  """The images of RUN as a data set by name."""
+  monkeypatch.setitem(catalogue.SOURCES, 'tiny', lambda **settings: images.source(RUN.source.data, name='tiny', **settings))
+
+
+@pytest.mark.slow
+def test_a_discrete_teacher_from_training_to_a_student(tmp_path, tiny_data):
+  """Without logit_lambda x is pixel + u; pairs from samples, an x-reconstruction; gradients through T are refused."""
+  trained = runs.train_teacher(TEACHER_CONFIG, tmp_path / 'teacher')
+  run = runs.load_teacher(tmp_path / 'teacher')
+  assert run.hash == trained.hash
+  source = make_pairs(tmp_path / 'pairs', run, pairs_from='sample')
+  x = pairs.load(source, run.hash)['x']
+  assert set(np.unique(run.space.codec.to_pixels(x))) <= set(range(LEVELS)) and np.abs(x % 1 - 0.5).max() > 0.3
+  distill(tmp_path / 'student', run, source)
+  for name in ('reverse_kl', 'z_reconstruction'):
+    with pytest.raises(InputError, match=f'{name} needs the gradient of the teacher in x.*discrete head'):
+      distill(tmp_path / name, run, loss={'name': name})
+
+
+def test_a_teacher_that_cannot_be_is_refused_before_it_is_trained(tmp_path, tiny_data):
+  """Other levels, the logit of discrete data, a conditional that is not causal."""
+  for section, changed, words in (
+      ('teacher', {'levels': LEVELS + 1}, f'The teacher has {LEVELS + 1} levels, but the data {LEVELS}'),
+      ('data', {'logit_lambda': 0.01}, 'set config.data.logit_lambda to None'),
+      ('teacher', {'name': 'constructors:leaky_teacher'}, 'not causal: theta at .* reads x there')):
+    with pytest.raises(InputError, match=words):
+      runs.train_teacher({**TEACHER_CONFIG, section: {**TEACHER_CONFIG[section], **changed}}, tmp_path / 'teacher')
+  assert checkpoint.latest(tmp_path / 'teacher') is None
+
+
+def distill(workdir, run=RUN, source=None, **sections):
+  config = {**CONFIG, **{name: {**CONFIG[name], **section} for name, section in sections.items()}}
+  return runs.distill(config, workdir, run, source)
+
+
+def test_distill_and_load(tmp_path):
+  """The student that comes back is the one that was trained, and belongs to its teacher."""
+  student_run = distill(tmp_path / 'student')
+  loaded = runs.load_student(tmp_path / 'student', RUN)
+  jax.tree.map(np.testing.assert_array_equal, loaded.params, student_run.params)
+  initial = student_run.student.init(jax.random.key(0))
+  assert all(np.any(a != b) for a, b in zip(jax.tree.leaves(initial), jax.tree.leaves(loaded.params)))
+  with pytest.raises(InputError, match='was distilled from another teacher'):
+    runs.load_student(tmp_path / 'student', make_run(1))
+  with pytest.raises(InputError, match='loss.distance is .l2. there and .l1. now'):
+    distill(tmp_path / 'student', loss={'distance': 'l1'})
+  with pytest.raises(InputError, match='teacher_hash is'):
+    distill(tmp_path / 'student', run=make_run(1))
+
+
+@pytest.mark.slow
+def test_oracle_prediction_learns_from_pairs(tmp_path):
+  """On pairs alone; more epochs come closer to T^-1 on new noise."""
+  source = make_pairs(tmp_path / 'pairs', num=200)
+  z = runs.prior_draws(RUN.teacher, 9, np.arange(200))
+  x = batched.solver_fn(RUN.teacher, 'auto')(RUN.params, z).x
+  errors = []
+  for epochs in (1, 12):
+    student_run = distill(tmp_path / str(epochs), source=source, loss={'name': 'oracle_prediction'},
+                          train={'num_epochs': epochs})
+    errors.append(float(np.mean(np.square(student_run.student.z_to_x(student_run.params, z).x - x))))
+  assert errors[1] < 0.8 * errors[0]
+  assert errors[1] < 0.8 * float(np.mean(np.square(z - x)))
+
+
+def test_distillation_reads_pairs_with_a_condition(tmp_path):
+  """From a store with cond: the student sees it, in training and on the held-out pairs."""
+  z = runs.prior_draws(RUN.teacher, 3, np.arange(40))
+  losses = []
+  for cond in (np.zeros(40, np.float32), np.linspace(-2, 2, 40, dtype=np.float32)):
+    source = tmp_path / f'pairs{len(losses)}'
+    pairs.write_shard(source, 0, {'z': z, 'x': z, 'cond': cond})
+    pairs.finish(source, 1, {'teacher': RUN.hash})
+    workdir = tmp_path / f'student{len(losses)}'
+    distill(workdir, source=source, loss={'name': 'oracle_prediction'}, train={'num_epochs': 1})
+    rows = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+    losses.append([[row[name] for row in rows if name in row] for name in ('loss', 'held_out_loss')])
+  assert all(np.all(np.array(with_cond) > without) for without, with_cond in zip(*losses))
+
+
+def test_one_pair_is_too_few(tmp_path):
+  """It is held out, and nothing is left to train on."""
+  with pytest.raises(InputError, match='There is one pair.*make more with launch.make_pairs --num'):
+    distill(tmp_path / 'student', source=make_pairs(tmp_path / 'pairs', num=1), loss={'name': 'oracle_prediction'})
+
+
+def test_oracle_prediction_needs_pairs(tmp_path):
+  """One sentence, before anything is written; pairs of another teacher are refused."""
+  with pytest.raises(InputError, match='run launch.make_pairs and give --pairs'):
+    distill(tmp_path / 'student', loss={'name': 'oracle_prediction'})
+  source = make_pairs(tmp_path / 'pairs', run=make_run(1))
+  with pytest.raises(InputError, match='made by another teacher'):
+    distill(tmp_path / 'student', source=source, loss={'name': 'oracle_prediction'})
+  assert not (tmp_path / 'student').exists()

@@ -1,0 +1,79 @@
+"""The folder of a run: one config, one kind, one process at a time."""
+import pathlib
+import subprocess
+import sys
+
+from commands import ROOT
+import pytest
+
+from inverse_matching.errors import InputError
+from inverse_matching.runs import workdir as workdirs
+from inverse_matching.runtime import files
+
+CONFIG = {'kind': 'teacher', 'data': {'levels': 17, 'shape': (8, 8)}, 'train': {'batch_size': 64}}
+
+
+def test_config_is_written_and_the_same_one_goes_on(tmp_path):
+  """JSON has no tuples, which must not look like a change; the file is written once."""
+  for _ in range(2):
+    with workdirs.open_run(tmp_path / 'run', CONFIG) as path:
+      written = (path / 'config.json').read_bytes()
+  assert files.read_json(tmp_path / 'run' / 'config.json')['train'] == {'batch_size': 64}
+  assert (tmp_path / 'run' / 'config.json').read_bytes() == written
+  assert workdirs.read_config(tmp_path / 'run', 'teacher')['data']['shape'] == [8, 8]
+
+
+@pytest.mark.parametrize('change,words', [
+    ({'train': {'batch_size': 32}}, ['train.batch_size is 64 there and 32 now']),
+    ({'data': {'levels': 17, 'shape': (8, 9)}}, ['data.shape']),
+    ({'train': {'batch_size': 64, 'seed': 1}}, ['train.seed is None there and 1 now']),
+    ({'kind': 'student'}, ["kind is 'teacher' there and 'student' now"]),
+    ({'a': 1, 'b': 2, 'c': 3, 'd': 4, 'e': 5}, ['(and 2 more)']),
+])
+def test_another_config_is_refused(tmp_path, change, words):
+  """The field is named with both values; nothing is overwritten."""
+  with workdirs.open_run(tmp_path, CONFIG):
+    pass
+  written = (tmp_path / 'config.json').read_bytes()
+  with pytest.raises(InputError, match='holds a run of another config') as error:
+    with workdirs.open_run(tmp_path, {**CONFIG, **change}):
+      pytest.fail('opened')
+  for word in words:
+    assert word in str(error.value)
+  assert (tmp_path / 'config.json').read_bytes() == written
+
+
+def test_a_second_process_is_refused(tmp_path):
+  """While a run holds the folder; not after."""
+  script = ('import sys; sys.path.insert(0, sys.argv[1])\n'
+            'from inverse_matching.runs import workdir\n'
+            'with workdir.open_run(sys.argv[2], {"kind": "teacher"}): print("opened")')
+  second = lambda: subprocess.run([sys.executable, '-c', script, str(ROOT), str(tmp_path)], capture_output=True, text=True)
+  with workdirs.open_run(tmp_path, {'kind': 'teacher'}):
+    held = second()
+    with pytest.raises(InputError, match='Another process is running'):
+      with workdirs.open_run(tmp_path, {'kind': 'teacher'}):
+        pytest.fail('opened twice')
+  assert 'Another process is running' in held.stderr and 'opened' not in held.stdout
+  assert second().stdout == 'opened\n'
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+  """A file in its place: one sentence."""
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(InputError, match='cannot be written .*choose another --workdir'):
+    with workdirs.open_run(tmp_path / 'file' / 'run', CONFIG):
+      pytest.fail('opened')
+
+
+def test_read_config_says_what_is_there_instead(tmp_path):
+  """No run (with the nearest name), a run of another kind, a damaged file."""
+  with workdirs.open_run(tmp_path / 'teacher', CONFIG):
+    pass
+  with pytest.raises(InputError, match='holds no run .is it .*/teacher.*finished teacher'):
+    workdirs.read_config(tmp_path / 'techer', 'teacher')
+  with pytest.raises(InputError, match="kind 'teacher', but a student is needed"):
+    workdirs.read_config(tmp_path / 'teacher', 'student')
+  (tmp_path / 'teacher' / 'config.json').write_text('{"kind": "tea')
+  with pytest.raises(InputError, match='not valid JSON'):
+    workdirs.read_config(tmp_path / 'teacher', 'teacher')
