@@ -18,9 +18,9 @@ puts its student and loss into the config, for launch.distill; a kind of teacher
 """
 import ml_collections
 
-from configs import common
+from configs import tfds_images
 
 
 def get_config(variant: str = 'paper') -> ml_collections.ConfigDict:
   """Config of a variant; see above."""
-  return common.tfds_images('cifar10', variant)
+  return tfds_images.config('cifar10', variant)

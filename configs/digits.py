@@ -27,58 +27,107 @@ stand. The flow students of figure 4 generate in one order: of the transformer, 
 approximations.
 """
 import ml_collections
+from ml_collections.config_dict import placeholder
 
 from configs import common
+
+RESNET = dict(
+    name='resnet', num_blocks=3, num_filters=32, dropout=0.0,
+    dilations=(1, 2, 1),  # of the blocks in turn
+    bottleneck=None,  # units of a hidden vector in the middle that all passes through; None: no such vector
+    bottleneck_skip=False)  # whether a skip connection goes around it
+TRANSFORMER = dict(
+    num_blocks=6, num_layers=1, width=64,  # autoregressive blocks; layers of attention in each; units
+    num_heads=4, dropout=0.1,
+    patch_size=2)  # pixels, the side of a patch
+
+
+def arms(resnet):
+  """Those of the paper; its noise as a variance; and what breaks its advice on bottlenecks (section 4)."""
+  narrow = dict(resnet, bottleneck=4)
+  return {
+      **common.arms(resnet),
+      'resnet/x_reconstruction_l2_noise_variance': common.x_reconstruction(resnet, 'l2', noise_std=0.5**0.5),
+      'resnet/x_reconstruction_l1_noise_variance': common.x_reconstruction(resnet, 'l1', noise_std=0.5**0.5),
+      'resnet/x_reconstruction_l2_bottleneck': common.x_reconstruction(narrow, 'l2'),
+      'resnet/x_reconstruction_l2_bottleneck_skip': common.x_reconstruction(dict(narrow, bottleneck_skip=True), 'l2'),
+  }
+
+
+BASE = dict(
+    data=dict(
+        name='digits',
+        levels=17,  # grey levels of a pixel
+        logit_lambda=0.01,  # x = logit(lambda + (1 - 2 lambda) (pixel + u) / levels), u uniform; None: x = pixel + u
+        held_out=0.1,  # share of the images
+        split_seed=0),  # of the choice of those
+    teacher=dict(
+        name='pixelcnn',
+        num_blocks=1,  # residual blocks at each resolution
+        num_filters=24,  # channels
+        num_levels=3,  # resolutions, each half the one before
+        dropout=0.3,
+        **common.HEAD),
+    student=dict(
+        name='flow', num_blocks=1, num_filters=24, num_levels=3, dropout=0.0,
+        order=placeholder(str)),  # that of the teacher; None: raster
+    loss=common.loss('x_reconstruction'),
+    optimizer=dict(
+        name='adam', learning_rate=0.003,
+        decay_rate=0.95),  # the learning rate is multiplied by it after every epoch
+    train=dict(
+        batch_size=64, num_epochs=30, seed=0,
+        ema_decay=0.999,  # of the average of the parameters, which sampling and evaluation use; 0: no average
+        grad_clip=10.0,  # largest norm of the gradient; None: no clipping
+        log_every_steps=10, evaluate_every_epochs=5, checkpoint_every_epochs=5,
+        keep_checkpoints=2),  # the last ones
+    pairs=dict(
+        num=8192, seed=1,  # pairs (z, T^-1(z)), for oracle prediction
+        solver='auto'),  # of T^-1: ancestral, cached, fixed_point, or auto for what suits the teacher
+    evaluation=dict(num_samples=1000, seed=2),  # samples of the teacher and of each student, of the same z
+    arms=arms(RESNET),
+    teacher_kinds=common.teacher_kinds(levels=17, transformer=TRANSFORMER),
+    figures={  # arms in the order of the panels
+        '4': common.FIGURE_4,
+        '5': (*common.FIGURE_5, 'resnet/x_reconstruction_l2_noise_variance', 'resnet/x_reconstruction_l1_noise_variance',
+              'resnet/x_reconstruction_l2_bottleneck', 'resnet/x_reconstruction_l2_bottleneck_skip')},
+    appendix_a=dict(
+        num_directions=200, seed=3,  # random directions of z
+        num_shown=12),  # rows of the picture
+    lambda_study=dict(  # figure 4 for each lambda; sections in here are an overlay for all of them
+        logit_lambdas=(1e-6, 1e-3, 0.01, 0.05),
+        train=dict(num_epochs=15)),
+    teachers_study=dict(  # the arms for each kind of teacher; sections in here are an overlay for all of them
+        kinds=common.KINDS, arms=common.TEACHERS_STUDY,
+        train=dict(num_epochs=20)),
+    sampling=dict(
+        batches=(1, 16, 64, 256),  # images at once
+        arms=('flow/oracle_prediction', 'resnet/x_reconstruction_l1_noise'),
+        warm_start='flow/oracle_prediction',  # the student that the fixed point starts from
+        large=dict(event_shape=(28, 28, 1), num_blocks=3, num_filters=32, num_levels=3),  # a larger teacher; {}: none
+        large_workdir=''))  # where it was trained; '': random weights, which take as long
+
+SCALES = {
+    # Kind -> overlay while its teacher trains: an epoch of a transformer costs half as much, and it needs more of them.
+    'default': dict(teachers_study=dict(training=dict(
+        transformer=dict(train=dict(num_epochs=60), optimizer=dict(learning_rate=0.005, decay_rate=0.97))))),
+    'smoke': dict(
+        teacher=dict(num_filters=8, num_levels=2), student=dict(num_filters=8, num_levels=2),
+        train=dict(num_epochs=2, evaluate_every_epochs=1, checkpoint_every_epochs=1),
+        pairs=dict(num=256), evaluation=dict(num_samples=128),
+        arms=arms(dict(RESNET, num_filters=8)),
+        teacher_kinds=common.teacher_kinds(levels=17, transformer=dict(TRANSFORMER, num_blocks=2, width=8)),
+        figures={'5': ('resnet/x_reconstruction_l1_noise',)},
+        appendix_a=dict(num_directions=8, num_shown=8),
+        lambda_study=dict(logit_lambdas=(1e-6, 0.05), train=dict(num_epochs=1), figures={'4': ('flow/x_reconstruction',)}),
+        teachers_study=dict(kinds=common.SMOKE_KINDS, train=dict(num_epochs=1)),
+        sampling=dict(batches=(1, 4), large=dict(event_shape=(6, 6, 1)))),
+}
 
 
 def get_config(variant: str = 'default') -> ml_collections.ConfigDict:
   """Config of a variant: 'default', 'path', 'smoke', a kind of teacher, the name of an arm, or several with commas between."""
-  parts = variant.split(',')
-  smoke = 'smoke' in parts
-  network = dict(num_blocks=1, num_filters=8 if smoke else 24, num_levels=2 if smoke else 3)
-  config = ml_collections.ConfigDict()
-  config.data = dict(name='digits', levels=17, logit_lambda=0.01, held_out=0.1, split_seed=0)
-  config.teacher = common.pixelcnn(dropout=0.3, **network)
-  config.student = common.flow(**network)
-  config.loss = common.loss('x_reconstruction')
-  config.optimizer = dict(name='adam', learning_rate=0.003, decay_rate=0.95)
-  config.train = dict(batch_size=64, num_epochs=2 if smoke else 30, seed=0, ema_decay=0.999, grad_clip=10.0,
-                      log_every_steps=10, evaluate_every_epochs=1 if smoke else 5, checkpoint_every_epochs=1 if smoke else 5,
-                      keep_checkpoints=2)
-  config.pairs = dict(num=256 if smoke else 8192, seed=1, solver='auto')
-  config.evaluation = dict(num_samples=128 if smoke else 1000, seed=2)
-
-  resnet = dict(name='resnet', num_blocks=3, num_filters=8 if smoke else 32, dilations=(1, 2, 1), dropout=0.0,
-                bottleneck=None, bottleneck_skip=False)
-  # Beside those of the paper: its noise as a variance, and what breaks its advice on bottlenecks (section 4).
-  noisy = {'l2_noise_variance': dict(distance='l2', noise_std=0.5**0.5),
-           'l1_noise_variance': dict(distance='l1', noise_std=0.5**0.5)}
-  narrow, l2 = dict(resnet, bottleneck=4), dict(distance='l2')
-  resnets = {**common.resnet_arms(resnet, {**common.RESNETS, **noisy}),
-             **common.resnet_arms(narrow, {'l2_bottleneck': l2}),
-             **common.resnet_arms(dict(narrow, bottleneck_skip=True), {'l2_bottleneck_skip': l2})}
-  config.arms = {**common.flow_arms(), **resnets, **common.study_arms(resnet)}
-  config.teacher_kinds = common.teacher_kinds(17, dict(
-      num_blocks=2 if smoke else 6, num_layers=1, width=8 if smoke else 64, num_heads=4, patch_size=2, dropout=0.1))
-  # The arms of each figure in the order of its panels.
-  config.figures = {'4': common.flows(parts), '5': ('resnet/x_reconstruction_l1_noise',) if smoke else tuple(resnets)}
-  config.appendix_a = dict(num_directions=8 if smoke else 200, num_shown=8 if smoke else 12, seed=3)
-  # Fields of other sections take the place of theirs.
-  config.lambda_study = dict(logit_lambdas=(1e-6, 0.05) if smoke else (1e-6, 1e-3, 0.01, 0.05),
-                             train=dict(num_epochs=1 if smoke else 15))
-  if smoke:
-    config.lambda_study.figures = {'4': ('flow/x_reconstruction',)}
-  config.teachers_study = dict(kinds=common.SMOKE_KINDS if smoke else common.KINDS, arms=tuple(common.study_arms(resnet)),
-                               train=dict(num_epochs=1 if smoke else 20))
-  if not smoke:  # an epoch of a transformer costs half as much, and it needs more of them
-    config.teachers_study.training = dict(transformer=dict(train=dict(num_epochs=60), optimizer=dict(learning_rate=0.005,
-                                                                                                     decay_rate=0.97)))
-  config.sampling = dict(batches=(1, 4) if smoke else (1, 16, 64, 256),
-                         arms=('flow/oracle_prediction', 'resnet/x_reconstruction_l1_noise'),
-                         warm_start='flow/oracle_prediction', large_workdir='',
-                         large=dict(event_shape=(6, 6, 1)) if smoke else dict(event_shape=(28, 28, 1), num_blocks=3,
-                                                                              num_filters=32, num_levels=3))
-  common.apply_arms(config, 'configs/digits.py', parts, ('default', 'path', 'smoke'))
+  config = common.build('configs/digits.py', variant, BASE, SCALES, {'path': common.PATH})
   if config.teacher.name != 'pixelcnn':
-    config.sampling.large = {}  # a larger PixelCNN++
+    config.sampling.large = {}  # its settings are those of a PixelCNN++
   return config

@@ -6,36 +6,58 @@ Figures: 1, 2, 3, proposition1, norms, spectra, modes, stiffness. Variants: `def
 """
 import ml_collections
 
+from configs import common
+
+BASE = dict(
+    gaussian=dict(  # section 3.2; a figure's own section below takes precedence over this one
+        dimensions=(4, 16, 32, 64),
+        num_steps=5000, batch_size=64, learning_rate=0.005,
+        num_seeds=8, seed=0,  # teachers, and of what they and the students are drawn with
+        num_samples=1000),  # of a teacher and of a student, when they are compared
+    figure1=dict(
+        teacher_scales=(2.0, 0.6), angle_degrees=35.0,  # standard deviations of the teacher along its axes; of the first one
+        x=(0.35, 1.2)),  # where the gradients are drawn
+    figure2=dict(
+        inits=('I', 'N(0,1)')),  # R of the student at the start, also '0.1 I' or 'N(0,1)/sqrt(T)'; the paper does not give it
+    figure3=dict(
+        init='I',
+        snapshot_every=10, num_expansion_samples=128,  # updates between two points of the curve; samples for each
+        steps=(0, 50, 200, 1000, 2000, 3000, 4000, 5000)),  # where the exact probability is computed too
+    proposition1=dict(
+        dimensions=(2, 4, 8, 16, 32, 64, 128), num_teachers=200, seed=0,
+        num_sampled=8, num_samples=50000),  # teachers that Monte Carlo is compared on; its samples
+    norms=dict(
+        concentration_dimensions=(1, 4, 16, 64, 256, 1024, 4096),  # of equations 8 and 9
+        init='I', dimension=64, losses=('reverse_kl', 'z_reconstruction', 'x_reconstruction')),
+    spectra=dict(
+        dimension=16,
+        conditions=(10.0, 100.0, 1000.0),  # ratio of the largest to the smallest standard deviation of the teacher
+        datasets={'digits': 17},  # name -> grey levels
+        logit_lambdas=(1e-6, 0.01, 0.05)),
+    modes=dict(
+        num_modes=8, radius=4.0, scale=0.4,  # of the teacher, Gaussians of that scale on a ring
+        num_layers=8, num_hidden=32,  # of the student
+        batch_size=256, learning_rate=0.002, losses=('reverse_kl', 'z_reconstruction', 'x_reconstruction')),
+    stiffness=dict(
+        dimensions=(16, 64), inits=('I', '0.1 I', 'N(0,1)', 'N(0,1)/sqrt(T)'),
+        # See inverse_matching/experiments/gaussian/stiffness.py.
+        arms=('total', 'path', 'closed_form', 'decayed', 'decayed_fast', 'annealed', 'large_batch', 'warm_start', 'natural',
+              'closed_form_natural', 'whitened', 'whitened_fast', 'x_reconstruction'),
+        batch_factor=8,  # of large_batch, times batch_size
+        fast_factor=10.0, natural_factor=20.0,  # of decayed_fast and whitened_fast, and of natural, times learning_rate
+        anneal_start=0.01),  # power of the teacher's density at the start of annealed
+)
+
+SMOKE = dict(
+    gaussian=dict(dimensions=(4, 8), num_steps=100, num_seeds=2, num_samples=100),
+    figure3=dict(steps=(0, 50, 100)),
+    proposition1=dict(dimensions=(2, 8), num_teachers=20, num_sampled=2, num_samples=2000),
+    norms=dict(concentration_dimensions=(1, 16, 64), dimension=8),
+    spectra=dict(dimension=4, conditions=(10.0,)),
+    modes=dict(num_layers=2),
+    stiffness=dict(dimensions=(4,), inits=('I',)))
+
 
 def get_config(variant: str = 'default') -> ml_collections.ConfigDict:
   """Config of a variant: 'default' or 'smoke'."""
-  if variant not in ('default', 'smoke'):
-    raise ValueError(f'configs/gaussian.py has the variants default and smoke, not {variant!r}.')
-  smoke = variant == 'smoke'
-  config = ml_collections.ConfigDict()
-  # Section 3.2. A figure's own section below takes precedence over this one.
-  config.gaussian = dict(dimensions=(4, 8) if smoke else (4, 16, 32, 64), num_steps=100 if smoke else 5000, batch_size=64,
-                         learning_rate=0.005, num_seeds=2 if smoke else 8, seed=0, num_samples=100 if smoke else 1000)
-  config.figure1 = dict(teacher_scales=(2.0, 0.6), angle_degrees=35.0, x=(0.35, 1.2))
-  # Initial R of the student: I, '0.1 I', 'N(0,1)' or 'N(0,1)/sqrt(T)'. The paper does not give it.
-  config.figure2 = dict(inits=('I', 'N(0,1)'))
-  # snapshot_every: updates between two points of the curve; steps: where the exact probability is computed too.
-  config.figure3 = dict(init='I', snapshot_every=10, num_expansion_samples=128,
-                        steps=(0, 50, 100) if smoke else (0, 50, 200, 1000, 2000, 3000, 4000, 5000))
-  config.proposition1 = dict(dimensions=(2, 8) if smoke else (2, 4, 8, 16, 32, 64, 128), num_teachers=20 if smoke else 200,
-                             num_sampled=2 if smoke else 8, num_samples=2000 if smoke else 50000, seed=0)
-  config.norms = dict(concentration_dimensions=(1, 16, 64) if smoke else (1, 4, 16, 64, 256, 1024, 4096), init='I',
-                      dimension=8 if smoke else 64, losses=('reverse_kl', 'z_reconstruction', 'x_reconstruction'))
-  # datasets: name -> grey levels; conditions: ratio of the largest to the smallest standard deviation of the teacher.
-  config.spectra = dict(dimension=4 if smoke else 16, conditions=(10.0,) if smoke else (10.0, 100.0, 1000.0),
-                        datasets={'digits': 17}, logit_lambdas=(1e-6, 0.01, 0.05))
-  config.modes = dict(num_modes=8, radius=4.0, scale=0.4, num_layers=2 if smoke else 8, num_hidden=32,
-                      batch_size=256, learning_rate=0.002,
-                      losses=('reverse_kl', 'z_reconstruction', 'x_reconstruction'))
-  # Arms: see inverse_matching/experiments/gaussian/stiffness.py.
-  config.stiffness = dict(
-      dimensions=(4,) if smoke else (16, 64), inits=('I',) if smoke else ('I', '0.1 I', 'N(0,1)', 'N(0,1)/sqrt(T)'),
-      arms=('total', 'path', 'closed_form', 'decayed', 'decayed_fast', 'annealed', 'large_batch', 'warm_start', 'natural',
-            'closed_form_natural', 'whitened', 'whitened_fast', 'x_reconstruction'),
-      batch_factor=8, fast_factor=10.0, anneal_start=0.01, natural_factor=20.0)
-  return config
+  return common.build('configs/gaussian.py', variant, BASE, {'default': {}, 'smoke': SMOKE})

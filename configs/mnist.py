@@ -18,9 +18,9 @@ the name of an arm puts its student and loss into the config, for launch.distill
 """
 import ml_collections
 
-from configs import common
+from configs import tfds_images
 
 
 def get_config(variant: str = 'paper') -> ml_collections.ConfigDict:
   """Config of a variant; see above."""
-  return common.tfds_images('mnist', variant)
+  return tfds_images.config('mnist', variant)

@@ -3,12 +3,13 @@ import importlib
 
 import pytest
 
-from configs import common, digits, mnist
+from configs import common, digits, gaussian, mnist, tfds_images, vocoder
 from inverse_matching import losses, students, teachers
 from inverse_matching.experiments import teachers as studies
 
 LARGE = {'mnist': (28, 28, 1), 'fashion_mnist': (28, 28, 1), 'cifar10': (32, 32, 3)}
-VARIANTS = [*((name, scale) for name in LARGE for scale in common.SCALES), ('digits', 'default'), ('digits', 'smoke')]
+DISCRETE, ORDERED = ('categorical', 'discretized_mixture_of_logistics'), ('column_order', 'random_order')
+VARIANTS = [*((name, scale) for name in LARGE for scale in tfds_images.SCALES), ('digits', 'default'), ('digits', 'smoke')]
 
 
 def config(name, variant):
@@ -48,18 +49,19 @@ def test_the_paper(name):
   assert each['figures']['6'] == ('resnet/x_reconstruction_l1_noise',)
 
 
-@pytest.mark.parametrize('name,variant', [*(('mnist', scale) for scale in common.SCALES), ('digits', 'default')])
+@pytest.mark.parametrize('name,variant', [*(('mnist', scale) for scale in tfds_images.SCALES), ('digits', 'default')])
 @pytest.mark.parametrize('kind', common.KINDS)
 def test_kinds_of_teachers(name, variant, kind):
   """One word makes each: it locks and builds, with the data that it needs; the arms of its study are there."""
   each = config(name, f'{variant},{kind}').lock().to_dict()
   shape, plain = LARGE.get(name, (8, 8, 1)), config(name, variant).to_dict()
   teacher = teachers.make(event_shape=shape, **each['teacher'])
-  assert teacher.levels == (each['data']['levels'] if kind in common.DISCRETE_HEADS else None)
+  assert teacher.levels == (each['data']['levels'] if kind in DISCRETE else None)
   assert (each['data']['logit_lambda'] is None) == (teacher.levels is not None)
-  assert (teacher.order is not None) == (kind in common.ORDERS) and bool(teacher.blocks) == (kind == 'transformer')
+  assert (teacher.order is not None) == (kind in ORDERED) and bool(teacher.blocks) == (kind == 'transformer')
   assert each['teacher']['name'] == ('transformer' if kind == 'transformer' else 'pixelcnn')
-  assert each['teacher'].get('elementwise') == (kind if kind in {**common.HEADS, **common.DISCRETE_HEADS} else None)
+  has_a_map = kind not in ('gaussian', 'transformer', *ORDERED)
+  assert each['teacher'].get('elementwise') == (kind if has_a_map else None)
   assert each['student']['order'] == each['teacher'].get('order')
   assert set(each['teachers_study']['arms']) <= set(each['arms']) and set(each['teachers_study']['kinds']) <= set(common.KINDS)
   assert each['teacher_kinds'] == plain['teacher_kinds']
@@ -74,9 +76,30 @@ def test_room_for_a_head():
   each.data.logit_lambda = 0.05
   discrete = digits.get_config('categorical').lock()
   discrete.data.logit_lambda = 0.05
-  for wrong in ('elementwise', 'num_mixtures'):
-    with pytest.raises(TypeError):
-      setattr(digits.get_config().lock().teacher, wrong, 1.5)
+  for variant in ('default', 'mixture_of_logistics'):
+    for wrong in ('elementwise', 'num_mixtures'):
+      with pytest.raises(TypeError):
+        setattr(digits.get_config(variant).lock().teacher, wrong, 1.5)
+
+
+def test_a_config_is_its_own():
+  """What one is set to, another one and the tables do not see."""
+  first = digits.get_config()
+  first.teacher.num_mixtures, first.train.num_epochs, first.teacher_kinds.categorical.data.logit_lambda = 3, 1, 0.05
+  second = digits.get_config()
+  assert second.teacher.num_mixtures is None and second.train.num_epochs == digits.BASE['train']['num_epochs'] == 30
+  assert second.teacher_kinds.categorical.data.logit_lambda is None
+
+
+@pytest.mark.parametrize('base,scales', [
+    (digits.BASE, digits.SCALES), (tfds_images.base('mnist'), tfds_images.SCALES), (vocoder.BASE, vocoder.SCALES),
+    (gaussian.BASE, {'smoke': gaussian.SMOKE})], ids=['digits', 'tfds_images', 'vocoder', 'gaussian'])
+def test_scales_change_what_is_there(base, scales):
+  """A scale has no fields but those of the base, which a typo would add; a study may have overlays of sections, too."""
+  for scale in scales.values():
+    for section, fields in scale.items():
+      overlays = {*base, 'training'} if section.endswith('_study') else set()
+      assert set(fields) <= {*base[section], *overlays}, section
 
 
 def test_gpu_has_the_width_of_the_paper():
@@ -91,13 +114,19 @@ def test_parts_of_a_variant():
   each = mnist.get_config('smoke,path,resnet/x_reconstruction_l1').to_dict()
   assert each['student']['name'] == 'resnet' and each['loss']['distance'] == 'l1'
   assert each['figures']['4'][:2] == ('flow/reverse_kl', 'flow/reverse_kl_path')
-  for wrong, words in (('huge', "not 'huge'"), ('small,gpu', 'takes one of .* not small and gpu')):
+  each, scale = (config('vocoder', variant).lock().to_dict() for variant in ('flow/oracle_prediction,gpu', 'gpu'))
+  assert each['loss']['name'] == 'oracle_prediction' and each['train'] == {**scale['train'], 'grad_clip': 0.1}
+  for module, wrong, words in (
+      (mnist, 'huge', "configs/mnist.py has the variants paper, .* transformer, flow/.* not 'huge'"),
+      (mnist, 'small,gpu', 'takes one of paper, .* not small and gpu'), (vocoder, 'demo,path', "vocoder.py .* not 'path'"),
+      (gaussian, 'path', "configs/gaussian.py has the variants default and smoke, not 'path'")):
     with pytest.raises(ValueError, match=words):
-      mnist.get_config(wrong)
+      module.get_config(wrong)
 
 
 def test_figures_of_the_digits():
   """Their arms are those of the paper and four more, in the order of the panels."""
   assert digits.get_config('path').figures['4'][1] == 'flow/reverse_kl_path'
   assert [arm.removeprefix('resnet/x_reconstruction_') for arm in digits.get_config().figures['5']] == [
-      *common.RESNETS, 'l2_noise_variance', 'l1_noise_variance', 'l2_bottleneck', 'l2_bottleneck_skip']
+      'l2', 'l1', 'l2_noise', 'l1_noise', 'l1_l2_noise', 'l2_noise_variance', 'l1_noise_variance', 'l2_bottleneck',
+      'l2_bottleneck_skip']

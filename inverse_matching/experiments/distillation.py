@@ -14,6 +14,7 @@ from inverse_matching.experiments import claims, figures, report
 from inverse_matching.experiments.stages import Stages, cached
 from inverse_matching.runs import StudentRun, TeacherRun
 from inverse_matching.runtime import files
+from inverse_matching.runtime.overlays import merge
 from inverse_matching.training import checkpoint
 
 SHOWN = 40  # images in a panel
@@ -27,11 +28,6 @@ class Outcome(NamedTuple):
   students: Mapping[str, StudentRun]
   context: evaluate.Context  # of the first seed of the samples
   rows: list[dict[str, Any]]  # of all seeds
-
-
-def put(config: Mapping[str, Any], sections: Mapping[str, Any]) -> dict[str, Any]:
-  """The config with other sections: one with a name takes the place of that there, the fields of others take that of theirs."""
-  return {**config, **{name: fields if 'name' in fields else {**config[name], **fields} for name, fields in sections.items()}}
 
 
 def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | None = None, *, figure: str) -> str:
@@ -71,9 +67,9 @@ def carry_out(config: Mapping[str, Any], path: pathlib.Path, command: str, devic
   """Trains and evaluates a teacher and its students, as far as that is not done.
 
   Args:
-    config: with sections data, teacher, student, loss, optimizer, train, pairs, evaluation, and arms (name -> the sections
-      that take the place of those, see `put`). An arm is named student/objective. config.evaluation.num_seeds, if given,
-      repeats the evaluation with that many seeds of the samples.
+    config: with sections data, teacher, student, loss, optimizer, train, pairs, evaluation, and arms (name -> overlay, see
+      overlays.merge). An arm is named student/objective. config.evaluation.num_seeds, if given, repeats the evaluation with
+      that many seeds of the samples.
     path: of the experiment.
     command: that was called, for the record.
     devices: number of local devices, or None.
@@ -82,7 +78,7 @@ def carry_out(config: Mapping[str, Any], path: pathlib.Path, command: str, devic
     teacher_config: what the teacher is trained with; None is config.
     classifier: the folder in which the classifier of the metrics has its own; None is that of the teacher.
   """
-  merged = {arm: put(config, config['arms'][arm]) for arm in arms}
+  merged = {arm: merge(config, config['arms'][arm]) for arm in arms}
   paired, seeds = _paired(config, arms), _seeds(config)
   teacher_run = stages.run('train the teacher', runs.train_teacher, teacher_config or config, path / 'teacher', devices)
   pairs_from = runs.source_of_pairs(teacher_run.teacher)
@@ -110,7 +106,7 @@ def carry_out(config: Mapping[str, Any], path: pathlib.Path, command: str, devic
 
 
 def _paired(config: Mapping[str, Any], arms: Sequence[str]) -> list[str]:
-  return [arm for arm in arms if put(config, config['arms'][arm])['loss']['name'] == 'oracle_prediction']
+  return [arm for arm in arms if merge(config, config['arms'][arm])['loss']['name'] == 'oracle_prediction']
 
 
 def _seeds(config: Mapping[str, Any]) -> range:

@@ -9,6 +9,7 @@ from inverse_matching import runs
 from inverse_matching.evaluation import evaluate, statistics, tables
 from inverse_matching.experiments import distillation, figures
 from inverse_matching.runtime import files
+from inverse_matching.runtime.overlays import merge
 
 QUANTILES = (0.05, 0.95)
 SHOWN = (('bits_per_dim', 'train'), ('bits_per_dim', 'held_out'), ('log_inverse_scale_spread', 'held_out'),
@@ -20,9 +21,9 @@ DRAWN = (('bits_per_dim', 'held_out'), ('log_inverse_scale_spread', 'held_out'),
 
 
 def settings_of(config: Mapping[str, Any], value: float) -> dict[str, Any]:
-  """The config of one lambda: config.lambda_study has fields that take the place of those of the sections they name."""
+  """The config of one lambda; the sections in config.lambda_study are an overlay for all of them."""
   study = {name: fields for name, fields in config['lambda_study'].items() if name != 'logit_lambdas'}
-  return distillation.put(distillation.put(config, study), {'data': {'logit_lambda': value}})
+  return merge(config, study, {'data': {'logit_lambda': value}})
 
 
 def log_inverse_scales(run: runs.TeacherRun, x: np.ndarray, devices: int | None = None) -> np.ndarray:

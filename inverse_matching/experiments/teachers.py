@@ -13,6 +13,7 @@ from inverse_matching.evaluation import tables
 from inverse_matching.experiments import distillation, figures
 from inverse_matching.experiments.stages import Stages
 from inverse_matching.runtime import files
+from inverse_matching.runtime.overlays import merge
 
 TABLE = (('bits_per_dim', 'train'), ('bits_per_dim', 'held_out'), ('kernel_distance', 'teacher'), ('kernel_distance', 'data'),
          ('coverage', 'teacher'), ('coverage', 'data'), ('label_entropy', 'teacher'), ('oracle_l1', 'teacher'),
@@ -23,9 +24,9 @@ PANELS = 6  # beside each other
 
 
 def settings_of(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
-  """The config of one kind: with the sections that config.teachers_study and config.teacher_kinds have for it."""
+  """The config of one kind: with the overlays that config.teachers_study and config.teacher_kinds have for it."""
   study = {name: fields for name, fields in config['teachers_study'].items() if name not in ('kinds', 'arms', 'training')}
-  return distillation.put(distillation.put(config, study), config['teacher_kinds'][kind])
+  return merge(config, study, config['teacher_kinds'][kind])
 
 
 def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | None = None) -> str:
@@ -36,8 +37,9 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   compares between kinds; what is measured in the space of x, such as l1, compares within one space.
 
   Args:
-    config: as of distillation.carry_out, with sections teacher_kinds (kind -> sections, see distillation.put) and
-      teachers_study: kinds; arms; training, if given (kind -> sections while its teacher trains); and sections for all kinds.
+    config: as of distillation.carry_out, with sections teacher_kinds (kind -> overlay, see overlays.merge) and
+      teachers_study: kinds; arms; training, if given (kind -> overlay while its teacher trains); and sections, an overlay for
+      all kinds.
     workdir: of the experiment.
     command: that was called, for the record.
     devices: number of local devices, or None.
@@ -47,7 +49,7 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
   """
   path, study = pathlib.Path(workdir), config['teachers_study']
   for kind, sections in config['teacher_kinds'].items():
-    if sections and distillation.put(config, sections) == config:
+    if sections and merge(config, sections) == config:
       raise InputError(f'Figure teachers goes through all kinds of teachers, and this config is of the kind {kind}: give it '
                        'without.')
   rows, drawn, exact = [], {}, []
@@ -56,7 +58,7 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
     settings, folder = settings_of(config, kind), path / 'teachers' / kind
     stages = Stages(folder / 'timing.json', distillation.num_stages(settings, study['arms']))
     outcome = distillation.carry_out(settings, folder, command, devices, arms=study['arms'], stages=stages,
-                                     teacher_config=distillation.put(settings, study.get('training', {}).get(kind, {})),
+                                     teacher_config=merge(settings, study.get('training', {}).get(kind, {})),
                                      classifier=path / 'teachers')
     rows += [{**row, 'teacher': kind} for row in outcome.rows]
     panels = distillation.sample_panels(outcome, SHOWN)

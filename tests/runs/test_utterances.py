@@ -102,4 +102,4 @@ def test_refusals(tmp_path):
 def small_chunks(monkeypatch):
   """So that one list takes several calls."""
   monkeypatch.setattr(utterances, 'CHUNK', 2)
-  monkeypatch.setattr(devices, 'CHUNK', 4)
+  monkeypatch.setattr(devices, 'DEFAULT_CHUNK', 4)

@@ -1,0 +1,81 @@
+"""The tables of MNIST, Fashion-MNIST and CIFAR-10, which are one experiment; the fields are explained in configs/digits.py."""
+from typing import Any
+
+import ml_collections
+from ml_collections.config_dict import placeholder
+
+from configs import common
+
+RESNET = dict(name='resnet', num_blocks=8, num_filters=64, dilations=(1, 2, 4), dropout=0.0, bottleneck=None,
+              bottleneck_skip=False)
+SMALL_RESNET = dict(RESNET, num_blocks=4, num_filters=16, dilations=(1, 2, 4, 8))
+TRANSFORMER = dict(num_blocks=8, num_layers=4, width=256, num_heads=4, patch_size=4, dropout=0.0)  # not the paper's
+SMALL_TRANSFORMER = dict(TRANSFORMER, num_blocks=4, num_layers=2, width=64)
+
+
+def kinds(transformer):
+  """With 256 grey levels."""
+  return common.teacher_kinds(levels=256, transformer=transformer)
+
+
+def base(name: str) -> dict[str, Any]:
+  """The paper's setting, section 4.1.2. It does not state lambda, the ResNet, nor how many samples were looked at."""
+  return dict(
+      data=dict(
+          name=name, levels=256, logit_lambda=1e-6, split_seed=0,
+          data_dir=placeholder(str),  # folder of prepared data sets; None: the one that TFDS_DATA_DIR names
+          num_train=placeholder(int), num_held_out=placeholder(int)),  # images; None: all
+      teacher=dict(name='pixelcnn', num_blocks=3, num_filters=32, num_levels=3, dropout=0.0, **common.HEAD),
+      student=dict(name='flow', num_blocks=3, num_filters=32, num_levels=3, dropout=0.0, order=placeholder(str)),
+      loss=common.loss('x_reconstruction'),
+      optimizer=dict(name='adam', learning_rate=0.0005, decay_rate=0.95),
+      train=dict(
+          batch_size=64, num_epochs=100, seed=0, ema_decay=0.0, grad_clip=placeholder(float), log_every_steps=100,
+          evaluate_every_epochs=5, checkpoint_every_epochs=1, keep_checkpoints=2),
+      pairs=dict(num=60000, seed=1, solver='auto'),
+      evaluation=dict(
+          num_samples=2000, seed=2,
+          num_seeds=1),  # of the samples: seed, seed + 1, ...
+      arms=common.arms(RESNET),
+      teacher_kinds=kinds(TRANSFORMER),
+      figures={'4': common.FIGURE_4, '5': common.FIGURE_5, '6': common.FIGURE_6},
+      appendix_a=dict(num_directions=200, seed=3, num_shown=12),
+      teachers_study=dict(kinds=common.KINDS, arms=common.TEACHERS_STUDY))
+
+
+AVERAGED = dict(ema_decay=0.999, grad_clip=10.0)  # what the paper does not have and a short training gains by
+SCALES = {
+    'paper': {},
+    'gpu': dict(
+        optimizer=dict(learning_rate=0.001, decay_rate=0.8),
+        train=dict(num_epochs=15, **AVERAGED)),
+    'small': dict(
+        data=dict(num_train=10000, num_held_out=2000),
+        teacher=dict(num_blocks=1, num_filters=16), student=dict(num_blocks=1, num_filters=16),
+        optimizer=dict(learning_rate=0.002, decay_rate=0.7),
+        train=dict(batch_size=32, num_epochs=8, log_every_steps=50, evaluate_every_epochs=2, **AVERAGED),
+        pairs=dict(num=10000), evaluation=dict(num_samples=1000, num_seeds=3),
+        arms=common.arms(SMALL_RESNET), teacher_kinds=kinds(SMALL_TRANSFORMER)),
+    'tiny': dict(
+        data=dict(num_train=4000, num_held_out=1000),
+        teacher=dict(num_blocks=1, num_filters=12), student=dict(num_blocks=1, num_filters=12),
+        optimizer=dict(learning_rate=0.003, decay_rate=0.6),
+        train=dict(batch_size=32, num_epochs=4, log_every_steps=25, evaluate_every_epochs=2, **AVERAGED),
+        pairs=dict(num=4000), evaluation=dict(num_samples=500),
+        arms=common.arms(SMALL_RESNET), teacher_kinds=kinds(SMALL_TRANSFORMER)),
+    'smoke': dict(
+        data=dict(num_train=128, num_held_out=64),
+        teacher=dict(num_blocks=1, num_filters=4, num_levels=2), student=dict(num_blocks=1, num_filters=4, num_levels=2),
+        optimizer=dict(learning_rate=0.003, decay_rate=0.6),
+        train=dict(batch_size=32, num_epochs=1, log_every_steps=1, evaluate_every_epochs=1, **AVERAGED),
+        pairs=dict(num=64), evaluation=dict(num_samples=48),
+        arms=common.arms(dict(SMALL_RESNET, num_filters=4)),
+        teacher_kinds=kinds(dict(TRANSFORMER, num_blocks=2, num_layers=1, width=8, num_heads=2)),
+        figures={'5': ('resnet/x_reconstruction_l1_noise',)},
+        appendix_a=dict(num_directions=8), teachers_study=dict(kinds=common.SMOKE_KINDS)),
+}
+
+
+def config(name: str, variant: str) -> ml_collections.ConfigDict:
+  """Config of a data set: a scale, `path`, a kind of teacher, the name of an arm, or several with commas between."""
+  return common.build(f'configs/{name}.py', variant, base(name), SCALES, {'path': common.PATH})
