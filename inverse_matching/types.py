@@ -41,7 +41,7 @@ class Gaussian(NamedTuple):
 class Prior(NamedTuple):
   """A distribution over Z with independent dimensions."""
   sample: Callable[..., Array]  # (keys [n], length=None) -> z [n, *event]; length of the time axis, if it is open
-  log_prob: Callable[[Array], Array]  # z [B, *event] -> [B]
+  log_density: Callable[[Array], Array]  # z [B, *event] -> [B, *event], of each dimension; sum_event makes log p(z) of it
 
 
 class Elementwise(NamedTuple):
@@ -75,25 +75,40 @@ class Conditional(Protocol):
     """
 
 
-class Incremental(NamedTuple):
-  """z_to_x by parts, with the activations of earlier parts kept: each position of a network is computed once.
+class XToZ(Protocol):
+  """T: from data to noise, all dimensions in parallel."""
 
-  A block is a run of consecutive dimensions in the teacher's order (for images, some rows). The last one is padded. All but
-  `z_to_x` are None where a network is evaluated dimension by dimension alone.
+  def __call__(self, params: Params, x: Array, cond: Cond = None) -> tuple[Array, Array]:
+    """(z [B, *event], log |det dz/dx| [B]) of x [B, *event]."""
 
-  Attributes:
-    z_to_x: (params, z, cond=None) -> x [B, *event]. Exact, dimension by dimension.
-    split: value [B, *event] -> blocks [N, B, *block], padded with zeros.
-    join: blocks [N, B, *block] -> [B, *event]; undoes `split`.
-    init: (params, batch size, cond=None) -> the cache before the first block.
-    sweep: (params, cache, z [B, *block], x [B, *block], cond=None) -> (x, cache). Teacher.sweep on one block, given the cache
-      of the blocks before; the cache returned is that of the blocks up to x, for the next one.
-  """
-  z_to_x: Callable[..., Array]
-  split: Callable[[Array], Array] | None = None
-  join: Callable[[Array], Array] | None = None
-  init: Callable[..., Any] | None = None
-  sweep: Callable[..., tuple[Array, Any]] | None = None
+
+class ZToX(Protocol):
+  """T^-1: from noise to data, exactly."""
+
+  def __call__(self, params: Params, z: Array, cond: Cond = None) -> Array:
+    """x [B, *event] of z [B, *event]."""
+
+
+class LogProb(Protocol):
+  """log p_T."""
+
+  def __call__(self, params: Params, x: Array, cond: Cond = None, key: Array | None = None,
+               mask: Array | None = None) -> Array:
+    """log p_T(x) [B] in nats, with dropout if there are keys [B]; of the time steps that mask [B, T] counts, if given."""
+
+
+class Sample(Protocol):
+  """Ancestral sampling, or whatever has the same law."""
+
+  def __call__(self, params: Params, keys: Array, cond: Cond = None) -> Array:
+    """x [n, *event], one draw for each of keys [n]."""
+
+
+class Sweep(Protocol):
+  """One parallel pass of the fixed-point iteration whose solution is T^-1(z)."""
+
+  def __call__(self, params: Params, z: Array, x: Array, cond: Cond = None) -> Array:
+    """The next x [B, *event]. After k passes the first k dimensions in the teacher's order are final."""
 
 
 class Teacher(NamedTuple):
@@ -104,15 +119,14 @@ class Teacher(NamedTuple):
     prior: p_T(z).
     init: key -> params.
     conditional: see Conditional; None if the teacher is not of this form.
-    x_to_z: (params, x, cond=None) -> (z [B, *event], log_det [B]). Parallel.
-    log_prob: (params, x, cond=None, key=None, mask=None) -> [B], in nats; of the time steps that mask [B, T] counts, if given.
-    z_to_x: (params, z, cond=None) -> x [B, *event]. Exact; None if it cannot be inverted.
-    sample: (params, keys [n], cond=None) -> x [n, *event].
-    sweep: (params, z, x, cond=None) -> x. One parallel pass of the fixed-point iteration whose solution is z_to_x; after k
-      passes the first k dimensions in the teacher's order are final. None if not autoregressive.
+    x_to_z: see XToZ.
+    log_prob: see LogProb.
+    z_to_x: see ZToX; None if the teacher cannot be inverted.
+    sample: see Sample.
+    sweep: see Sweep; None if not autoregressive.
     order: order[k] is the flat index of the k-th dimension generated; None is raster order.
     blocks: the teachers of a chain in the order of x_to_z; empty for a single one.
-    incremental: sweeps by parts with cached activations, or None.
+    cached: z_to_x dimension by dimension, with the activations of the network kept; None if it cannot keep them.
     differentiable: whether x_to_z is differentiable in x.
     levels: see Elementwise; None for continuous data.
     elementwise: the scalar map that takes theta of `conditional`; None if there is none.
@@ -121,14 +135,14 @@ class Teacher(NamedTuple):
   prior: Prior
   init: Callable[[Array], Params]
   conditional: Conditional | None
-  x_to_z: Callable[..., tuple[Array, Array]]
-  log_prob: Callable[..., Array]
-  z_to_x: Callable[..., Array] | None
-  sample: Callable[..., Array]
-  sweep: Callable[..., Array] | None = None
+  x_to_z: XToZ
+  log_prob: LogProb
+  z_to_x: ZToX | None
+  sample: Sample
+  sweep: Sweep | None = None
   order: tuple[int, ...] | None = None
   blocks: tuple['Teacher', ...] = ()
-  incremental: Incremental | None = None
+  cached: ZToX | None = None
   differentiable: bool = True
   levels: int | None = None
   elementwise: Elementwise | None = None
@@ -141,18 +155,25 @@ class StudentOutput(NamedTuple):
   conditional: Any = None  # theta with x = z_to_x(z, theta), or None
 
 
+class Generate(Protocol):
+  """S: from noise to a sample, in one pass."""
+
+  def __call__(self, params: Params, z: Array, cond: Cond = None, key: Array | None = None) -> StudentOutput:
+    """The student's output for z [B, *event], with dropout if there are keys [B]."""
+
+
 class Student(NamedTuple):
   """A sampler that needs one pass.
 
   Attributes:
     event_shape: shape of one example.
     init: key -> params.
-    z_to_x: (params, z [B, *event], cond=None, key=None) -> StudentOutput.
+    z_to_x: see Generate.
     has_log_det: whether StudentOutput.log_det is given.
   """
   event_shape: tuple[int | None, ...]
   init: Callable[[Array], Params]
-  z_to_x: Callable[..., StudentOutput]
+  z_to_x: Generate
   has_log_det: bool
 
 
@@ -160,8 +181,7 @@ def deterministic(model: Any) -> Any:
   """The same Teacher or Student with its dropout off: a key in the batch then serves the loss alone."""
   if isinstance(model, Student):
     return model._replace(z_to_x=lambda params, z, cond=None, key=None: model.z_to_x(params, z, cond))
-  # A user's own teacher need not know of masks.
-  return model._replace(log_prob=lambda params, x, cond=None, key=None, **mask: model.log_prob(params, x, cond, **mask))
+  return model._replace(log_prob=lambda params, x, cond=None, key=None, mask=None: model.log_prob(params, x, cond, mask=mask))
 
 
 class LossFn(Protocol):
@@ -181,3 +201,18 @@ def check_event(name: str, value: Array, event_shape: tuple[int | None, ...]) ->
   if not jnp.issubdtype(jnp.result_type(value), jnp.floating):
     raise InputError(f'{name} has type {jnp.result_type(value)}, expected a floating type: map data to the teacher\'s space '
                      'first (inverse_matching.dequantise_logit or dequantise_uniform).')
+
+
+def sum_event(value: Array, mask: Array | None = None) -> Array:
+  """Sum of value [B, *event] over the event, [B]; with a mask [B, T], over the time steps that it counts."""
+  if mask is None:
+    return jnp.sum(value.reshape(value.shape[0], -1), axis=-1)
+  # Not a product: what is left out may be infinite.
+  return jnp.sum(jnp.where(mask[..., None] > 0, value.reshape(*mask.shape, -1), 0.0), axis=(1, 2))
+
+
+def mean_event(value: Array, mask: Array | None = None) -> Array:
+  """Mean of value [B, *event] over the event, [B]; with a mask [B, T], over the time steps that it counts (0 if none)."""
+  if mask is None:
+    return jnp.mean(value.reshape(value.shape[0], -1), axis=-1)
+  return sum_event(value, mask) / jnp.maximum(jnp.sum(mask, 1) * (value[0].size // mask.shape[1]), 1)

@@ -109,7 +109,7 @@ def _fail(message: str, more: str = '') -> None:
 
 def _leave(status: int) -> None:
   """Ends this process. If it is one of several, out of order, which ends the others: in order, it would wait for them."""
-  if processes.is_several():
+  if processes.is_multiprocess():
     if processes.is_first():
       time.sleep(1)  # the others may have something to say too, and end with this one
     sys.stdout.flush()
@@ -175,7 +175,7 @@ def run(main: Callable[[], None]) -> None:
       print('Stopped. Run the same command again to go on.', file=sys.stderr)
       sys.exit(130)
     except Exception:
-      if not processes.is_several():
+      if not processes.is_multiprocess():
         raise
       traceback.print_exc()
       _leave(1)

@@ -145,9 +145,6 @@ def _manifest(folder: str | os.PathLike) -> dict[str, Any]:
   if not whole:
     raise InputError(f'{path} is damaged: run launch.make_pairs again with the flags that made it; pairs that are there are '
                      'kept.')
-  if names[0].endswith('.npz'):
-    raise InputError(f'The pairs in {folder} were made by an earlier version, as .npz files: make them again with '
-                     'launch.make_pairs and another --workdir.')
   return manifest
 
 

@@ -24,7 +24,7 @@ class Categorical(NamedTuple):
   logits: Array  # [B, *event, levels]
 
 
-class Law(NamedTuple):
+class Distribution(NamedTuple):
   """A distribution over 0..levels - 1, for every dimension."""
   log_below: Callable[[Array], Array]  # k in 0..levels -> log P(K < k)
   log_above: Callable[[Array], Array]  # k in 0..levels -> log P(K >= k)
@@ -42,30 +42,31 @@ def join(k: Array, u: Array) -> Array:
 
 
 def _discrete(levels: int, prior: str, num_params: int, split: Callable[[Array], Any],
-              law_of: Callable[[Any], Law]) -> Elementwise:
+              distribution_of: Callable[[Any], Distribution]) -> Elementwise:
   if levels < 2:
     raise InputError(f'levels must be at least 2, got {levels}.')
 
   def x_to_t(x, theta):
-    law = law_of(theta)
+    distribution = distribution_of(theta)
     k = level(x, levels)
-    u, log_prob = jnp.clip(x - k, _TINY, 1 - _UNIT), law.log_prob(k)
-    log_low = jnp.logaddexp(law.log_below(k), jnp.log(u) + log_prob)
-    log_high = jnp.logaddexp(law.log_above(k + 1), jnp.log1p(-u) + log_prob)
+    u, log_prob = jnp.clip(x - k, _TINY, 1 - _UNIT), distribution.log_prob(k)
+    log_low = jnp.logaddexp(distribution.log_below(k), jnp.log(u) + log_prob)
+    log_high = jnp.logaddexp(distribution.log_above(k + 1), jnp.log1p(-u) + log_prob)
     return log_low - log_high, log_prob - log_low - log_high
 
   def t_to_x(t, theta):
-    law = law_of(theta)
+    distribution = distribution_of(theta)
     # The last k with P(K < k) <= z, found bit by bit.
     k = jnp.zeros_like(t)
     for bit in reversed(range(math.ceil(math.log2(levels)))):
       higher = k + 2**bit
-      log_low, log_high = law.log_below(higher), law.log_above(higher)
+      log_low, log_high = distribution.log_below(higher), distribution.log_above(higher)
       k = jnp.where((higher < levels) & (log_low - log_high <= t), higher, k)
-    log_prob = law.log_prob(k)
+    log_prob = distribution.log_prob(k)
     log_low, log_high = jax.nn.log_sigmoid(t), jax.nn.log_sigmoid(-t)
     from_below, from_above = (-jnp.expm1(jnp.minimum(outside - log_z, 0.0)) * jnp.exp(jnp.minimum(log_z - log_prob, 80.0))
-                              for outside, log_z in ((law.log_below(k), log_low), (law.log_above(k + 1), log_high)))
+                              for outside, log_z in ((distribution.log_below(k), log_low),
+                                                     (distribution.log_above(k + 1), log_high)))
     return join(k, jnp.clip(jnp.where(t < 0, from_below, 1 - from_above), 0.0, 1.0))
 
   return links.through(prior, num_params=num_params, split=split, x_to_t=x_to_t, t_to_x=t_to_x, differentiable=False,
@@ -80,7 +81,7 @@ def categorical(*, levels: int, prior: str = 'normal') -> Elementwise:
     prior: see links.LINKS.
   """
 
-  def law_of(theta):
+  def distribution_of(theta):
     log_prob = jax.nn.log_softmax(theta.logits)
     index = jnp.arange(levels)
 
@@ -91,9 +92,9 @@ def categorical(*, levels: int, prior: str = 'normal') -> Elementwise:
     def at(k):
       return jnp.take_along_axis(log_prob, jnp.clip(k, 0, levels - 1).astype(jnp.int32)[..., None], axis=-1)[..., 0]
 
-    return Law(lambda k: total(index < k[..., None]), lambda k: total(index >= k[..., None]), at)
+    return Distribution(lambda k: total(index < k[..., None]), lambda k: total(index >= k[..., None]), at)
 
-  return _discrete(levels, prior, levels, Categorical, law_of)
+  return _discrete(levels, prior, levels, Categorical, distribution_of)
 
 
 def discretized_mixture_of_logistics(*, levels: int, num_mixtures: int = 5, prior: str = 'normal') -> Elementwise:
@@ -108,7 +109,7 @@ def discretized_mixture_of_logistics(*, levels: int, num_mixtures: int = 5, prio
   """
   check_at_least(1, num_mixtures=num_mixtures)
 
-  def law_of(theta: Mixture):
+  def distribution_of(theta: Mixture):
     half = 1 / (levels - 1)  # of the width of a level
     log_weight = jax.nn.log_softmax(theta.logits)
     inverse_scale = jnp.exp(-theta.log_scale)
@@ -133,6 +134,6 @@ def discretized_mixture_of_logistics(*, levels: int, num_mixtures: int = 5, prio
       width = jnp.where(first | last, 0.0, jnp.log(-jnp.expm1(-2 * half * inverse_scale)))
       return mix(upper + lower + width)
 
-    return Law(log_below, log_above, log_prob)
+    return Distribution(log_below, log_above, log_prob)
 
-  return _discrete(levels, prior, 3 * num_mixtures, mixtures.split, law_of)
+  return _discrete(levels, prior, 3 * num_mixtures, mixtures.split, distribution_of)

@@ -18,6 +18,7 @@ from inverse_matching.runs import StudentRun, TeacherRun, load_student, load_tea
 from inverse_matching.runtime import files, processes
 from inverse_matching.runtime.devices import choose_devices, map_examples
 from inverse_matching.solvers.batched import solver_fn
+from inverse_matching.types import sum_event
 
 IMAGES = 2000  # of a split, at most: some statistics compare all pairs
 # Of what costs T passes each, `_affordable` many:
@@ -229,7 +230,7 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
     row('x_reconstruction_l2', name, mean(distances.l2(generate(params, encodings).x, x)), len(x), 0.0)
   log_teacher = context.log_prob(run.params, output.x)
   if student.has_log_det and run.teacher.levels is None:
-    log_student = np.asarray(run.teacher.prior.log_prob(samples.z)) - output.log_det
+    log_student = np.asarray(sum_event(run.teacher.prior.log_density(samples.z))) - output.log_det
     row('reverse_kl', 'teacher', mean(log_student - log_teacher), n, 0.0)
   rows += _sample_rows(arm, output.x, log_teacher, context)
   noise_std = student_run.config['loss'].get('noise_std', 0.0)

@@ -65,7 +65,7 @@ def sampling_rows(teacher: Teacher, params: Params, students: Mapping[str, tuple
   one_pass = jax.jit(lambda params, z: teacher.x_to_z(params, z)[0])
   generate = {name: jax.jit(lambda params, z, s=s: s.z_to_x(params, z).x) for name, (s, _) in students.items()}
   iterative = solvers.serves(teacher, 'fixed_point')
-  names = [name for name in ('fixed_point', 'blockwise', 'cached') if solvers.serves(teacher, name)] or ['auto']
+  names = [name for name in ('fixed_point', 'cached') if solvers.serves(teacher, name)] or ['auto']
   solve = {name: solver_fn(teacher, name, 1, chunk=batch) for name in names}
 
   exact = {'ancestral': lambda: first(params, z)} if iterative else {}

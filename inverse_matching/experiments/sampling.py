@@ -94,7 +94,7 @@ def _draw(path: pathlib.Path, rows: list[Mapping[str, Any]]) -> None:
     here = [row for row in rows if (tuple(row['shape']), row['teacher']) == (shape, teacher)]
     for name in dict.fromkeys(row['solver'] for row in here):
       line = [(row['batch'], row['seconds_per_image']) for row in here if row['solver'] == name]
-      exact = name in ('ancestral', 'cached', 'blockwise') or name.startswith('fixed_point')
+      exact = name in ('ancestral', 'cached') or name.startswith('fixed_point')
       axis.plot(*zip(*line), marker='o', markersize=4, linestyle='-' if exact else ':', label=name)
     axis.set(xscale='log', yscale='log', xlabel='images in a batch', ylabel='seconds per image',
              title=f'{"x".join(map(str, shape))}, teacher: {teacher}')

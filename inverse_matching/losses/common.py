@@ -5,12 +5,14 @@ from inverse_matching.types import Array, Batch, Student, Teacher
 
 
 def check_pair(teacher: Teacher, student: Student) -> None:
+  """Raises InputError unless both are of the same events."""
   if teacher.event_shape != student.event_shape:
     raise InputError(f'The teacher has event shape {teacher.event_shape}, the student {student.event_shape}: use one data '
                      'set for both.')
 
 
 def prior_draw(teacher: Teacher, batch: Batch) -> Array:
+  """z [B, *event] of the batch, or drawn from its keys where it has none."""
   if batch.z is not None:
     return batch.z
   # An open time axis is as long as that of the recording.
@@ -19,6 +21,7 @@ def prior_draw(teacher: Teacher, batch: Batch) -> Array:
 
 
 def check_differentiable(name: str, teacher: Teacher) -> None:
+  """Raises InputError, in the name of an objective, unless the teacher has a gradient in x."""
   if not teacher.differentiable:
     raise InputError(f'{name} needs the gradient of the teacher in x, which this teacher (a discrete head) does not have: use '
                      'x_reconstruction or oracle_prediction.')

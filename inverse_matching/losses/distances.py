@@ -7,18 +7,9 @@ from typing import Callable
 import jax.numpy as jnp
 
 from inverse_matching import registry
-from inverse_matching.types import Array
+from inverse_matching.types import Array, mean_event
 
 Distance = Callable[..., Array]  # (a, b [B, *event], mask [B, T] or None) -> [B]
-
-
-def mean_event(value: Array, mask: Array | None = None) -> Array:
-  """Mean of value [B, *event] over the event, or over the time steps of it that a mask [B, T] counts; 0 if it counts none."""
-  if mask is None:
-    return jnp.mean(value.reshape(value.shape[0], -1), axis=-1)
-  value = value.reshape(*mask.shape, -1)
-  # Not a product: what is left out may be infinite.
-  return jnp.sum(jnp.where(mask[..., None] > 0, value, 0.0), axis=(1, 2)) / jnp.maximum(jnp.sum(mask, 1) * value.shape[-1], 1)
 
 
 def l1(a: Array, b: Array, mask: Array | None = None) -> Array:

@@ -1,9 +1,4 @@
-"""Objectives: pure functions of (student_params, teacher_params, batch), per example.
-
-A factory takes the teacher and the student, refuses what they cannot serve, and returns a LossFn. All but maximum likelihood
-distil a teacher that is held fixed.
-"""
-import math
+"""Objectives from densities: maximum likelihood, the reverse KL (equation 2 of the paper), and its regularised closed form."""
 from typing import Any, Mapping
 
 import jax
@@ -11,26 +6,19 @@ import jax.numpy as jnp
 
 from inverse_matching.elementwise import priors
 from inverse_matching.errors import InputError
-from inverse_matching.losses import distances, path_score, spectral
+from inverse_matching.losses import path_score, spectral
 from inverse_matching.losses.common import check_differentiable, check_pair, prior_draw
-from inverse_matching.types import Array, Batch, Gaussian, LossFn, Params, Student, StudentOutput, Teacher
-
-
-def _log_prob(teacher: Teacher, params: Params, x: Array, batch: Batch, key: Array | None = None) -> Array:
-  # A user's own teacher need not know of masks.
-  mask = {} if batch.mask is None else {'mask': batch.mask}
-  return teacher.log_prob(params, x, batch.cond, key, **mask)
+from inverse_matching.types import Array, Batch, Gaussian, LossFn, Student, StudentOutput, Teacher, mean_event, sum_event
 
 
 def _log_student(teacher: Teacher, z: Array, output: StudentOutput, mask: Array | None) -> Array:
   """log p_S(x) [B] at x = S(z), of the time steps that count."""
   if mask is None:
-    return teacher.prior.log_prob(z) - output.log_det
+    return sum_event(teacher.prior.log_density(z)) - output.log_det
   if not isinstance(output.conditional, Gaussian):
     raise InputError('reverse_kl with a mask needs the density of every time step, and this student gives one for the whole '
                      'event: use the wavenet student.')
-  steps = -0.5 * (jnp.square(z) + math.log(2 * math.pi)) - output.conditional.log_scale
-  return jnp.sum(jnp.where(mask[..., None] > 0, steps.reshape(*mask.shape, -1), 0.0), axis=(1, 2))
+  return sum_event(teacher.prior.log_density(z) - output.conditional.log_scale, mask)
 
 
 def maximum_likelihood(teacher: Teacher) -> LossFn:
@@ -38,7 +26,7 @@ def maximum_likelihood(teacher: Teacher) -> LossFn:
 
   def loss(params, teacher_params, batch: Batch):
     del teacher_params
-    return -_log_prob(teacher, params, batch.x, batch, batch.key), {}
+    return -teacher.log_prob(params, batch.x, batch.cond, batch.key, batch.mask), {}
 
   return loss
 
@@ -74,14 +62,14 @@ def reverse_kl(teacher: Teacher, student: Student, *, estimator: str = 'total') 
     key = batch.key if estimator == 'total' else None
     output = student.z_to_x(student_params, z, batch.cond, key)
     log_student = _log_student(teacher, z, output, batch.mask)
-    log_teacher = _log_prob(teacher, teacher_params, output.x, batch)
+    log_teacher = teacher.log_prob(teacher_params, output.x, batch.cond, mask=batch.mask)
     value = log_student - log_teacher
     metrics = {'log_student': log_student, 'log_teacher': log_teacher}
     if estimator == 'path':
       v = path_score.student_score(student, student_params, z, batch.cond)
       teacher_score = jax.grad(lambda x: jnp.sum(teacher.log_prob(teacher_params, x, batch.cond)))(
           jax.lax.stop_gradient(output.x))
-      through_x = jnp.sum((jax.lax.stop_gradient(v.x - teacher_score) * output.x).reshape(z.shape[0], -1), axis=-1)
+      through_x = sum_event(jax.lax.stop_gradient(v.x - teacher_score) * output.x)
       # The value of the KL with the gradient of `through_x`.
       value = jax.lax.stop_gradient(value - through_x) + through_x
       metrics['score_sweeps'] = v.sweeps.astype(value.dtype)
@@ -126,7 +114,7 @@ def regularized_kl(teacher: Teacher, student: Student, *, regularization: float 
     log_q, log_p = jnp.maximum(q.log_scale, floor), jnp.maximum(p.log_scale, floor)
     kl = log_p - log_q + 0.5 * (jnp.exp(2 * (log_q - log_p)) - 1 + jnp.square((p.mean - q.mean) * jnp.exp(-log_p)))
     regulariser = jnp.square(q.log_scale - p.log_scale)
-    mean = lambda value: distances.mean_event(value, batch.mask)
+    mean = lambda value: mean_event(value, batch.mask)
     metrics = {'kl': mean(kl), 'regulariser': mean(regulariser)}
     value = metrics['kl'] + regularization * metrics['regulariser']
     if measure is not None:

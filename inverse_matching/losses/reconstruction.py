@@ -59,30 +59,27 @@ def x_reconstruction(teacher: Teacher, student: Student, *, distance: str = 'l2'
   return loss
 
 
-def oracle_prediction(teacher: Teacher, student: Student, *, distance: str = 'l2', has_pairs: bool = True) -> LossFn:
-  """d(T^-1(z), S(z)), z from the prior (section 4 of the paper).
-
-  A batch that holds a pair (z, x = T^-1(z)) is used as it is; otherwise the teacher is solved within the loss.
+def oracle_prediction(teacher: Teacher, student: Student, *, distance: str = 'l2') -> LossFn:
+  """d(T^-1(z), S(z)), z from the prior (section 4 of the paper), on batches that hold pairs (z, x = T^-1(z)).
 
   Args:
-    teacher: needs z_to_x unless batches hold pairs.
+    teacher: whose pairs they are; it is not evaluated.
     student: any student.
     distance: a name in distances.DISTANCES.
-    has_pairs: whether batches hold pairs.
 
   Raises:
-    InputError: event shapes differ, unknown distance, or neither z_to_x nor pairs.
+    InputError: event shapes differ, unknown distance; when it is called, a batch without z or x.
   """
   check_pair(teacher, student)
   measure = distances.make(distance)
-  if teacher.z_to_x is None and not has_pairs:
-    raise InputError('oracle_prediction needs T^-1(z), which this teacher cannot compute: give pairs (make_pairs '
-                     '--pairs_from=sample, then distill --pairs) or use x_reconstruction.')
 
   def loss(student_params, teacher_params, batch: Batch):
-    z = prior_draw(teacher, batch)
-    x = batch.x if has_pairs else jax.lax.stop_gradient(teacher.z_to_x(teacher_params, z, batch.cond))
-    output = student.z_to_x(student_params, z, batch.cond, batch.key)
-    return measure(x, output.x, batch.mask), {}
+    del teacher_params
+    if batch.z is None or batch.x is None:
+      missing = 'z' if batch.z is None else 'x'
+      raise InputError(f'oracle_prediction takes pairs (z, x = T^-1(z)), and this batch has no {missing}: '
+                       'solve for x first (inverse_matching.solve, or launch.make_pairs), or use x_reconstruction.')
+    output = student.z_to_x(student_params, batch.z, batch.cond, batch.key)
+    return measure(batch.x, output.x, batch.mask), {}
 
   return loss

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from inverse_matching.errors import InputError
 from inverse_matching.nets.features import check_features
-from inverse_matching.types import Array, Conditional, Gaussian, Incremental, Params
+from inverse_matching.types import Array, Conditional, Gaussian, Params, ZToX
 
 # In units of initial_scale: what is further out the network sees as that far out. Full scale by default. Without it 26 of 3,600
 # utterances of the teacher of configs/vocoder.py:demo ran away to infinity (launch.make_pairs --num=3600 --seed=1).
@@ -85,7 +85,7 @@ def _gru_jvp(primals, tangents):
 
 def conditional(frame_sizes: tuple[int, int], num_features: int, width: int, initial_scale: float,
                 min_log_scale: float) -> tuple[Callable[[Array], Params], Conditional, Callable]:
-  """(init, conditional, incremental) of Gaussian conditionals; for the settings see teachers.samplernn."""
+  """(init, conditional, cached) of Gaussian conditionals; for the settings see teachers.samplernn."""
   long, short = frame_sizes
   ratio = long // short
   # softplus(offset) = log(initial_scale) - min_log_scale.
@@ -155,7 +155,7 @@ def conditional(frame_sizes: tuple[int, int], num_features: int, width: int, ini
     value = theta_of(params['sample'], before.reshape(-1, short), above)
     return jax.tree.map(lambda leaf: leaf.reshape(x.shape), value)
 
-  def incremental(elementwise_z_to_x: Callable[[Array, Any], Array]) -> Incremental:
+  def cached(elementwise_z_to_x: Callable[[Array, Any], Array]) -> ZToX:
 
     def z_to_x(params, z, cond=None):
       check(z, cond)
@@ -190,6 +190,6 @@ def conditional(frame_sizes: tuple[int, int], num_features: int, width: int, ini
       _, x = jax.lax.scan(top_frame, (start, start, jnp.zeros((batch, long))), (z, jnp.moveaxis(cond, 1, 0)))
       return jnp.moveaxis(x, 0, 1).reshape(batch, length)
 
-    return Incremental(z_to_x)
+    return z_to_x
 
-  return init, theta, incremental
+  return init, theta, cached

@@ -18,7 +18,7 @@ from inverse_matching.elementwise import gaussian
 from inverse_matching.errors import InputError, check_at_least
 from inverse_matching.nets import heads
 from inverse_matching.nets.causal_conv import dropout, kernel_init
-from inverse_matching.types import Array, Conditional, Incremental, Params
+from inverse_matching.types import Array, Conditional, Params, ZToX
 
 HIDDEN = 4  # units of the feed-forward layers over the width
 SEEN = 1e6  # |x| that the network sees at most: an unsettled patch of a fixed point must stay finite, for 0 * inf is not 0
@@ -29,19 +29,19 @@ class Attention(nn.Module):
   num_heads: int
 
   @nn.compact
-  def __call__(self, x: Array, kept: Array | None, at: Array | int) -> tuple[Array, Array | None]:
-    """Also returns `kept` [2, B, N, width], the keys and values of all patches, with those from `at` on put in; None: N = M."""
+  def __call__(self, x: Array, kv_cache: Array | None, at: Array | int) -> tuple[Array, Array | None]:
+    """Also returns `kv_cache` [2, B, N, width], keys and values of all patches, with those from `at` on put in; None: N = M."""
     batch, count, width = x.shape
     query, key, value = jnp.split(nn.Dense(3 * width, kernel_init=kernel_init(1.0))(x), 3, axis=-1)
-    if kept is not None:
-      kept = jax.lax.dynamic_update_slice(kept, jnp.stack([key, value]), (0, 0, at, 0))
-      key, value = kept
+    if kv_cache is not None:
+      kv_cache = jax.lax.dynamic_update_slice(kv_cache, jnp.stack([key, value]), (0, 0, at, 0))
+      key, value = kv_cache
     by_head = lambda a: a.reshape(batch, -1, self.num_heads, width // self.num_heads)
     scores = jnp.einsum('bqhd,bkhd->bhqk', by_head(query), by_head(key)) / np.sqrt(width // self.num_heads)
     causal = jnp.arange(key.shape[1]) <= at + jnp.arange(count)[:, None]
     weights = jax.nn.softmax(jnp.where(causal, scores, -jnp.inf))
     seen = jnp.einsum('bhqk,bkhd->bqhd', weights, by_head(value)).reshape(x.shape)
-    return nn.Dense(width, kernel_init=kernel_init(0.1))(seen), kept
+    return nn.Dense(width, kernel_init=kernel_init(0.1))(seen), kv_cache
 
 
 class Transformer(nn.Module):
@@ -54,16 +54,16 @@ class Transformer(nn.Module):
   dropout: float
 
   @nn.compact
-  def __call__(self, x: Array, keys: Array | None = None, kept: Array | None = None,
+  def __call__(self, x: Array, keys: Array | None = None, kv_cache: Array | None = None,
                at: Array | int = 0) -> tuple[Array, Array | None]:
-    """Also returns `kept` [num_layers, 2, B, N, width], see Attention."""
-    place = self.param('place', nn.initializers.normal(0.02), (self.num_patches, self.width))
+    """Also returns `kv_cache` [num_layers, 2, B, N, width], see Attention."""
+    pos_embedding = self.param('place', nn.initializers.normal(0.02), (self.num_patches, self.width))
     h = nn.Dense(self.width, kernel_init=kernel_init(1.0))(jnp.clip(x, -SEEN, SEEN))
-    h = h + jax.lax.dynamic_slice_in_dim(place, at, x.shape[1])
+    h = h + jax.lax.dynamic_slice_in_dim(pos_embedding, at, x.shape[1])
     norm = lambda: nn.LayerNorm(use_fast_variance=False)  # which would overflow earlier, and cancels
     layers = []
     for i in range(self.num_layers):
-      seen, layer = Attention(self.num_heads, name=f'attention{i}')(norm()(h), None if kept is None else kept[i], at)
+      seen, layer = Attention(self.num_heads, name=f'attention{i}')(norm()(h), None if kv_cache is None else kv_cache[i], at)
       layers.append(layer)
       h = h + dropout(seen, keys, self.dropout, (*self.path, f'attention{i}'))
       hidden = nn.gelu(nn.Dense(HIDDEN * self.width, kernel_init=kernel_init(1.0))(norm()(h)))
@@ -71,12 +71,12 @@ class Transformer(nn.Module):
       h = h + dropout(hidden, keys, self.dropout, (*self.path, f'hidden{i}'))
     # Zeros: the flow begins at the identity.
     out = nn.Dense(self.num_outputs, kernel_init=nn.initializers.zeros)(norm()(h))
-    return out, None if kept is None else jnp.stack(layers)
+    return out, None if kv_cache is None else jnp.stack(layers)
 
 
 def conditional(event_shape: tuple[int, int, int], patch_size: int, *, num_layers: int, width: int, num_heads: int,
                 dropout: float = 0.0) -> tuple[Callable[[Array], Params], Conditional, Callable]:
-  """(init, conditional, incremental) of Gaussian conditionals over patches.
+  """(init, conditional, cached) of Gaussian conditionals over patches.
 
   Args:
     event_shape: (H, W, C).
@@ -94,16 +94,11 @@ def conditional(event_shape: tuple[int, int, int], patch_size: int, *, num_layer
     raise InputError(f'num_heads must divide the width, got {num_heads} heads and width {width}.')
   head = heads.make(gaussian, 1)
   size = patch_size**2 * event_shape[2]
-  per_row = event_shape[1] // patch_size
-  num_patches = event_shape[0] // patch_size * per_row
+  num_patches = event_shape[0] // patch_size * (event_shape[1] // patch_size)
   net = Transformer(size * head.num_outputs, num_layers, width, num_heads, num_patches, dropout)
 
   def tokens(value):
     return value.reshape(len(value), -1, size)
-
-  def shifted(x, first):
-    """Patch n receives patch n - 1, the first one `first` [B, 1, D]."""
-    return jnp.concatenate([first, x[:, :-1]], axis=1)
 
   def theta_of(raw, shape):
     value = head.theta(raw.reshape(*raw.shape[:-1], size, head.num_outputs), None)
@@ -115,44 +110,26 @@ def conditional(event_shape: tuple[int, int, int], patch_size: int, *, num_layer
   def theta(params, x, cond=None, key=None):
     del cond
     keys = None if key is None else random.stream(key, 'dropout')
-    before = shifted(tokens(x), jnp.zeros((len(x), 1, size)))
+    # Patch n sees patch n - 1 and those before it.
+    before = jnp.pad(tokens(x), ((0, 0), (1, 0), (0, 0)))[:, :-1]
     return theta_of(net.apply({'params': params}, before, keys)[0], x.shape)
 
-  def incremental(elementwise_z_to_x: Callable[[Array, Any], Array]) -> Incremental:
-    """A block is one row of patches."""
-
-    def empty(params, batch_size, cond=None):
-      del params, cond
-      return jnp.zeros((num_layers, 2, batch_size, num_patches, width)), jnp.zeros((batch_size, 1, size)), 0
-
-    def run(params, z, before, kept, at):
-      """x of the patches from `at` on, from their z and the patches before each; all [B, M, D]."""
-      raw, kept = net.apply({'params': params}, before, None, kept, at)
-      return elementwise_z_to_x(z, theta_of(raw, z.shape)), kept
-
-    def sweep(params, cache, z, x, cond=None):
-      del cond
-      kept, last, at = cache
-      new, kept = run(params, z, shifted(x, last), kept, at)
-      return new, (kept, x[:, -1:], at + x.shape[1])
+  def cached(elementwise_z_to_x: Callable[[Array, Any], Array]) -> ZToX:
 
     def z_to_x(params, z, cond=None):
       del cond
 
       def one(n, carry):
-        x, kept, last = carry
-        new, kept = run(params, jax.lax.dynamic_slice_in_dim(tokens(z), n, 1, axis=1), last, kept, n)
-        return jax.lax.dynamic_update_slice_in_dim(x, new, n, axis=1), kept, new
+        x, kv_cache, before = carry
+        raw, kv_cache = net.apply({'params': params}, before, None, kv_cache, n)
+        z_patch = jax.lax.dynamic_slice_in_dim(tokens(z), n, 1, axis=1)
+        new = elementwise_z_to_x(z_patch, theta_of(raw, z_patch.shape))
+        return jax.lax.dynamic_update_slice_in_dim(x, new, n, axis=1), kv_cache, new
 
-      kept, last, _ = empty(params, len(z))
-      return jax.lax.fori_loop(0, num_patches, one, (tokens(jnp.zeros_like(z)), kept, last))[0].reshape(z.shape)
+      kv_cache = jnp.zeros((num_layers, 2, len(z), num_patches, width))
+      start = tokens(jnp.zeros_like(z)), kv_cache, jnp.zeros((len(z), 1, size))
+      return jax.lax.fori_loop(0, num_patches, one, start)[0].reshape(z.shape)
 
-    def split(value):
-      return jnp.moveaxis(value.reshape(len(value), -1, per_row, size), 1, 0)
+    return z_to_x
 
-    def join(blocks):
-      return jnp.moveaxis(blocks, 0, 1).reshape(blocks.shape[1], *event_shape)
-
-    return Incremental(z_to_x, split, join, empty, sweep)
-
-  return init, theta, incremental
+  return init, theta, cached

@@ -42,7 +42,7 @@ def initialize() -> None:
                      f'{", ".join(VARIABLES[:-1])} and {VARIABLES[-1]}.') from error
 
 
-def is_several() -> bool:
+def is_multiprocess() -> bool:
   """Whether this is one of several processes."""
   return jax.distributed.is_initialized() and jax.process_count() > 1
 
@@ -54,7 +54,7 @@ def is_first() -> bool:
 
 def barrier(name: str) -> None:
   """Waits until every process is here; one alone goes on."""
-  if is_several():
+  if is_multiprocess():
     multihost_utils.sync_global_devices(name)
 
 
@@ -67,7 +67,7 @@ def first(function: Callable[[], Any]) -> Any:
   Raises:
     InputError: function raised it; on every process.
   """
-  if not is_several():
+  if not is_multiprocess():
     return function()
   outcome = b''
   if is_first():
@@ -83,9 +83,9 @@ def first(function: Callable[[], Any]) -> Any:
   return value
 
 
-def anywhere(flag: bool) -> bool:
+def any_process(flag: bool) -> bool:
   """Whether the flag is set on any process."""
-  return bool(np.any(multihost_utils.process_allgather(np.array(flag)))) if is_several() else flag
+  return bool(np.any(multihost_utils.process_allgather(np.array(flag)))) if is_multiprocess() else flag
 
 
 def split(run: Callable) -> Callable:
@@ -96,7 +96,7 @@ def split(run: Callable) -> Callable:
   """
 
   def shared(params, *arrays, progress=None):
-    if not is_several():
+    if not is_multiprocess():
       return run(params, *arrays, progress=progress)
     total, count = len(jax.tree.leaves(arrays)[0]), jax.process_count()
     size = -(-total // count)

@@ -1,20 +1,19 @@
-"""Teachers from their parts (autoregressive, from_transform, chain), and the map from pixels to the teacher's space."""
+"""Teachers from their parts: one causal function, any invertible map, or a chain of teachers."""
 import math
-from typing import Callable, Sequence
+from typing import Any, Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 
 from inverse_matching import random, solvers
 from inverse_matching.elementwise import discrete, gaussian
 from inverse_matching.errors import InputError
 from inverse_matching.teachers.orders import permute
-from inverse_matching.types import Array, Conditional, Elementwise, Incremental, Params, Prior, Teacher, check_event
+from inverse_matching.types import Array, Conditional, Elementwise, Params, Prior, Teacher, XToZ, ZToX, check_event, sum_event
 
 
 def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], Params], conditional: Conditional, *,
                    elementwise: Elementwise = gaussian, order: Sequence[int] | None = None,
-                   incremental: Callable[[Callable], Incremental] | None = None) -> Teacher:
+                   cached: Callable[[Callable[[Array, Any], Array]], ZToX] | None = None) -> Teacher:
   """A teacher from one causal function.
 
   Args:
@@ -24,8 +23,8 @@ def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], 
     elementwise: the scalar map between x_t and z_t given theta_t. If it is discrete the conditional sees k = floor(x).
     order: a permutation of the flat indices; dimension order[k] is generated k-th. The conditional then sees the permuted
       event. None is raster order.
-    incremental: cached evaluation of `conditional`, if there is one: elementwise.z_to_x -> Incremental. Its own network must
-      see floor(x) if the map is discrete.
+    cached: if the network can keep its activations, elementwise.z_to_x -> the teacher's z_to_x dimension by dimension. Its own
+      network must see floor(x) if the map is discrete.
 
   Raises:
     InputError: `order` is not a permutation of the dimensions.
@@ -52,27 +51,23 @@ def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], 
     check_event('x', x, event_shape)
     return inner(params, x, cond, key)
 
-  def x_to_z(params, x, cond=None, key=None):
-    z, log_det = elementwise.x_to_z(x, theta_of(params, x, cond, key))
-    return z, jnp.sum(log_det.reshape(x.shape[0], -1), axis=-1)
+  def x_to_z(params, x, cond=None):
+    z, log_det = elementwise.x_to_z(x, theta_of(params, x, cond))
+    return z, sum_event(log_det)
 
   def log_prob(params, x, cond=None, key=None, mask=None):
-    if mask is None:
-      z, log_det = x_to_z(params, x, cond, key)
-      return prior.log_prob(z) + log_det
     z, log_det = elementwise.x_to_z(x, theta_of(params, x, cond, key))
-    steps = elementwise.prior(()).log_prob(z.reshape(-1)).reshape(z.shape) + log_det
-    return jnp.sum(jnp.where(mask[..., None] > 0, steps.reshape(*mask.shape, -1), 0.0), axis=(1, 2))
+    return sum_event(prior.log_density(z), mask) + sum_event(log_det, mask)
 
   def solved_by(draw):
     """The fields with which `solvers` computes x_t = draw(z_t, theta_t) for all t."""
     if draw is None:
       return {}
-    parts = incremental(draw) if incremental else None
-    if parts and order is not None:
-      parts = parts._replace(z_to_x=lambda params, z, cond=None, f=parts.z_to_x: back(f(params, to(z), cond)),
-                             split=lambda value, f=parts.split: f(to(value)), join=lambda blocks, f=parts.join: back(f(blocks)))
-    return {'sweep': lambda params, z, x, cond=None: draw(z, inner(params, x, cond)), 'incremental': parts}
+    by_dimension = cached(draw) if cached else None
+    if by_dimension and order is not None:
+      in_order = by_dimension
+      by_dimension = lambda params, z, cond=None: back(in_order(params, to(z), cond))
+    return {'sweep': lambda params, z, x, cond=None: draw(z, inner(params, x, cond)), 'cached': by_dimension}
 
   def z_to_x(params, z, cond=None):
     return solvers.solve(teacher, params, z, cond).x
@@ -86,15 +81,14 @@ def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], 
     return z_to_x(params, prior.sample(random.stream(keys, 'prior')), cond)
 
   teacher = Teacher(
-      event_shape=tuple(event_shape), prior=prior, init=init, conditional=theta_of,
-      x_to_z=lambda params, x, cond=None: x_to_z(params, x, cond), log_prob=log_prob,
+      event_shape=tuple(event_shape), prior=prior, init=init, conditional=theta_of, x_to_z=x_to_z, log_prob=log_prob,
       z_to_x=None if elementwise.z_to_x is None else z_to_x, sample=sample, order=order,
       differentiable=elementwise.differentiable, levels=levels, elementwise=elementwise, **solved_by(elementwise.z_to_x))
   return teacher
 
 
 def from_transform(event_shape: tuple[int | None, ...], prior: Prior, init: Callable[[Array], Params],
-                   x_to_z: Callable[..., tuple[Array, Array]], z_to_x: Callable[..., Array] | None = None) -> Teacher:
+                   x_to_z: XToZ, z_to_x: ZToX | None = None) -> Teacher:
   """A teacher from an invertible map that need not be autoregressive.
 
   Args:
@@ -119,7 +113,7 @@ def from_transform(event_shape: tuple[int | None, ...], prior: Prior, init: Call
       raise InputError('A mask counts time steps, and a teacher from a transform has one density for the whole event: give '
                        'examples without a mask, or an autoregressive teacher.')
     z, log_det = checked_x_to_z(params, x, cond)
-    return prior.log_prob(z) + log_det
+    return sum_event(prior.log_density(z)) + log_det
 
   def sample(params, keys, cond=None):
     if z_to_x is None:
@@ -172,8 +166,8 @@ def chain(teachers: Sequence[Teacher]) -> Teacher:
         x, log_det = block.x_to_z(block_params, x, cond)
       else:  # blocks of one architecture must not drop the same units
         x, log_det = block.elementwise.x_to_z(x, block.conditional(block_params, x, cond, random.fold(keys, i)))
-      total = total + jnp.sum(log_det.reshape(x.shape[0], -1), axis=-1)
-    return prior.log_prob(x) + total
+      total = total + sum_event(log_det)
+    return sum_event(prior.log_density(x)) + total
 
   return teacher._replace(blocks=blocks, log_prob=log_prob, differentiable=all(block.differentiable for block in blocks),
                           levels=blocks[0].levels)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from inverse_matching.errors import InputError
-from inverse_matching.types import Array, Cond, Params, Teacher
+from inverse_matching.types import Array, Cond, Params, Teacher, sum_event
 
 BATCH = 32
 CUTS = 64  # at most; an event of as many dimensions is tried at every one
@@ -79,11 +79,11 @@ def _check_shapes(teacher: Teacher, params: Params, event: tuple[int, ...], cond
 
 def _check_prior(teacher: Teacher, params: Params, x: np.ndarray, z: np.ndarray, forward: Forward) -> None:
   """All z must have mass under the prior, and all mass of the prior must be reached (tried in the last dimension alone)."""
-  log_prob = jax.jit(teacher.prior.log_prob)
+  log_prob = jax.jit(lambda z: sum_event(teacher.prior.log_density(z)))
   inside = np.asarray(log_prob(z))
   if not np.isfinite(inside).all():
     raise InputError(f'The prior of the teacher is not that of its map: x_to_z gives z from {z.min():.3g} to {z.max():.3g}, '
-                     'where log_prob of the prior is not finite.')
+                     'where the log density of the prior is not finite.')
   if teacher.conditional is None:
     return
   last = -1 if teacher.order is None else teacher.order[-1]

@@ -2,7 +2,7 @@
 from typing import Sequence
 
 from inverse_matching import elementwise as maps
-from inverse_matching.nets import heads, incremental, pixelcnnpp
+from inverse_matching.nets import heads, pixelcnnpp, pixelcnnpp_cached
 from inverse_matching.teachers import build, orders
 from inverse_matching.types import Teacher
 
@@ -35,4 +35,4 @@ def pixelcnn(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num_filt
   init, conditional = pixelcnnpp.conditional(event_shape, head, **network)
   order = orders.make(order, event_shape)
   return build.autoregressive(event_shape, init, conditional, elementwise=scalar_map, order=order,
-                                   incremental=incremental.pixelcnnpp_parts(event_shape, head, **network))
+                                   cached=pixelcnnpp_cached.cached(event_shape, head, **network))

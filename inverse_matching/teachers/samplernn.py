@@ -39,8 +39,8 @@ def samplernn(event_shape: tuple[int | None] = (None,), *, num_features: int, fr
   check_at_least(0, num_features=num_features)
   if initial_scale <= math.exp(min_log_scale):
     raise InputError(f'initial_scale must be above exp(min_log_scale) = {math.exp(min_log_scale):.3g}, got {initial_scale}.')
-  init, conditional, incremental = net.conditional(sizes, num_features, width, initial_scale, min_log_scale)
-  teacher = build.autoregressive(event_shape, init, conditional, incremental=incremental)
+  init, conditional, cached = net.conditional(sizes, num_features, width, initial_scale, min_log_scale)
+  teacher = build.autoregressive(event_shape, init, conditional, cached=cached)
   if event_shape[0] is not None:
     return teacher
 

@@ -26,8 +26,8 @@ def transformer(event_shape: tuple[int, int, int], *, num_blocks: int = 4, num_l
   """
   check_at_least(1, num_blocks=num_blocks)
   patches = orders.patches(event_shape, patch_size)
-  init, conditional, incremental = net.conditional(event_shape, patch_size, num_layers=num_layers, width=width,
-                                                   num_heads=num_heads, dropout=dropout)
+  init, conditional, cached = net.conditional(event_shape, patch_size, num_layers=num_layers, width=width, num_heads=num_heads,
+                                              dropout=dropout)
   return build.chain([
       build.autoregressive(event_shape, init, conditional, order=patches[::1 - 2 * (i % 2)].reshape(-1),
-                                incremental=incremental) for i in range(num_blocks)])
+                                cached=cached) for i in range(num_blocks)])

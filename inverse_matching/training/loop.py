@@ -187,7 +187,7 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
       progress.update(1, loss=values['loss'])
       if done % every['evaluate'] == 0 or done == num_steps:
         metrics_writer.write(done, {'held_out_loss': evaluate(state.ema, teacher_params)})
-      stopping = done < num_steps and processes.anywhere(bool(received or unread))
+      stopping = done < num_steps and processes.any_process(bool(received or unread))
       if done % every['checkpoint'] == 0 or done == num_steps or stopping:
         checkpoint.save(workdir, done, state, keep=settings['keep_checkpoints'])
       if stopping:

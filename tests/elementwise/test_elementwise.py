@@ -235,7 +235,7 @@ def test_law(name):
   cdf = scipy.stats.uniform.cdf if name.endswith('uniform') else scipy.stats.norm.cdf
   assert scipy.stats.kstest(np.asarray(z), cdf).pvalue > 1e-2
   if scalar_map.levels:
-    log_prob = scalar_map.prior((1,)).log_prob(z[:, None]) + log_det
+    log_prob = scalar_map.prior((1,)).log_density(z[:, None])[:, 0] + log_det
     np.testing.assert_allclose(log_prob, np.log(prob)[np.floor(x).astype(int)], atol=2e-5)
   if scalar_map.sample is not None:
     drawn = jax.jit(scalar_map.sample)(rng.uniform(size=num).astype(np.float32), many)

@@ -35,10 +35,10 @@ def test_rows():
 
 
 @pytest.mark.slow
-def test_cached_solvers_are_timed_where_they_serve():
+def test_cached_sampling_is_timed_where_it_serves():
   """And each position once is one sweep."""
   rows = measure('pixelcnn')
-  assert {'cached', 'blockwise'} <= set(rows) and rows['cached']['sweeps'] == 1
+  assert 'cached' in rows and rows['cached']['sweeps'] == 1
 
 
 def test_chains_and_teachers_that_no_solver_serves():

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from inverse_matching import losses, random, students, teachers
-from inverse_matching.elementwise import priors
 from inverse_matching.errors import InputError
 from inverse_matching.teachers import build
 from inverse_matching.types import Batch, Gaussian
@@ -77,15 +76,15 @@ def oracle_value(params):
 
 
 def test_oracle_prediction_has_a_closed_form():
-  """E d(T^-1(z), S(z)) = (|m - m'|^2 + |R - R'|_F^2) / T; from pairs and from solving within the loss alike."""
+  """E d(T^-1(z), S(z)) = (|m - m'|^2 + |R - R'|_F^2) / T over pairs; a batch that holds none is refused."""
   params = other_student()
-  solving = losses.make('oracle_prediction', TEACHER, STUDENT, has_pairs=False)
-  value, _ = jax.jit(solving)(params, PARAMS, Batch(key=MANY))
-  assert_mean(value, oracle_value(params))
   z = TEACHER.prior.sample(random.stream(MANY, 'prior'))
-  pairs = losses.make('oracle_prediction', TEACHER, STUDENT)
-  paired, _ = jax.jit(pairs)(params, PARAMS, Batch(x=TEACHER.z_to_x(PARAMS, z), z=z, key=MANY))
-  np.testing.assert_allclose(paired, value, rtol=1e-3, atol=1e-4)
+  loss = losses.make('oracle_prediction', TEACHER, STUDENT)
+  value, _ = jax.jit(loss)(params, PARAMS, Batch(x=TEACHER.z_to_x(PARAMS, z), z=z, key=MANY))
+  assert_mean(value, oracle_value(params))
+  for batch, missing in ((Batch(x=z, key=MANY), 'z'), (Batch(z=z, key=MANY), 'x')):
+    with pytest.raises(InputError, match=f'takes pairs .*, and this batch has no {missing}: solve for x first'):
+      loss(params, PARAMS, batch)
 
 
 def test_x_reconstruction_and_oracle_prediction_agree_in_law():
@@ -101,9 +100,9 @@ def test_x_reconstruction_and_oracle_prediction_agree_in_law():
 @pytest.mark.parametrize('name', ['x_reconstruction', 'oracle_prediction'])
 def test_no_gradient_reaches_the_teacher(name):
   """The gradient in the teacher's parameters is zero, exactly; in the student's it is not."""
-  settings = {'has_pairs': False} if name == 'oracle_prediction' else {'noise_std': 0.1}
+  settings = {} if name == 'oracle_prediction' else {'noise_std': 0.1}
   loss = losses.make(name, TEACHER, STUDENT, **settings)
-  batch = Batch(x=jnp.ones((4, T)), key=MANY[:4])
+  batch = Batch(x=jnp.ones((4, T)), z=jnp.ones((4, T)) if name == 'oracle_prediction' else None, key=MANY[:4])
   grads = jax.grad(lambda s, t: loss(s, t, batch)[0].sum(), argnums=(0, 1))(other_student(), PARAMS)
   assert all(np.any(g != 0) for g in jax.tree.leaves(grads[0]))
   assert all(np.all(g == 0) for g in jax.tree.leaves(grads[1]))
@@ -164,10 +163,6 @@ def test_dropout_of_the_student_uses_the_batch_keys():
 
 def test_what_a_pair_cannot_serve_is_refused_when_built():
   """One sentence that says what to use instead."""
-  one_way = build.from_transform((T,), priors.standard_normal((T,)), lambda key: (),
-                                      lambda params, x, cond: (x, jnp.zeros(len(x))))
-  with pytest.raises(InputError, match='cannot compute.*x_reconstruction'):
-    losses.make('oracle_prediction', one_way, STUDENT, has_pairs=False)
   for name in losses.LOSSES:
     with pytest.raises(InputError, match=r'\(4,\).*\(5,\)'):
       losses.make(name, TEACHER, students.linear(5))

@@ -83,4 +83,4 @@ def test_the_teacher_says_what_a_map_does_not_have():
   with pytest.raises(InputError, match="'mixture_of_logistics'.*'levels'.* num_mixtures, prior"):
     teachers.make('pixelcnn', (4, 4, 1), elementwise='mixture_of_logistics', levels=4)
   teacher = teachers.make('pixelcnn', (4, 4, 1), elementwise='categorical', levels=4, num_blocks=1, num_filters=2, num_levels=1)
-  assert teacher.levels == 4 and not teacher.differentiable and teacher.incremental is not None
+  assert teacher.levels == 4 and not teacher.differentiable and teacher.cached is not None

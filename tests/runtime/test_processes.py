@@ -12,10 +12,10 @@ from inverse_matching.runtime import files, processes
 
 def test_alone():
   """One process is the first, waits for nobody, and hears its own words."""
-  assert processes.is_first() and not processes.is_several()
+  assert processes.is_first() and not processes.is_multiprocess()
   processes.barrier('here')
   assert processes.first(lambda: [1, None]) == [1, None]
-  assert processes.anywhere(True) is True and processes.anywhere(False) is False
+  assert processes.any_process(True) is True and processes.any_process(False) is False
   with pytest.raises(InputError, match='no'):
     processes.first(refuse)
 
@@ -35,7 +35,7 @@ def three(monkeypatch):
       return value
     return said.pop(0)
 
-  monkeypatch.setattr(processes, 'is_several', lambda: True)
+  monkeypatch.setattr(processes, 'is_multiprocess', lambda: True)
   monkeypatch.setattr(jax, 'process_count', lambda: 3)
   monkeypatch.setattr(processes.multihost_utils, 'broadcast_one_to_all', broadcast)
 

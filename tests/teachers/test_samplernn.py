@@ -50,13 +50,6 @@ def test_round_trips():
   assert np.std(theta.mean) > 0.02 and np.std(theta.log_scale) > 0.1, 'nothing depends on x: no proof'
 
 
-def test_blocks_are_refused():
-  """There are none."""
-  teacher, params, x, cond = tiny()
-  with pytest.raises(InputError, match='not in blocks: use solver=cached'):
-    solvers.solve(teacher, params, x, cond, solver='blockwise')
-
-
 def test_a_sample_sees_all_samples_before_it():
   """And none other."""
   _, params, x, cond = tiny()

@@ -3,7 +3,6 @@ import functools
 
 import constructors
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -55,10 +54,9 @@ def test_a_patch_reads_the_patches_before_it_and_nothing_else(i):
     assert np.all(ordered[before] != 0)
 
 
-@pytest.mark.parametrize('solver', ['cached', 'fixed_point', *(pytest.param(name, marks=pytest.mark.slow) for name in (
-    'blockwise', 'ancestral'))])
+@pytest.mark.parametrize('solver', ['cached', 'fixed_point', pytest.param('ancestral', marks=pytest.mark.slow)])
 def test_every_solver_undoes_the_chain(solver):
-  """Block after block: from kept keys and values, by rows of patches, by sweeps, and the reference."""
+  """Block after block: from kept keys and values, by sweeps, and the reference."""
   flow, params, x = make()
   got, z = solution(solver)
   assert constructors.relative_error(got.x, x) < 5e-5
@@ -70,24 +68,6 @@ def test_as_many_sweeps_as_patches():
   sweeps = solution('fixed_point')[0].sweeps
   assert np.all(sweeps <= 2 * (PATCHES + 1)) and np.all(sweeps > 2 * 2)
   np.testing.assert_array_equal(solution('cached')[0].sweeps, 2)
-
-
-@pytest.mark.slow
-def test_rows_of_patches_make_the_whole_sweep():
-  """At any x, solution or not."""
-  flow, params, x = make()
-  block, z = flow.blocks[1], 2 * x[::-1]
-
-  @jax.jit
-  def by_rows(params, z, x):
-    parts = block.incremental
-    cache, outs = parts.init(params, len(z)), []
-    for z_row, x_row in zip(parts.split(z), parts.split(x)):
-      out, cache = parts.sweep(params, cache, z_row, x_row)
-      outs.append(out)
-    return parts.join(jnp.stack(outs)), block.sweep(params, z, x)
-
-  assert constructors.relative_error(*by_rows(params[1], z, x)) < 1e-5
 
 
 def test_what_is_not_settled_yet_does_not_reach_back():

@@ -51,8 +51,8 @@ def ring(num_modes: int, radius: float, scale: float) -> Teacher:
     mean = jnp.broadcast_to(params['mean'].T, log_weight.shape)
     return Mixture(log_weight, mean, jnp.full_like(mean, params['log_scale']))
 
-  def log_prob(params, x, cond=None, key=None):
-    del cond, key
+  def log_prob(params, x, cond=None, key=None, mask=None):
+    del cond, key, mask
     check_event('x', x, EVENT)
     each = jax.scipy.stats.norm.logpdf(x[:, None], params['mean'], jnp.exp(params['log_scale']))
     return jax.nn.logsumexp(jnp.sum(each, axis=-1), axis=-1) - np.log(num_modes)

@@ -8,6 +8,7 @@ from inverse_matching import losses, random
 from inverse_matching.errors import InputError
 from inverse_matching.experiments import figures
 from inverse_matching.experiments.gaussian import mixture, reporting, training
+from inverse_matching.types import sum_event
 
 plt = figures.plt
 
@@ -37,7 +38,7 @@ def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | No
     def sample(params, teacher_params, keys):
       z = teacher.prior.sample(random.stream(keys, 'prior'))
       output = student.z_to_x(params, z)
-      log_student = teacher.prior.log_prob(z) - output.log_det
+      log_student = sum_event(teacher.prior.log_density(z)) - output.log_det
       return output.x, log_student - teacher.log_prob(teacher_params, output.x)
 
     x, ratio = jax.device_get(jax.jit(jax.vmap(sample))(params, teacher_params, keys))

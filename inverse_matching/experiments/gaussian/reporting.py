@@ -1,7 +1,7 @@
 """The files of an experiment: NAME.json, the table, and its seconds in timing.json."""
 import pathlib
 import time
-from typing import Any, Callable, Iterable, Mapping, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 from absl import logging
 import numpy as np
@@ -61,8 +61,3 @@ def median_table(rows: Iterable[Mapping[str, Any]], by: Sequence[str], columns: 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
   """A line per row."""
   return tables.plain([list(columns), *([number(row[name]) for name in columns] for row in rows)])
-
-
-def median_by(rows: Iterable[Mapping[str, Any]], column: str, where: Callable[[Mapping[str, Any]], bool]) -> float:
-  """Median of a column over the rows that satisfy `where`."""
-  return float(np.median([row[column] for row in rows if where(row)]))

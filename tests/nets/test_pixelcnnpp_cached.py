@@ -1,11 +1,10 @@
-"""Cached activations: the same network, evaluated part by part."""
+"""Cached activations: the same network, evaluated pixel by pixel."""
 import functools
 
 import constructors
 import hypothesis
 from hypothesis import strategies as st
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -90,50 +89,7 @@ def test_cached_is_ancestral_at_random(shape, blocks, filters, levels):
   assert constructors.relative_error(solve(teacher, params, z, solver='cached').x, expected) < 1e-5
 
 
-@names
-def test_blockwise_is_ancestral(name):
-  """Blocks of rows, each solved to its fixed point."""
-  expected, got = solution(name, 'ancestral').x, solution(name, 'blockwise')
-  assert constructors.relative_error(got.x, expected) < 5e-5
-  assert np.all(got.change <= solvers.TOLERANCE) and np.all(got.sweeps <= expected[0].size + 1)
-
-
-def test_a_start_at_the_solution_takes_one_sweep_a_block():
-  """And one more to keep the block's activations."""
-  teacher, params, z = make(*CASES['wide'])
-  warm = solve(teacher, params, z, solver='blockwise', init=solution('wide', 'ancestral').x, tolerance=1e-4)
-  np.testing.assert_array_equal(warm.sweeps, 2)
-
-
-@names
-def test_blocks_make_the_whole_pass(name):
-  """At any x, solution or not, sweeping block after block = one sweep of the whole image."""
-  teacher, params, z = make(*CASES[name])
-  x = 2 * jax.random.normal(jax.random.key(6), z.shape)
-  parts = teacher.incremental
-
-  @jax.jit
-  def by_parts(params, z, x):
-    cache, outs = parts.init(params, len(z)), []
-    for z_block, x_block in zip(parts.split(z), parts.split(x)):
-      out, cache = parts.sweep(params, cache, z_block, x_block)
-      outs.append(out)
-    return parts.join(jnp.stack(outs))
-
-  assert constructors.relative_error(by_parts(params, z, x), teacher.sweep(params, z, x)) < 1e-5
-
-
-def test_split_and_join():
-  """join undoes split; the padding is zero."""
-  teacher, _, z = make((5, 3, 1), CASES['deep'][1])
-  blocks = teacher.incremental.split(z)
-  assert blocks.shape == (2, 3, 4, 3, 1)  # five rows in blocks of four
-  np.testing.assert_array_equal(blocks[1, :, 1:], 0)
-  np.testing.assert_array_equal(teacher.incremental.join(blocks), z)
-
-
-@pytest.mark.parametrize('solver', ['cached', 'blockwise'])
-def test_a_chain_is_solved_block_by_block(solver):
+def test_a_chain_is_solved_block_by_block():
   """Two autoregressive blocks of opposite orders."""
   settings = dict(num_blocks=1, num_filters=4, num_levels=1)
   chain = build.chain([teachers.make('pixelcnn', (3, 3, 1), **settings),
@@ -141,7 +97,7 @@ def test_a_chain_is_solved_block_by_block(solver):
   params = constructors.random_params(chain.init, 0.8)
   x = jax.random.normal(jax.random.key(2), (3, 3, 3, 1))
   z = chain.x_to_z(params, x)[0]
-  assert constructors.relative_error(solve(chain, params, z, solver=solver).x, x) < 5e-5
+  assert constructors.relative_error(solve(chain, params, z, solver='cached').x, x) < 5e-5
 
 
 @pytest.mark.slow
@@ -151,5 +107,4 @@ def test_padding_cannot_spoil_an_answer():
   params['head']['bias'] = params['head']['bias'].at[1].set(8.0)  # the log-scale: values grow from pixel to pixel
   expected = solve(teacher, params, z, solver='ancestral').x
   assert np.isfinite(expected).all() and np.abs(expected).max() > 1e3
-  for solver in ('cached', 'blockwise'):
-    assert constructors.relative_error(solve(teacher, params, z, solver=solver).x, expected) < 1e-4
+  assert constructors.relative_error(solve(teacher, params, z, solver='cached').x, expected) < 1e-4

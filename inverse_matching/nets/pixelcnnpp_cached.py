@@ -1,17 +1,16 @@
-"""PixelCNN++ evaluated part by part from kept activations, so that each position of the network is computed once.
+"""PixelCNN++ evaluated pixel by pixel from kept activations, so that each position of the network is computed once.
 
-The rows above are one part: the `down` stream runs once a row, on the whole row. The `right` stream then runs pixel by pixel
-(`z_to_x`), or over a block of rows at once (`sweep`): the fewest rows that the coarsest resolution divides.
+The `down` stream runs once a row, on the whole row above; the `right` stream then runs along the row.
 """
 from typing import Any, Callable
 
 import jax
 import jax.numpy as jnp
 
-from inverse_matching.nets import causal_conv, pixelcnnpp
+from inverse_matching.nets import pixelcnnpp
 from inverse_matching.nets.causal_conv import Cursor
 from inverse_matching.nets.heads import Head
-from inverse_matching.types import Array, Incremental, Params
+from inverse_matching.types import Array, Params, ZToX
 
 
 def _run(net, method, params, cache, *args) -> tuple[Any, Any]:
@@ -29,9 +28,9 @@ def _active(index: int, num_levels: int) -> int:
   return max(level + 1 for level in range(num_levels) if index % 2**level == 0)
 
 
-def pixelcnnpp_parts(event_shape: tuple[int, int, int], head: Head,
-                     **settings) -> Callable[[Callable[[Array, Any], Array]], Incremental]:
-  """Incremental evaluation of `pixelcnnpp.conditional` with the same arguments, given the elementwise z_to_x."""
+def cached(event_shape: tuple[int, int, int], head: Head,
+           **settings) -> Callable[[Callable[[Array, Any], Array]], ZToX]:
+  """z_to_x of the network of `pixelcnnpp.conditional` with the same arguments, given the elementwise z_to_x."""
   height, width, channels = event_shape
   net = pixelcnnpp.network(head, **settings)
   num_levels = net.num_levels
@@ -44,18 +43,19 @@ def pixelcnnpp_parts(event_shape: tuple[int, int, int], head: Head,
   def pad(z):
     return jnp.pad(z, ((0, 0), (0, padded_height - height), (0, padded_width - width), (0, 0)))
 
-  def empty_cache(params: Params, left: Array, at_rows: Cursor, at_left: Cursor) -> Any:
-    """Zeros for what the streams keep: `rows` at one cursor, `pixels` for an input like `left` [B, R, S, C + 1] at another."""
+  def empty_cache(params: Params, left: Array) -> Any:
+    """Zeros for what the streams keep: `rows` at a row, `pixels` for an input like `left` [B, 1, 1, C + 1] at a pixel."""
 
     def cache():
-      above = jnp.zeros((len(left), left.shape[1], width, channels + 1))
-      beside, first = net.apply({'params': params}, above, None, at_rows, method='rows', mutable=['cache'])
-      second = net.apply({'params': params}, left, beside, None, at_left, method='pixels', mutable=['cache'])[1]
+      above, at_row = jnp.zeros((len(left), 1, width, channels + 1)), Cursor(0, None, width, num_levels)
+      beside, first = net.apply({'params': params}, above, None, at_row, method='rows', mutable=['cache'])
+      at_pixel = Cursor(0, 0, padded_width, num_levels)
+      second = net.apply({'params': params}, left, beside, None, at_pixel, method='pixels', mutable=['cache'])[1]
       return {**first['cache'], **second['cache']}
 
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(cache))
 
-  def incremental(elementwise_z_to_x: Callable[[Array, Any], Array]) -> Incremental:
+  def with_map(elementwise_z_to_x: Callable[[Array, Any], Array]) -> ZToX:
 
     def pixel(raw, z):
       # As many sweeps as channels: theta of a channel depends on those before it.
@@ -68,7 +68,7 @@ def pixelcnnpp_parts(event_shape: tuple[int, int, int], head: Head,
       del cond
       z = pad(z)
       first = jnp.zeros((len(z), 1, 1, channels + 1))
-      cache = empty_cache(params, first, Cursor(0, None, width, num_levels), Cursor(0, 0, padded_width, num_levels))
+      cache = empty_cache(params, first)
 
       def rows(i, carry):
         # The rows of one step of the coarsest resolution, unrolled: which resolutions have a row here is then static.
@@ -99,28 +99,6 @@ def pixelcnnpp_parts(event_shape: tuple[int, int, int], head: Head,
       x, _ = jax.lax.fori_loop(0, padded_height // period, rows, (jnp.zeros_like(z), cache))
       return x[:, :height, :width]
 
-    whole = Cursor(0, None, width, num_levels)
+    return z_to_x
 
-    def split(value):
-      return jnp.moveaxis(pad(value)[:, :, :width].reshape(len(value), -1, period, width, channels), 1, 0)
-
-    def join(blocks):
-      return jnp.moveaxis(blocks, 0, 1).reshape(blocks.shape[1], padded_height, width, channels)[:, :height]
-
-    def init(params, batch_size, cond=None):
-      del cond
-      left = jnp.zeros((batch_size, period, width, channels + 1))
-      return empty_cache(params, left, whole, whole), left[:, :1]
-
-    def sweep(params, cache, z, x, cond=None):
-      del cond
-      cache, last = cache
-      marked = mark(x)
-      above = jnp.concatenate([last, marked[:, :-1]], axis=1)
-      beside, cache = _run(net, 'rows', params, cache, above, None, whole)
-      raw, cache = _run(net, 'pixels', params, cache, causal_conv.shift_right(marked), beside, None, whole)
-      return elementwise_z_to_x(z, head.theta(raw, x)), (cache, marked[:, -1:])
-
-    return Incremental(z_to_x, split, join, init, sweep)
-
-  return incremental
+  return with_map
