@@ -31,7 +31,7 @@ def uniform(event_shape: tuple[int | None, ...]) -> Prior:
 
   def log_density(z):
     check_event('z', z, event_shape)
-    return jnp.where((z >= 0) & (z <= 1), 0.0, -jnp.inf)
+    return jnp.where((z >= 0) & (z <= 1), jnp.zeros_like(z), -jnp.inf)
 
   return Prior(lambda keys, length=None: random.uniform(keys, _filled(event_shape, length)), log_density)
 

@@ -15,7 +15,6 @@ from inverse_matching.data import catalogue
 from inverse_matching.nets.classifier import conv_classifier
 from inverse_matching.runs import workdir as workdirs
 from inverse_matching.runtime import processes
-from inverse_matching.runtime.devices import choose_devices, map_examples
 from inverse_matching.training import checkpoint, loop
 from inverse_matching.types import Batch, LossFn
 
@@ -88,8 +87,7 @@ def train_classifier(data: Mapping[str, Any], workdir: str | os.PathLike, device
   with workdirs.open_run(workdir, {'kind': 'classifier', 'data': data, **sections}) as path:
     params = loop.fit(path, task, sections, devices)
 
-  outputs = processes.split(map_examples(lambda params, pixels: apply(params, _scale(pixels, 0.5, images.levels)),
-                                                  choose_devices(requested=devices), CHUNK))
+  outputs = processes.map_examples(lambda params, pixels: apply(params, _scale(pixels, 0.5, images.levels)), devices, CHUNK)
   # One constant, so that kernel and Frechet distances do not depend on the scale that training happened to give.
   scale = np.sqrt(np.mean(np.square(outputs(params, images.train.pixels)[1], dtype=np.float64)))
   features = lambda pixels: (outputs(params, pixels)[1] / scale).astype(np.float32)

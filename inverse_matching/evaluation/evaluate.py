@@ -14,9 +14,9 @@ from inverse_matching.errors import InputError
 from inverse_matching.evaluation import image_metrics, jacobian, statistics, tables
 from inverse_matching.evaluation.classifier import Classifier, train_classifier
 from inverse_matching.losses import distances
-from inverse_matching.runs import StudentRun, TeacherRun, load_student, load_teacher, pair_maker, prior_draws, source_of_pairs
+from inverse_matching.runs import StudentRun, TeacherRun, draw_pairs, load_student, load_teacher, prior_draws
 from inverse_matching.runtime import files, processes
-from inverse_matching.runtime.devices import choose_devices, map_examples
+from inverse_matching.runtime.processes import map_examples
 from inverse_matching.solvers.batched import solver_fn
 from inverse_matching.types import sum_event
 
@@ -76,10 +76,10 @@ def make_context(run: TeacherRun, workdir: str | os.PathLike, samples: TeacherSa
                                 num=len(samples.z), seed=seed)
   references = {'teacher': reference(to_pixels(run, samples.x), to_pixels(run, samples.floor_x)),
                 'data': reference(images.held_out.pixels, images.train.pixels)}
-  encode = mapped(run.teacher.x_to_z, devices)
+  encode = map_examples(run.teacher.x_to_z, devices)
   xs = {name: encode_split(run, getattr(images, name), seed, devices, num=IMAGES) for name in ('train', 'held_out')}
   data = {name: (x, encode(run.params, x)[0]) for name, x in xs.items()}
-  return Context(run, samples, classifier, references, data, encode, mapped(run.teacher.log_prob, devices), seed, devices)
+  return Context(run, samples, classifier, references, data, encode, map_examples(run.teacher.log_prob, devices), seed, devices)
 
 
 def images_of(run: TeacherRun) -> Images:
@@ -112,30 +112,23 @@ def _encoding_rows(arm: str, z: np.ndarray, context: Context) -> list[dict[str, 
   return image_metrics.encoding_rows(arm, z, seed=context.seed) if context.has_normal_prior else []
 
 
-def mapped(function: Callable, devices: int | None) -> Callable:
-  """devices.map_examples in the chunks of an evaluation, over all processes."""
-  return processes.split(map_examples(function, choose_devices(requested=devices)))
-
-
 def encode_split(run: TeacherRun, split: Split, seed: int, devices: int | None = None, *, num: int | None = None) -> np.ndarray:
   """x [N, *event] in the teacher's space of the first `num` images, or all; dequantisation noise from the seed."""
-  to_x = mapped(lambda _, pixels, p: run.space.codec.to_x(pixels, random.keys_at(seed, p)), devices)
+  to_x = map_examples(lambda _, pixels, p: run.space.codec.to_x(pixels, random.keys_at(seed, p)), devices)
   pixels = split.pixels[:num]
   return to_x(None, pixels, np.arange(len(pixels), dtype=np.uint32))
 
 
 def teacher_samples(run: TeacherRun, z: np.ndarray, x: np.ndarray, devices: int | None = None) -> TeacherSamples:
   """Splits 2 N pairs (z, x = T^-1(z)) into N to compare with and N for the floor."""
-  log_prob = mapped(run.teacher.log_prob, devices)(run.params, x)
+  log_prob = map_examples(run.teacher.log_prob, devices)(run.params, x)
   n = len(z) // 2
   return TeacherSamples(z[:n], x[:n], log_prob[:n], log_prob[n:2 * n], x[n:2 * n])
 
 
 def draw_teacher_samples(run: TeacherRun, num: int, seed: int, devices: int | None = None) -> TeacherSamples:
   """TeacherSamples with N = num, made anew."""
-  make = pair_maker(run, seed, 'auto', source_of_pairs(run.teacher), devices)
-  make_all = processes.split(lambda _, positions, progress: make(positions, progress))
-  return teacher_samples(run, **make_all(None, np.arange(2 * num, dtype=np.uint32)), devices=devices)
+  return teacher_samples(run, **draw_pairs(run, 2 * num, seed, devices=devices), devices=devices)
 
 
 def _affordable(num: int, event_shape: Sequence[int]) -> int:
@@ -221,7 +214,7 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
   row = lambda metric, reference, value, n, floor=None: rows.append(
       statistics.row(arm, metric, reference, value, n=n, seed=seed, floor=floor))
   mean = functools.partial(statistics.mean, seed=seed)
-  generate = mapped(student.z_to_x, context.devices)
+  generate = map_examples(student.z_to_x, context.devices)
   output = generate(params, samples.z)
   for name in ('l2', 'l1'):
     row(f'oracle_{name}', 'teacher', mean(distances.make(name)(output.x, samples.x)), n, 0.0)

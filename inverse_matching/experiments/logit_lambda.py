@@ -8,7 +8,7 @@ import numpy as np
 from inverse_matching import runs
 from inverse_matching.evaluation import evaluate, statistics, tables
 from inverse_matching.experiments import distillation, figures
-from inverse_matching.runtime import files
+from inverse_matching.runtime import files, processes
 from inverse_matching.runtime.overlays import merge
 
 QUANTILES = (0.05, 0.95)
@@ -33,7 +33,7 @@ def log_inverse_scales(run: runs.TeacherRun, x: np.ndarray, devices: int | None 
   def slopes(params, x):
     return teacher.elementwise.x_to_z(x, teacher.conditional(params, x))[1]
 
-  return evaluate.mapped(slopes, devices)(run.params, x).reshape(len(x), -1)
+  return processes.map_examples(slopes, devices)(run.params, x).reshape(len(x), -1)
 
 
 def conditioning_rows(values: np.ndarray, seed: int) -> list[dict[str, Any]]:

@@ -42,13 +42,11 @@ def sample(workdir: str | os.PathLike, output: str | os.PathLike, *, teacher_wor
   with Progress('samples', num, unit='sample') as progress:
     if is_student:
       z, student_run = runs.prior_draws(run.teacher, seed, np.arange(num)), runs.load_student(workdir, run)
-      num_devices = choose_devices(requested=devices)
-      generate = map_examples(lambda params, z: student_run.student.z_to_x(params, z).x, num_devices)
-      x = processes.split(generate)(student_run.params, z, progress=progress.update)
+      generate = processes.map_examples(lambda params, z: student_run.student.z_to_x(params, z).x, devices)
+      x = generate(student_run.params, z, progress=progress.update)
     else:
-      make = runs.pair_maker(run, seed, solver, runs.source_of_pairs(run.teacher), devices)
-      make_all = processes.split(lambda _, positions, progress: make(positions, progress))
-      z, x = map(make_all(None, np.arange(num, dtype=np.uint32), progress=progress.update).get, ('z', 'x'))
+      pairs = runs.draw_pairs(run, num, seed, solver=solver, devices=devices, progress=progress.update)
+      z, x = pairs['z'], pairs['x']
   pixels = np.asarray(run.space.codec.to_pixels(x))
   files.write_arrays(pathlib.Path(output) / 'samples.npz', x=pixels, z=z)
   picture = files.image_grid(pixels[:100], min(10, num), run.space.levels)

@@ -12,6 +12,7 @@ from jax.experimental import multihost_utils
 import numpy as np
 
 from inverse_matching.errors import InputError
+from inverse_matching.runtime import devices
 
 VARIABLES = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID')  # host:port of the first process; 2; 0 or 1
 
@@ -106,3 +107,14 @@ def split(run: Callable) -> Callable:
     return jax.tree.map(lambda a: a[:total], multihost_utils.process_allgather(part, tiled=True))
 
   return shared
+
+
+def map_examples(function: Callable, num_devices: int | None = None, chunk: int | None = None) -> Callable:
+  """devices.map_examples over the devices of all processes; every process gets all results.
+
+  Args:
+    function: see devices.map_examples.
+    num_devices: number of local devices, or None for all.
+    chunk: see devices.map_examples.
+  """
+  return split(devices.map_examples(function, devices.choose_devices(requested=num_devices), chunk))

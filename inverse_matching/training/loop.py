@@ -14,7 +14,7 @@ import numpy as np
 from inverse_matching.data.stream import Stream
 from inverse_matching.errors import InputError
 from inverse_matching.runtime import processes
-from inverse_matching.runtime.devices import choose_devices, map_examples, map_step, peak_memory, replicate
+from inverse_matching.runtime.devices import choose_devices, map_step, peak_memory, replicate
 from inverse_matching.runtime.progress import Progress
 from inverse_matching.training import checkpoint
 from inverse_matching.training.metrics import MetricsWriter
@@ -98,7 +98,7 @@ def _held_out_loss(task: Task, num_devices: int) -> Callable[[Params, Params], f
   def loss(params, raw):
     return task.evaluation_loss_fn(*params, task.prepare(raw))[0]
 
-  run = processes.split(map_examples(loss, num_devices))
+  run = processes.map_examples(loss, num_devices)
   return lambda params, teacher_params: float(np.mean(run((params, teacher_params), raw)))
 
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from inverse_matching import losses, random, students
+from inverse_matching import elementwise, losses, random, students
 from inverse_matching.elementwise import priors
 from inverse_matching.errors import InputError
 from inverse_matching.losses import distances
@@ -44,6 +44,19 @@ def test_padding_that_does_not_count_changes_nothing(name, settings):
   if name == 'maximum_likelihood':
     wild = BATCH._replace(x=BATCH.x.at[:, SHORT + 1:].set(jnp.inf), mask=FIRST)
     np.testing.assert_allclose(loss(*PARAMS, wild)[0], expected[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize('prior', ['normal', 'uniform'])
+def test_the_density_of_the_student_is_under_the_prior_of_the_teacher(prior):
+  """Reverse KL under masks, with a prior that need not be normal: the parts add up to the whole, which needs no mask."""
+  teacher = build.autoregressive(EVENT, lambda key: (), causal, elementwise=elementwise.make('logistic', prior=prior))
+  loss, batch = losses.make('reverse_kl', teacher, STUDENT), BATCH._replace(z=priors.uniform((T,)).sample(BATCH.key))
+  whole, before, after = (loss(*PARAMS, batch._replace(mask=mask))[0] for mask in (FIRST * 0 + 1, FIRST, 1 - FIRST))
+  np.testing.assert_allclose(whole, loss(*PARAMS, batch)[0], rtol=1e-5)
+  np.testing.assert_allclose(before + after, whole, rtol=1e-5)
+  output = STUDENT.z_to_x(PARAMS[0], batch.z)
+  if prior == 'uniform':  # whose density is one: -log |det dx/dz| - log p_T(x)
+    np.testing.assert_allclose(whole, -output.log_det - teacher.log_prob(PARAMS[1], output.x), rtol=1e-5)
 
 
 def test_steps_of_a_density_add_up():
