@@ -21,8 +21,8 @@ ARROWS = {
     'training': {'data', 'runtime'},
     'runs': {'elementwise', 'solvers', 'losses', 'teachers', 'students', 'data', 'runtime', 'training'},
     'evaluation': {'elementwise', 'solvers', 'nets', 'losses', 'data', 'runtime', 'training', 'runs'},
-    'experiments': {'elementwise', 'solvers', 'losses', 'teachers', 'students', 'analysis', 'data', 'runtime', 'training', 'runs',
-                    'evaluation'},
+    'experiments': {'elementwise', 'solvers', 'losses', 'teachers', 'students', 'analysis', 'data', 'runtime', 'training',
+                    'runs', 'evaluation'},
 }
 EXCEPTIONS = {('solvers.batched', 'runtime')}  # which spreads work over devices
 

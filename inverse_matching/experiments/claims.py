@@ -7,7 +7,7 @@ class Claim(NamedTuple):
   section: str
   text: str
   number: str
-  verdict: str  # 'agrees', 'disagrees', 'not decided' (the intervals overlap)
+  verdict: str  # such as 'agrees', 'disagrees', 'not decided'
 
 
 class _Rows:

@@ -13,7 +13,7 @@ class Stages:
 
   def __init__(self, path: pathlib.Path, total: int):
     self._path, self._total, self._count = path, total, 0
-    self._held = files.read_json(path) if path.exists() else {'stages': {}}
+    self._held = {'stages': {}, **(files.read_json(path) if path.exists() else {})}
 
   def run(self, name: str, function, *args, **kwargs):
     """Calls the function. A stage that was done before keeps the seconds it took then."""

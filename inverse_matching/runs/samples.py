@@ -8,15 +8,13 @@ from absl import logging
 import numpy as np
 
 from inverse_matching import runs
-from inverse_matching.runs import utterances
-from inverse_matching import runs
-from inverse_matching.runtime import files, processes
-from inverse_matching.runtime.devices import choose_devices, map_examples
-from inverse_matching.training import checkpoint
-from inverse_matching.training.tensorboard import Board
 from inverse_matching.data.speech import audio, world
 from inverse_matching.errors import InputError
+from inverse_matching.runs import utterances
+from inverse_matching.runtime import files, processes
 from inverse_matching.runtime.progress import Progress
+from inverse_matching.training import checkpoint
+from inverse_matching.training.tensorboard import Board
 
 
 def sample(workdir: str | os.PathLike, output: str | os.PathLike, *, teacher_workdir: str | os.PathLike | None, num: int,

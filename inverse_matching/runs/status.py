@@ -8,10 +8,10 @@ from typing import Any, Mapping
 
 import tqdm
 
-from inverse_matching.runtime import files
-from inverse_matching.training import checkpoint
 from inverse_matching.data import pairs
 from inverse_matching.errors import InputError
+from inverse_matching.runtime import files
+from inverse_matching.training import checkpoint
 
 
 def describe(workdir: str | os.PathLike) -> str:

@@ -7,8 +7,8 @@ import os
 import pathlib
 from typing import Any, Iterator, Mapping
 
-from inverse_matching.runtime import files, processes
 from inverse_matching.errors import InputError
+from inverse_matching.runtime import files, processes
 
 SPACE = 'space.json'
 

@@ -5,7 +5,6 @@ import pathlib
 import subprocess
 import sys
 
-import constructors
 import jax
 import numpy as np
 import pytest
@@ -13,14 +12,13 @@ from small_run import CONFIG, EVENT, LEVELS, RUN, make_run
 
 from inverse_matching import runs
 from inverse_matching.data import catalogue, pairs
-from inverse_matching.data import source as sources
 from inverse_matching.data.images import dataset as images
-from inverse_matching.data.images import dequantise
 from inverse_matching.errors import InputError
 from inverse_matching.runs import pairs as pair_runs
 from inverse_matching.runtime import devices
 from inverse_matching.solvers import batched
 from inverse_matching.training import checkpoint
+
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):

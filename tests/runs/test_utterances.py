@@ -1,21 +1,15 @@
 """Utterances of different lengths: the same numbers as one by one, pairs of them, and a student distilled on them."""
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import small_run
 from small_speech import FRAMES, HOP, PARAMS, RUN, TEACHER
 
-from inverse_matching import runs, students
+from inverse_matching import runs
 from inverse_matching.data import pairs
-from inverse_matching.data import source as sources
-from inverse_matching.data.speech.dataset import Speech, Utterance
 from inverse_matching.errors import InputError
 from inverse_matching.runs import utterances
 from inverse_matching.runtime import devices
-from inverse_matching.teachers import build
-from inverse_matching.training import checkpoint
-from inverse_matching.types import Gaussian
+
 
 def alone(function, *values):
   """Without padding or neighbours."""

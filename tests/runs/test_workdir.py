@@ -1,5 +1,4 @@
 """The folder of a run: one config, one kind, one process at a time."""
-import pathlib
 import subprocess
 import sys
 

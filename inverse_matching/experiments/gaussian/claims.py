@@ -1,22 +1,15 @@
 """The claims of sections 3.1, 3.2 and 4.1.1 of the paper, each against the numbers in the JSON files of a folder."""
 import pathlib
-from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from inverse_matching.evaluation import tables
+from inverse_matching.experiments.claims import Claim
 from inverse_matching.runtime import files
 
 NEEDED = ('figure2', 'figure3', 'proposition1', 'norms', 'spectra', 'modes', 'stiffness')
 AGREES, DISAGREES, PARTLY = 'agrees', 'disagrees', 'agrees in part'
-
-
-class Claim(NamedTuple):
-  """A sentence of the paper and what decides it."""
-  section: str
-  text: str
-  number: str
-  verdict: str
 
 
 class _Rows:

@@ -1,38 +1,27 @@
 """The files of an experiment: NAME.json, the table, and its seconds in timing.json."""
 import pathlib
-import time
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
-from absl import logging
 import numpy as np
 
 from inverse_matching.evaluation import tables
 from inverse_matching.runtime import files
 
 
-class Report:
-  """Where an experiment writes. Made when it starts: its seconds count from then.
-
-  Attributes:
-    path: the working directory.
-    name: of the experiment, as in NAME.json.
-  """
-
-  def __init__(self, name: str, workdir: str, command: str):
-    self.path, self.name = pathlib.Path(workdir), name
-    self._command, self._start = command, time.monotonic()
-    logging.info('%s', name)
+class Report(NamedTuple):
+  """Where an experiment writes."""
+  name: str  # of the experiment, as in NAME.json
+  workdir: str
+  command: str  # that was called, for the record
 
   def picture(self, suffix: str = '') -> pathlib.Path:
     """Path of the PNG, or of a further one."""
-    return self.path / f'{self.name}{suffix}.png'
+    return pathlib.Path(self.workdir) / f'{self.name}{suffix}.png'
 
   def write(self, settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes NAME.json and adds the seconds to timing.json."""
-    files.write_json(self.path / f'{self.name}.json', {'command': self._command, 'settings': settings, 'rows': rows})
-    timing = self.path / 'timing.json'
-    held = files.read_json(timing) if timing.exists() else {}
-    files.write_json(timing, held | {self.name: round(time.monotonic() - self._start, 1)})
+    """Writes NAME.json."""
+    files.write_json(pathlib.Path(self.workdir) / f'{self.name}.json',
+                     {'command': self.command, 'settings': settings, 'rows': rows})
 
 
 def number(value: Any) -> str:

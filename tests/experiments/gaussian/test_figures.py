@@ -35,7 +35,7 @@ def _check(figure, config, workdir):
   assert document['command'] == 'the command' and document['settings'] and table
   assert all(ROWS[figure] <= row.keys() for row in document['rows'])
   assert (workdir / f'{name}.png').stat().st_size > 5000
-  assert json.loads((workdir / 'timing.json').read_text())[name] >= 0
+  assert json.loads((workdir / 'timing.json').read_text())['stages'][name] >= 0
   return document['rows']
 
 
