@@ -60,7 +60,8 @@ BASE = dict(
         levels=17,  # grey levels of a pixel
         logit_lambda=0.01,  # x = logit(lambda + (1 - 2 lambda) (pixel + u) / levels), u uniform; None: x = pixel + u
         held_out=0.1,  # share of the images
-        split_seed=0),  # of the choice of those
+        split_seed=0,  # of the choice of those
+        num_validation=placeholder(int)),  # training images set apart for the held-out loss; None: it takes those held out
     teacher=dict(
         name='pixelcnn',
         num_blocks=1,  # residual blocks at each resolution

@@ -24,7 +24,8 @@ def base(name: str) -> dict[str, Any]:
       data=dict(
           name=name, levels=256, logit_lambda=1e-6, split_seed=0,
           data_dir=placeholder(str),  # folder of prepared data sets; None: the one that TFDS_DATA_DIR names
-          num_train=placeholder(int), num_held_out=placeholder(int)),  # images; None: all
+          num_train=placeholder(int), num_held_out=placeholder(int),  # images; None: all
+          num_validation=placeholder(int)),
       teacher=dict(name='pixelcnn', num_blocks=3, num_filters=32, num_levels=3, dropout=0.0, **common.HEAD),
       student=dict(name='flow', num_blocks=3, num_filters=32, num_levels=3, dropout=0.0, order=placeholder(str)),
       loss=common.loss('x_reconstruction'),

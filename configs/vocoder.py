@@ -27,7 +27,8 @@ from inverse_matching.runtime.overlays import merge
 
 SPEECH = dict(
     dither=0.0005,  # standard deviation of the noise added to waveforms, as a share of full scale
-    num_train=placeholder(int), num_held_out=placeholder(int), split_seed=0)  # utterances; None: all
+    num_train=placeholder(int), num_held_out=placeholder(int), split_seed=0,  # utterances; None: all
+    num_validation=placeholder(int))
 RECORDINGS = dict(SPEECH, data_dir=placeholder(str))  # folder of prepared data sets; None: the one that TFDS_DATA_DIR names
 TRAIN = dict(seed=0, ema_decay=0.999, grad_clip=10.0, log_every_steps=10, evaluate_every_epochs=5, checkpoint_every_epochs=1,
              keep_checkpoints=2)

@@ -82,8 +82,7 @@ def train_classifier(data: Mapping[str, Any], workdir: str | os.PathLike, device
     return Batch(x=_scale(raw['pixels'], noise, images.levels), key=keys, label=raw['label'])
 
   examples = lambda split: {'pixels': split.pixels, 'label': split.labels}
-  task = loop.Task('classifier', loss_fn, loss_fn, init, examples=examples(images.train), held_out=examples(images.held_out),
-                   prepare=prepare)
+  task = loop.Task('classifier', loss_fn, loss_fn, init, examples(images.train), examples(images.held_out), prepare)
   with workdirs.open_run(workdir, {'kind': 'classifier', 'data': data, **sections}) as path:
     params = loop.fit(path, task, sections, devices)
 

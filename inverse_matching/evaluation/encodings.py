@@ -77,16 +77,12 @@ def gaussian_kernel_parts(z: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]
   return between, to_prior, float((num_dims / (num_dims + 2))**(num_dims / 2))
 
 
-def kernel_distance(z: np.ndarray) -> float:
-  """The squared maximum mean discrepancy of [N, T] from the prior, unbiased, under the kernel of gaussian_kernel_parts.
+def kernel_statistic(z: np.ndarray) -> Callable[[np.ndarray], float]:
+  """The squared maximum mean discrepancy of z [N, T] from the prior, unbiased, under the kernel of gaussian_kernel_parts.
 
   The prior's side of the two-sample statistic (Gretton et al., 2012) is a Gaussian integral and is put in exactly: the same
-  mean as with prior draws, less variance. About 0 for prior draws, and then at times negative.
+  mean as with prior draws, less variance. It is about 0 for prior draws, and then at times negative. A function of the indices
+  that are kept, for resampling.jackknife.
   """
-  return kernel_statistic(z)(np.arange(len(z)))
-
-
-def kernel_statistic(z: np.ndarray) -> Callable[[np.ndarray], float]:
-  """kernel_distance as a function of the indices that are kept, for resampling.jackknife."""
   between, to_prior, constant = gaussian_kernel_parts(z)
   return lambda i: set_distances.u_statistic(set_distances.subset(between, i, i)) - 2 * float(np.mean(to_prior[i])) + constant

@@ -1,7 +1,7 @@
 """How far one set of samples is from another: x [N, F] against a reference y [M, F].
 
-The distances of sets come in two forms. `name(x, y)` is the number. `name_statistic(x, y)` computes what all subsets share
-and gives the function of the subsets' indices (i of x, j of y) that resampling.jackknife takes.
+A distance of sets is a function (x, y) -> statistic: what all subsets share is computed once, and the statistic takes the
+indices (i of x, j of y) that are kept, as resampling.jackknife does. Its value on all is statistic(arange(N), arange(M)).
 """
 from typing import Callable, NamedTuple
 
@@ -14,10 +14,6 @@ from inverse_matching.errors import InputError
 Statistic = Callable[[np.ndarray, np.ndarray], float]
 
 NUM_DIRECTIONS = 128
-
-
-def _all(statistic: Callable, x: np.ndarray, y: np.ndarray):
-  return statistic(np.arange(len(x)), np.arange(len(y)))
 
 
 def _flat(x: np.ndarray) -> np.ndarray:
@@ -43,15 +39,6 @@ def polynomial_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def kernel_statistic(x: np.ndarray, y: np.ndarray) -> Statistic:
-  """See kernel_distance."""
-  x, y = _flat(x), _flat(y)
-  xx, xy, yy = polynomial_kernel(x, x), polynomial_kernel(x, y), polynomial_kernel(y, y)
-
-  return lambda i, j: (u_statistic(subset(xx, i, i)) + u_statistic(subset(yy, j, j)) -
-                       2 * float(np.mean(subset(xy, i, j))))
-
-
-def kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
   """The squared maximum mean discrepancy under the polynomial kernel, unbiased: KID (Binkowski et al., 2018).
 
   The full U-statistic (Gretton et al., 2012, equation 3), without blocks: 0 in the mean for equal laws, so it can be
@@ -61,11 +48,24 @@ def kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
     x: [N, F].
     y: [M, F].
   """
-  return _all(kernel_statistic(x, y), x, y)
+  x, y = _flat(x), _flat(y)
+  xx, xy, yy = polynomial_kernel(x, x), polynomial_kernel(x, y), polynomial_kernel(y, y)
+
+  return lambda i, j: (u_statistic(subset(xx, i, i)) + u_statistic(subset(yy, j, j)) -
+                       2 * float(np.mean(subset(xy, i, j))))
 
 
 def frechet_statistic(x: np.ndarray, y: np.ndarray) -> Statistic:
-  """See frechet_distance."""
+  """The squared Frechet distance of the Gaussians with the moments of x and y (FID: Heusel et al., 2017).
+
+  The trace of (S_x S_y)^(1/2) is the nuclear norm of R_x R_y' for covariances S = R'R, with R from a QR factorisation of
+  the centred sample: no square root of a matrix that is not symmetric, and it holds where N is near or below F. Biased
+  upwards by an amount that depends on N, M and the law (Chong and Forsyth, 2020): compare equal sizes, beside the floor.
+
+  Args:
+    x: [N, F].
+    y: [M, F].
+  """
   x, y = _flat(x), _flat(y)
 
   def moments(a):
@@ -81,22 +81,8 @@ def frechet_statistic(x: np.ndarray, y: np.ndarray) -> Statistic:
   return statistic
 
 
-def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
-  """The squared Frechet distance of the Gaussians with the moments of x and y (FID: Heusel et al., 2017).
-
-  The trace of (S_x S_y)^(1/2) is the nuclear norm of R_x R_y' for covariances S = R'R, with R from a QR factorisation of
-  the centred sample: no square root of a matrix that is not symmetric, and it holds where N is near or below F. Biased
-  upwards by an amount that depends on N, M and the law (Chong and Forsyth, 2020): compare equal sizes, beside the floor.
-
-  Args:
-    x: [N, F].
-    y: [M, F].
-  """
-  return _all(frechet_statistic(x, y), x, y)
-
-
 class Manifolds(NamedTuple):
-  """See nearest_neighbour_metrics."""
+  """See nearest_neighbour_statistic."""
   precision: float
   recall: float
   density: float
@@ -105,7 +91,18 @@ class Manifolds(NamedTuple):
 
 def nearest_neighbour_statistic(x: np.ndarray, y: np.ndarray, *, k_precision: int = 3,
                                 k_density: int = 5) -> Callable[[np.ndarray, np.ndarray], Manifolds]:
-  """See nearest_neighbour_metrics."""
+  """Precision and recall (Kynkaanniemi et al., 2019); density and coverage (Naeem et al., 2020).
+
+  The manifold of a set is the union of balls around its points that reach their k-th nearest neighbour. Precision: share of
+  x within the manifold of y. Recall: share of y within the manifold of x. Density: mean number of the balls of y around a
+  point of x, over k. Coverage: share of the balls of y that hold a point of x. All but density depend on the sample sizes.
+
+  Args:
+    x: [N, F] samples.
+    y: [M, F] reference.
+    k_precision: k of precision and recall.
+    k_density: k of density and coverage.
+  """
   x, y = _flat(x), _flat(y)
   if min(len(x), len(y)) <= max(k_precision, k_density):
     raise InputError(f'Sets of {len(x)} and {len(y)} samples have no {max(k_precision, k_density)} neighbours each: '
@@ -129,25 +126,18 @@ def nearest_neighbour_statistic(x: np.ndarray, y: np.ndarray, *, k_precision: in
   return statistic
 
 
-def nearest_neighbour_metrics(x: np.ndarray, y: np.ndarray, *, k_precision: int = 3, k_density: int = 5) -> Manifolds:
-  """Precision and recall (Kynkaanniemi et al., 2019); density and coverage (Naeem et al., 2020).
-
-  The manifold of a set is the union of balls around its points that reach their k-th nearest neighbour. Precision: share of
-  x within the manifold of y. Recall: share of y within the manifold of x. Density: mean number of the balls of y around a
-  point of x, over k. Coverage: share of the balls of y that hold a point of x. All but density depend on the sample sizes.
-
-  Args:
-    x: [N, F] samples.
-    y: [M, F] reference.
-    k_precision: k of precision and recall.
-    k_density: k of density and coverage.
-  """
-  return _all(nearest_neighbour_statistic(x, y, k_precision=k_precision, k_density=k_density), x, y)
-
-
 def sliced_wasserstein_statistic(x: np.ndarray, y: np.ndarray, *, seed: int,
                                  num_directions: int = NUM_DIRECTIONS) -> Statistic:
-  """See sliced_wasserstein."""
+  """Mean over random directions of the Wasserstein-1 distance of the projections (Bonneel et al., 2015, with p = 1).
+
+  Exact in each direction for any N and M, as the integral of the absolute difference of the distribution functions.
+
+  Args:
+    x: [N, *event].
+    y: [M, *event].
+    seed: of the directions.
+    num_directions: how many.
+  """
   x, y = _flat(x), _flat(y)
   directions = np.random.default_rng(seed).normal(size=(x.shape[1], num_directions))
   directions /= np.linalg.norm(directions, axis=0)
@@ -162,20 +152,6 @@ def sliced_wasserstein_statistic(x: np.ndarray, y: np.ndarray, *, seed: int,
     return float(np.sum(np.abs(difference) * gaps) / num_directions)
 
   return statistic
-
-
-def sliced_wasserstein(x: np.ndarray, y: np.ndarray, *, seed: int, num_directions: int = NUM_DIRECTIONS) -> float:
-  """Mean over random directions of the Wasserstein-1 distance of the projections (Bonneel et al., 2015, with p = 1).
-
-  Exact in each direction for any N and M, as the integral of the absolute difference of the distribution functions.
-
-  Args:
-    x: [N, *event].
-    y: [M, *event].
-    seed: of the directions.
-    num_directions: how many.
-  """
-  return _all(sliced_wasserstein_statistic(x, y, seed=seed, num_directions=num_directions), x, y)
 
 
 def two_sample_test(x: np.ndarray, y: np.ndarray, *, seed: int, num_folds: int = 5) -> np.ndarray:

@@ -67,8 +67,7 @@ def train_teacher(config: Mapping[str, Any], workdir: str | os.PathLike, devices
   teacher = _teacher(config, source.space)
   task = loop.Task(
       'teacher', losses.maximum_likelihood(teacher), losses.maximum_likelihood(deterministic(teacher)), teacher.init,
-      examples=source.train, held_out=source.validation, prepare=source.space.prepare(config['train']['seed']),
-      epoch_size=source.space.epoch_size,
+      source.train, source.validation, source.space.prepare(config['train']['seed']), epoch_size=source.space.epoch_size,
       check=functools.partial(teachers.check, teacher, **source.space.check_settings))
   with workdirs.open_run(workdir, {'kind': 'teacher', **sections}, source.space.facts) as path:
     params = loop.fit(path, task, config, devices)
@@ -113,8 +112,8 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
   else:
     examples, held_out = space.of_pairs(pair_data.dataset(pairs, teacher_run.hash))
     prepare = prepare_arrays(seed)
-  task = loop.Task(pathlib.Path(workdir).name, loss_fn, evaluation_loss_fn, student.init, teacher_run.params, examples,
-                   held_out, prepare, space.epoch_size)
+  task = loop.Task(pathlib.Path(workdir).name, loss_fn, evaluation_loss_fn, student.init, examples, held_out, prepare,
+                   teacher_run.params, space.epoch_size)
   sections = {name: config[name] for name in ('student', 'loss', 'optimizer', 'train')}
   made_from = {'teacher_hash': teacher_run.hash,
                'pairs_hash': None if pairs is None else files.sha256(pathlib.Path(pairs) / pair_data.MANIFEST)}

@@ -7,10 +7,10 @@ import time
 from typing import Any, Callable, Iterator, Mapping, NamedTuple
 
 from absl import logging
-import grain
 import jax
 import numpy as np
 
+from inverse_matching.data.source import Examples
 from inverse_matching.data.stream import Stream
 from inverse_matching.errors import InputError
 from inverse_matching.runtime import processes
@@ -30,10 +30,10 @@ class Task(NamedTuple):
     loss_fn: what is minimised.
     evaluation_loss_fn: the same without dropout, for the held-out loss.
     init: key -> parameters to train.
-    teacher_params: constants of the loss, or None.
     examples: to train on, name -> [N, ...]; or a data set of them that stays on disk.
     held_out: examples of the held-out loss, name -> [M, ...].
     prepare: batch of those arrays with 'position' [B] -> Batch; runs on the devices.
+    teacher_params: constants of the loss, or None.
     epoch_size: examples that count as an epoch; None is all of them.
     check: called with the initial parameters, if given; raises InputError if they cannot be trained.
   """
@@ -41,10 +41,10 @@ class Task(NamedTuple):
   loss_fn: LossFn
   evaluation_loss_fn: LossFn
   init: Callable[[Array], Params]
+  examples: Examples
+  held_out: Examples
+  prepare: Callable[[Any], Batch]
   teacher_params: Params = None
-  examples: Mapping[str, np.ndarray] | grain.MapDataset = None
-  held_out: Mapping[str, Any] = None
-  prepare: Callable[[Any], Batch] = None
   epoch_size: int | None = None
   check: Callable[[Params], None] | None = None
 

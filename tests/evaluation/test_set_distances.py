@@ -1,4 +1,5 @@
 """Distances of sets against loops, scipy, and closed forms."""
+import functools
 import itertools
 
 import numpy as np
@@ -11,6 +12,11 @@ from inverse_matching.errors import InputError
 from inverse_matching.evaluation import set_distances
 
 RNG = np.random.default_rng
+
+
+def whole(statistic, x, y, **settings):
+  """Its value on all of both sets."""
+  return statistic(x, y, **settings)(np.arange(len(x)), np.arange(len(y)))
 
 
 def with_moments(rng, n, mean, covariance):
@@ -35,18 +41,20 @@ def test_kernel_distance_against_a_loop():
   xx = [k(a, b) for i, a in enumerate(x) for j, b in enumerate(x) if i != j]
   yy = [k(a, b) for i, a in enumerate(y) for j, b in enumerate(y) if i != j]
   xy = [k(a, b) for a in x for b in y]
-  np.testing.assert_allclose(set_distances.kernel_distance(x, y), np.mean(xx) + np.mean(yy) - 2 * np.mean(xy), rtol=1e-12)
+  expected = np.mean(xx) + np.mean(yy) - 2 * np.mean(xy)
+  np.testing.assert_allclose(whole(set_distances.kernel_statistic, x, y), expected, rtol=1e-12)
 
 
 def test_kernel_distance_is_unbiased():
   """Mean 0 for equal laws at small sizes; for a shift, the distance of the two moments in closed form (F = 1)."""
   rng = RNG(1)
-  null = [set_distances.kernel_distance(rng.normal(size=(8, 4)), rng.normal(size=(12, 4))) for _ in range(3000)]
+  distance = functools.partial(whole, set_distances.kernel_statistic)
+  null = [distance(rng.normal(size=(8, 4)), rng.normal(size=(12, 4))) for _ in range(3000)]
   assert abs(np.mean(null)) < 4 * scipy.stats.sem(null)
   assert min(null) < 0
   # (a b + 1)^3 = 1 + 3 ab + 3 a^2 b^2 + a^3 b^3: the moments of N(1/2, 1) are 1/2, 5/4, 13/8, those of N(0, 1) 0, 1, 0.
   expected = 3 * 0.5**2 + 3 * 0.25**2 + 1.625**2
-  shifted = [set_distances.kernel_distance(rng.normal(size=(40, 1)) + 0.5, rng.normal(size=(30, 1))) for _ in range(4000)]
+  shifted = [distance(rng.normal(size=(40, 1)) + 0.5, rng.normal(size=(30, 1))) for _ in range(4000)]
   assert abs(np.mean(shifted) - expected) < 4 * scipy.stats.sem(shifted)
   assert scipy.stats.sem(shifted) < 0.1 * expected
 
@@ -58,7 +66,7 @@ def test_frechet_distance_of_two_gaussians():
   x, y = (with_moments(rng, n, m, c) for n, m, c in zip((40, 70), means, covariances))
   root = scipy.linalg.sqrtm(covariances[0] @ covariances[1]).real
   expected = np.sum((means[0] - means[1])**2) + np.trace(covariances[0] + covariances[1] - 2 * root)
-  np.testing.assert_allclose(set_distances.frechet_distance(x, y), expected, rtol=1e-9)
+  np.testing.assert_allclose(whole(set_distances.frechet_statistic, x, y), expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize('n', [3, 8, 9])
@@ -70,8 +78,8 @@ def test_frechet_distance_with_few_samples(n):
   eigenvalues = np.linalg.eigvals(covariances[0] @ covariances[1]).real
   expected = (np.sum((x.mean(0) - y.mean(0))**2) + np.trace(covariances[0] + covariances[1]) -
               2 * np.sqrt(eigenvalues[eigenvalues > 1e-9]).sum())
-  np.testing.assert_allclose(set_distances.frechet_distance(x, y), expected, rtol=1e-6)
-  np.testing.assert_allclose(set_distances.frechet_distance(x, x[::-1]), 0, atol=1e-12)
+  np.testing.assert_allclose(whole(set_distances.frechet_statistic, x, y), expected, rtol=1e-6)
+  np.testing.assert_allclose(whole(set_distances.frechet_statistic, x, x[::-1]), 0, atol=1e-12)
 
 
 def test_nearest_neighbour_metrics_against_loops():
@@ -87,7 +95,7 @@ def test_nearest_neighbour_metrics_against_loops():
       density=np.mean([sum(norm(a, b) <= radius(y, j, k_density) for j, b in enumerate(y)) for a in x]) / k_density,
       coverage=np.mean([any(norm(a, b) <= radius(y, j, k_density) for a in x) for j, b in enumerate(y)]))
   assert len(set(expected)) == 4 and 0 < min(expected) and max(expected[:2] + expected[3:]) < 1
-  got = set_distances.nearest_neighbour_metrics(x, y, k_precision=k_precision, k_density=k_density)
+  got = whole(set_distances.nearest_neighbour_statistic, x, y, k_precision=k_precision, k_density=k_density)
   np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
@@ -95,14 +103,14 @@ def test_nearest_neighbour_metrics_of_equal_and_disjoint_sets():
   """1 for the same points, 0 for far ones, and what each sees of a lost mode."""
   rng = RNG(5)
   x = rng.normal(size=(50, 3))
-  same = set_distances.nearest_neighbour_metrics(x, x[::-1])
+  same = whole(set_distances.nearest_neighbour_statistic, x, x[::-1])
   assert same.precision == same.recall == same.coverage == 1 and same.density >= 1
-  assert set_distances.nearest_neighbour_metrics(x, x + 1000) == (0, 0, 0, 0)
+  assert whole(set_distances.nearest_neighbour_statistic, x, x + 1000) == (0, 0, 0, 0)
   two_modes = np.concatenate([x, x + 1000])
-  lost = set_distances.nearest_neighbour_metrics(x[::-1] + 1e-9, two_modes)
+  lost = whole(set_distances.nearest_neighbour_statistic, x[::-1] + 1e-9, two_modes)
   assert lost.precision == 1 and lost.recall == lost.coverage == 0.5
   with pytest.raises(InputError, match='more samples'):
-    set_distances.nearest_neighbour_metrics(x[:5], x)
+    whole(set_distances.nearest_neighbour_statistic, x[:5], x)
 
 
 def test_sliced_wasserstein_against_scipy():
@@ -110,7 +118,7 @@ def test_sliced_wasserstein_against_scipy():
   rng = RNG(6)
   x, y = rng.normal(size=(37, 1)), rng.exponential(size=(23, 1))
   expected = scipy.stats.wasserstein_distance(x[:, 0], y[:, 0])
-  np.testing.assert_allclose(set_distances.sliced_wasserstein(x, y, seed=0), expected, rtol=1e-12)
+  np.testing.assert_allclose(whole(set_distances.sliced_wasserstein_statistic, x, y, seed=0), expected, rtol=1e-12)
 
 
 def test_sliced_wasserstein_of_a_shift():
@@ -118,7 +126,7 @@ def test_sliced_wasserstein_of_a_shift():
   x = RNG(7).normal(size=(10, 2, 3, 1))
   t = np.arange(6.0).reshape(2, 3, 1)
   expected = np.linalg.norm(t) * scipy.special.gamma(3) / (np.sqrt(np.pi) * scipy.special.gamma(3.5))
-  got = set_distances.sliced_wasserstein(x, x + t, seed=0, num_directions=20000)
+  got = whole(set_distances.sliced_wasserstein_statistic, x, x + t, seed=0, num_directions=20000)
   np.testing.assert_allclose(got, expected, rtol=0.02)
 
 

@@ -15,7 +15,8 @@ from inverse_matching.data import catalogue, pairs
 from inverse_matching.data.images import dataset as images
 from inverse_matching.errors import InputError
 from inverse_matching.runs import pairs as pair_runs
-from inverse_matching.runtime import devices
+from inverse_matching.runs import samples as sample_runs
+from inverse_matching.runtime import devices, files
 from inverse_matching.solvers import batched
 from inverse_matching.training import checkpoint
 
@@ -254,3 +255,35 @@ def test_oracle_prediction_needs_pairs(tmp_path):
   with pytest.raises(InputError, match='made by another teacher'):
     distill(tmp_path / 'student', source=source, loss={'name': 'oracle_prediction'})
   assert not (tmp_path / 'student').exists()
+
+
+@pytest.fixture
+def dense_run(tmp_path, tiny_data):
+  """The folder of a teacher without a network, trained on tiny images."""
+  config = {**TEACHER_CONFIG, 'data': dict(name='tiny', levels=LEVELS, logit_lambda=0.01),
+            'teacher': dict(name='constructors:dense_teacher', scale=0.1)}
+  return runs.train_teacher(config, tmp_path / 'teacher'), tmp_path / 'teacher'
+
+
+def test_a_model_works_without_its_data(tmp_path, dense_run, monkeypatch):
+  """space.json is enough to solve, sample, score and to distil from pairs; who wants the data is told which are missing."""
+  trained, folder = dense_run
+  monkeypatch.delitem(catalogue.SOURCES, 'tiny')
+  run = runs.load_teacher(folder)
+  assert run.hash == trained.hash and run.space.facts == trained.space.facts and run.space.event_shape == EVENT
+  made = make_pairs(tmp_path / 'pairs', run)
+  stored = pairs.load(made, run.hash)
+  np.testing.assert_allclose(run.teacher.x_to_z(run.params, stored['x'])[0], stored['z'], atol=1e-4)
+  sample_runs.sample(folder, tmp_path / 'out', teacher_workdir=None, num=4, seed=0)
+  assert np.load(tmp_path / 'out' / 'samples.npz')['x'].shape == (4, *EVENT)
+  distill(tmp_path / 'student', run, made)
+  assert files.read_json(tmp_path / 'student' / 'space.json') == run.space.facts
+  with pytest.raises(InputError, match="Unknown data set 'tiny'"):
+    distill(tmp_path / 'other', run)
+
+
+def test_a_run_of_an_earlier_version_reads_its_data(dense_run):
+  """It has no space.json; what that would say follows from the data."""
+  trained, folder = dense_run
+  (folder / 'space.json').unlink()
+  assert runs.load_teacher(folder).space.facts == trained.space.facts

@@ -36,8 +36,8 @@ def prepare(raw):
 def fit(workdir, loss_fn=None, devices=1):
   """Distils by noisy x-reconstruction: every step needs the data order, the noise, the optimiser and the average."""
   loss = losses.make('x_reconstruction', TEACHER, STUDENT, noise_std=0.5)
-  task = loop.Task('test', loss_fn or loss, loss, STUDENT.init, TEACHER.init(jax.random.key(1)), examples={'x': DATA},
-                   held_out={'x': DATA[:6] + 1}, prepare=prepare)
+  task = loop.Task('test', loss_fn or loss, loss, STUDENT.init, {'x': DATA}, {'x': DATA[:6] + 1}, prepare,
+                   TEACHER.init(jax.random.key(1)))
   return loop.fit(workdir, task, CONFIG, devices)
 
 
