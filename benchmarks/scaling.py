@@ -15,8 +15,9 @@ import numpy as np
 
 from inverse_matching import losses, random, teachers
 from inverse_matching.evaluation import tables
-from inverse_matching.runtime import devices, files
+from inverse_matching.runtime import files
 from inverse_matching.runtime.devices import map_step, replicate
+from inverse_matching.training import step as training_step
 from inverse_matching.training.step import init_state, make_optimizer, make_train_step
 from inverse_matching.types import Batch
 from launch import common
@@ -68,7 +69,7 @@ def measure(shape: tuple[int, int, int], network: dict, batch_size: int, rounds:
     batch = {'x': rng.normal(size=(size, *shape)).astype(np.float32), 'position': np.arange(size, dtype=np.uint32)}
     runs[n] = _runner(map_step(step, n), replicate(init(), n), batch)
     if n == 1:
-      with mock.patch.object(devices, 'mean_over_devices', lambda tree: tree):  # there is no axis to take it over
+      with mock.patch.object(training_step, 'mean_over_devices', lambda tree: tree):  # there is no axis to take it over
         runs['jit'] = _runner(jax.jit(step, donate_argnums=0), jax.jit(init)(), batch)
   seconds = _seconds(runs, rounds)
   rows = []

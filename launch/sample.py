@@ -29,11 +29,11 @@ def main() -> None:
   if FLAGS.wav is not None:
     output = FLAGS.output or pathlib.Path(FLAGS.workdir) / 'sample.wav'
     factor = sample_runs.copy_synthesis(FLAGS.workdir, FLAGS.wav, output, teacher_workdir=FLAGS.teacher, seed=FLAGS.seed,
-                                     solver=FLAGS.solver, devices=FLAGS.devices)
+                                        solver=FLAGS.solver, devices=FLAGS.devices)
     print(f'{output}: real-time factor {factor:.3f}')
     return
   sample_runs.sample(FLAGS.workdir, FLAGS.output or FLAGS.workdir, teacher_workdir=FLAGS.teacher, num=FLAGS.num_samples,
-                  seed=FLAGS.seed, solver=FLAGS.solver, devices=FLAGS.devices)
+                     seed=FLAGS.seed, solver=FLAGS.solver, devices=FLAGS.devices)
 
 
 if __name__ == '__main__':

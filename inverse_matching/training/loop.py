@@ -138,7 +138,7 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
                   part=(jax.process_index(), jax.process_count()))
   num_steps = stream.steps_per_epoch * settings['num_epochs']
   optimizer = make_optimizer(steps_per_epoch=stream.steps_per_epoch, grad_clip=settings['grad_clip'],
-                                   **config['optimizer'])
+                                **config['optimizer'])
   every = {key: stream.steps_per_epoch * settings[f'{key}_every_epochs'] for key in ('checkpoint', 'evaluate')}
 
   start = checkpoint.latest(workdir)
