@@ -7,7 +7,7 @@ _STREAMS = {'dequantise': 0, 'prior': 1, 'noise': 2, 'dropout': 3}
 
 
 def stream(keys: jax.Array, purpose: str) -> jax.Array:
-  """Keys [B] for one purpose ('dequantise', 'prior', 'noise', 'dropout'), independent of those for the others."""
+  """Returns keys [B] for one purpose ('dequantise', 'prior', 'noise', 'dropout'), independent of those for the others."""
   return fold(keys, _STREAMS[purpose])
 
 
@@ -17,12 +17,12 @@ def fold(keys: jax.Array, number: int | jax.Array) -> jax.Array:
 
 
 def keys_at(seed: int | jax.Array, positions: jax.Array) -> jax.Array:
-  """Typed keys [B], one for each position [B] (uint32) in the stream of a seed."""
+  """Returns typed keys [B], one for each position [B] (uint32) in the stream of a seed."""
   return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), positions)
 
 
 def normal(keys: jax.Array, event_shape: tuple[int, ...]) -> jax.Array:
-  """Standard normal draws [B, *event_shape], one key per example."""
+  """Returns standard normal draws [B, *event_shape], one key per example."""
   return jax.vmap(lambda key: jax.random.normal(key, event_shape))(keys)
 
 

@@ -60,7 +60,7 @@ class Conditional(Protocol):
   """A causal function: the parameters of every scalar conditional in one pass."""
 
   def __call__(self, params: Params, x: Array, cond: Cond = None, key: Array | None = None) -> Any:
-    """Parameters theta of p(x_t | x_<t) for all t in one pass.
+    """Returns the parameters theta of p(x_t | x_<t) for all t in one pass.
 
     Causal: theta_t may depend on x_s only for s before t in the teacher's order.
 
@@ -79,14 +79,14 @@ class XToZ(Protocol):
   """T: from data to noise, all dimensions in parallel."""
 
   def __call__(self, params: Params, x: Array, cond: Cond = None) -> tuple[Array, Array]:
-    """(z [B, *event], log |det dz/dx| [B]) of x [B, *event]."""
+    """Returns (z [B, *event], log |det dz/dx| [B]) of x [B, *event]."""
 
 
 class ZToX(Protocol):
   """T^-1: from noise to data, exactly."""
 
   def __call__(self, params: Params, z: Array, cond: Cond = None) -> Array:
-    """x [B, *event] of z [B, *event]."""
+    """Returns x [B, *event] of z [B, *event]."""
 
 
 class LogProb(Protocol):
@@ -94,21 +94,21 @@ class LogProb(Protocol):
 
   def __call__(self, params: Params, x: Array, cond: Cond = None, key: Array | None = None,
                mask: Array | None = None) -> Array:
-    """log p_T(x) [B] in nats, with dropout if there are keys [B]; of the time steps that mask [B, T] counts, if given."""
+    """Returns log p_T(x) [B] in nats, with dropout if there are keys [B]; of the time steps that a mask [B, T] counts."""
 
 
 class Sample(Protocol):
   """Ancestral sampling, or whatever has the same law."""
 
   def __call__(self, params: Params, keys: Array, cond: Cond = None) -> Array:
-    """x [n, *event], one draw for each of keys [n]."""
+    """Returns x [n, *event], one draw for each of keys [n]."""
 
 
 class Sweep(Protocol):
   """One parallel pass of the fixed-point iteration whose solution is T^-1(z)."""
 
   def __call__(self, params: Params, z: Array, x: Array, cond: Cond = None) -> Array:
-    """The next x [B, *event]. After k passes the first k dimensions in the teacher's order are final."""
+    """Returns the next x [B, *event]. After k passes the first k dimensions in the teacher's order are final."""
 
 
 class Teacher(NamedTuple):
@@ -159,7 +159,7 @@ class Generate(Protocol):
   """S: from noise to a sample, in one pass."""
 
   def __call__(self, params: Params, z: Array, cond: Cond = None, key: Array | None = None) -> StudentOutput:
-    """The student's output for z [B, *event], with dropout if there are keys [B]."""
+    """Returns the student's output for z [B, *event], with dropout if there are keys [B]."""
 
 
 class Student(NamedTuple):
@@ -178,7 +178,7 @@ class Student(NamedTuple):
 
 
 def deterministic(model: Any) -> Any:
-  """The same Teacher or Student with its dropout off: a key in the batch then serves the loss alone."""
+  """Returns the same Teacher or Student with its dropout off: a key in the batch then serves the loss alone."""
   if isinstance(model, Student):
     return model._replace(z_to_x=lambda params, z, cond=None, key=None: model.z_to_x(params, z, cond))
   return model._replace(log_prob=lambda params, x, cond=None, key=None, mask=None: model.log_prob(params, x, cond, mask=mask))
@@ -188,7 +188,7 @@ class LossFn(Protocol):
   """An objective, per example."""
 
   def __call__(self, student_params: Params, teacher_params: Params, batch: Batch) -> tuple[Array, dict[str, Array]]:
-    """Loss per example [B] and named metrics, each [B]. Deterministic: all randomness is in batch.key."""
+    """Returns the loss per example [B] and named metrics, each [B]. Deterministic: all randomness is in batch.key."""
 
 
 def check_event(name: str, value: Array, event_shape: tuple[int | None, ...]) -> None:
@@ -204,7 +204,7 @@ def check_event(name: str, value: Array, event_shape: tuple[int | None, ...]) ->
 
 
 def sum_event(value: Array, mask: Array | None = None) -> Array:
-  """Sum of value [B, *event] over the event, [B]; with a mask [B, T], over the time steps that it counts."""
+  """Returns the sum of value [B, *event] over the event, [B]; with a mask [B, T], over the time steps that it counts."""
   if mask is None:
     return jnp.sum(value.reshape(value.shape[0], -1), axis=-1)
   # Not a product: what is left out may be infinite.
@@ -212,7 +212,7 @@ def sum_event(value: Array, mask: Array | None = None) -> Array:
 
 
 def mean_event(value: Array, mask: Array | None = None) -> Array:
-  """Mean of value [B, *event] over the event, [B]; with a mask [B, T], over the time steps that it counts (0 if none)."""
+  """Returns the mean of value [B, *event] over the event, [B]; with a mask [B, T], over the time steps it counts (0 if none)."""
   if mask is None:
     return jnp.mean(value.reshape(value.shape[0], -1), axis=-1)
   return sum_event(value, mask) / jnp.maximum(jnp.sum(mask, 1) * (value[0].size // mask.shape[1]), 1)

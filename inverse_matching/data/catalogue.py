@@ -20,7 +20,7 @@ SPACES: dict[str, Callable[..., Space]] = {'images': images.space, 'speech': spe
 
 
 def load(settings: Mapping[str, Any]) -> Source:
-  """The data set of config.data: its name, in SOURCES or one's own, and what that takes.
+  """Returns the data set of config.data: its name, in SOURCES or one's own, and what that takes.
 
   Raises:
     InputError: there is none of that name, a setting is not its own, or the data cannot be read.
@@ -30,6 +30,6 @@ def load(settings: Mapping[str, Any]) -> Source:
 
 
 def space(facts: Mapping[str, Any]) -> Space:
-  """The space whose facts these are, without its data; InputError if this version has no such kind of data."""
+  """Returns the space whose facts these are, without its data; raises InputError if this version has no such kind of data."""
   facts = dict(facts)
   return registry.choose('kind of data', SPACES, facts.pop('kind'))(**facts)

@@ -25,7 +25,7 @@ OPTIONS = 'group_size:1,uncompressed'
 
 
 def shard_path(folder: str | os.PathLike, index: int) -> pathlib.Path:
-  """Path of a shard."""
+  """Returns the path of a shard."""
   return pathlib.Path(folder) / f'pairs-{index:05d}.array_record'
 
 
@@ -62,7 +62,7 @@ def write_shard(folder: str | os.PathLike, index: int, arrays: Mapping[str, Any]
 
 
 def missing(folder: str | os.PathLike, counts: Mapping[int, int]) -> list[int]:
-  """The shards that are yet to be made.
+  """Returns the shards that are yet to be made.
 
   A shard that is not as the manifest has it, or that without a manifest does not read back whole, is removed. The manifest
   goes with it, so that a store in repair is not taken for a finished one.
@@ -94,12 +94,12 @@ def finish(folder: str | os.PathLike, num_shards: int, facts: Mapping[str, Any])
 
 
 def is_finished(folder: str | os.PathLike) -> bool:
-  """Whether the store has its manifest."""
+  """Returns whether the store has its manifest."""
   return (pathlib.Path(folder) / MANIFEST).exists()
 
 
 def dataset(folder: str | os.PathLike, teacher_hash: str) -> grain.MapDataset:
-  """The pairs by index, read from disk when asked for: dicts of arrays, 'z' and 'x' [*event] and perhaps 'cond'.
+  """Returns the pairs by index, read from disk when asked for: dicts of arrays, 'z' and 'x' [*event] and perhaps 'cond'.
 
   Args:
     folder: made by make_pairs.
@@ -127,7 +127,7 @@ def dataset(folder: str | os.PathLike, teacher_hash: str) -> grain.MapDataset:
 
 
 def load(folder: str | os.PathLike, teacher_hash: str) -> dict[str, Any]:
-  """All pairs in memory: 'z' and 'x' [N, *event] and perhaps 'cond'; see `dataset`."""
+  """Returns all pairs in memory: 'z' and 'x' [N, *event] and perhaps 'cond'; see `dataset`."""
   stored = dataset(folder, teacher_hash)
   return stored.batch(len(stored))[0]
 
@@ -153,7 +153,7 @@ def _matches(path: pathlib.Path, digest: str | None) -> bool:
 
 
 def _read(path: pathlib.Path) -> list[bytes]:
-  """Every record of a shard; none of one that is missing, cut off or altered, which the checksums in it tell."""
+  """Returns every record of a shard; none of one that is missing, cut off or altered, which the checksums in it tell."""
   try:
     reader = array_record_module.ArrayRecordReader(str(path))
     records = reader.read_all()

@@ -54,7 +54,7 @@ class Source(NamedTuple):
 
 
 def prepare_arrays(seed: int) -> Callable[[Mapping[str, Any]], Batch]:
-  """Space.prepare of examples that are in the teacher's space already."""
+  """Makes Space.prepare of examples that are in the teacher's space already."""
 
   def prepare(raw):
     keys = random.keys_at(seed, raw['position'])
@@ -64,19 +64,19 @@ def prepare_arrays(seed: int) -> Callable[[Mapping[str, Any]], Batch]:
 
 
 def stack(examples: grain.MapDataset) -> dict[str, Any]:
-  """All examples as arrays [N, ...]."""
+  """Returns all examples as arrays [N, ...]."""
   return examples.batch(len(examples))[0]
 
 
 def num_held_out(stored: grain.MapDataset) -> int:
-  """How many pairs of a store are held out: one in sixteen, and one at least."""
+  """Returns how many pairs of a store are held out: one in sixteen, and one at least."""
   if len(stored) < 2:
     raise InputError('There is one pair, and it is held out: make more with launch.make_pairs --num.')
   return max(1, len(stored) // 16)
 
 
 def split_off(count: int | None, total: int, field: str, what: str) -> int:
-  """How many of `total` training examples stay for training when `count` are set apart for validation, or None.
+  """Returns how many of `total` training examples stay for training when `count` are set apart for validation, or None.
 
   Raises:
     InputError: none would stay, or the count is below 1.

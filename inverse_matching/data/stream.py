@@ -33,7 +33,7 @@ class Stream:
     self._parts = examples.seed(seed).shuffle().repeat(None).batch(self._part_size)
 
   def __getitem__(self, step: int) -> dict[str, Any]:
-    """Arrays [B, ...] of the part and 'position' [B] uint32, the place of each example in the stream."""
+    """Returns arrays [B, ...] of the part and 'position' [B] uint32, the place of each example in the stream."""
     index = step * self._num_parts + self._part
     positions = np.arange(index * self._part_size, (index + 1) * self._part_size)
     return {**self._parts[index], 'position': positions.astype(np.uint32)}

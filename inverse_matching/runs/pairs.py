@@ -25,13 +25,13 @@ Make = Callable[[np.ndarray, Callable[[int], None]], dict[str, Any]]  # (positio
 
 
 def prior_draws(teacher: Teacher, seed: int, positions: np.ndarray) -> np.ndarray:
-  """z [N, *event] at positions [N] of the stream of a seed; the same for any number of devices."""
+  """Returns z [N, *event] at positions [N] of the stream of a seed; the same for any number of devices."""
   return np.asarray(jax.jit(lambda p: teacher.prior.sample(random.stream(random.keys_at(seed, p), 'prior')))(
       np.asarray(positions, np.uint32)))
 
 
 def source_of_pairs(teacher: Teacher) -> str:
-  """The pairs_from of make_pairs that serves the teacher: 'z' where it has a T^-1, else 'sample'."""
+  """Returns the pairs_from of make_pairs that serves the teacher: 'z' where it has a T^-1, else 'sample'."""
   return 'sample' if teacher.z_to_x is None else 'z'
 
 
@@ -58,7 +58,7 @@ def pair_maker(run: TeacherRun, seed: int, solver: str, pairs_from: str, devices
 
 def draw_pairs(run: TeacherRun, num: int, seed: int, *, solver: str = 'auto', devices: int | None = None,
                progress: Callable[[int], None] | None = None) -> dict[str, np.ndarray]:
-  """'z' and 'x' [num, *event] in memory, of a teacher of events of one shape; over the devices of all processes."""
+  """Returns 'z' and 'x' [num, *event] in memory, of a teacher of events of one shape; over the devices of all processes."""
   make = pair_maker(run, seed, solver, source_of_pairs(run.teacher), devices)
   return processes.split(lambda _, positions, progress: make(positions, progress))(
       None, np.arange(num, dtype=np.uint32), progress=progress)

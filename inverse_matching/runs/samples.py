@@ -54,7 +54,7 @@ def sample(workdir: str | os.PathLike, output: str | os.PathLike, *, teacher_wor
 
 
 def _board(folder: str | os.PathLike) -> contextlib.closing:
-  """Not beside the numbers of the training: TensorBoard reads on only in the last file of a folder."""
+  """Opens a board apart from the numbers of the training: TensorBoard reads on only in the last file of a folder."""
   return contextlib.closing(Board(pathlib.Path(folder) / 'tensorboard' / 'samples'))
 
 

@@ -15,7 +15,7 @@ from inverse_matching.training import checkpoint
 
 
 def describe(workdir: str | os.PathLike) -> str:
-  """A line for each run in a folder or below it, and first one for the stage of a figure that is being made.
+  """Returns a line for each run in a folder or below it, and first one for the stage of a figure that is being made.
 
   Raises:
     InputError: there is no run.
@@ -84,7 +84,7 @@ def _training(path: pathlib.Path, config: Mapping[str, Any]) -> tuple[bool, list
 
 
 def _rows(path: pathlib.Path) -> list[dict[str, Any]]:
-  """Of metrics.jsonl, whose last line may be about to be written."""
+  """Returns the rows of metrics.jsonl, whose last line may be about to be written."""
   rows = []
   for line in path.read_text().splitlines() if path.exists() else []:
     try:
@@ -95,7 +95,7 @@ def _rows(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def _is_held(path: pathlib.Path) -> bool:
-  """Whether a process holds the lock of workdir.open_run."""
+  """Returns whether a process holds the lock of workdir.open_run."""
   try:
     with open(path / '.lock') as lock:
       fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

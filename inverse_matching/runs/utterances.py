@@ -18,12 +18,12 @@ CHUNK = 8  # utterances per device and call
 
 
 def bucket(num_frames: int) -> int:
-  """The length in frames that an utterance is padded to, at most half as much again."""
+  """Returns the length in frames that an utterance is padded to, at most half as much again."""
   return next(size for k in itertools.count() if (size := math.ceil(SMALLEST * FACTOR**k)) >= num_frames)
 
 
 def over_utterances(mapped: Callable) -> Callable[..., list[np.ndarray]]:
-  """Utterances of different lengths for a run(params, *values [N, T, ...], cond [N, F, D], progress=None) -> [N, T].
+  """Serves utterances of different lengths to a run(params, *values [N, T, ...], cond [N, F, D], progress=None) -> [N, T].
 
   What stands behind the end of an utterance must not change what stands before it: so it is for T, T^-1 and S.
 
@@ -52,7 +52,7 @@ def _padded(value: np.ndarray, length: int) -> np.ndarray:
 
 
 def prior_draws(teacher: Teacher, seed: int, positions: np.ndarray, num_frames: Sequence[int], hop: int) -> list[np.ndarray]:
-  """z [T_i] of each utterance, at its position [N] in the stream of a seed; T_i = hop * num_frames[i]."""
+  """Returns z [T_i] of each utterance, at its position [N] in the stream of a seed; T_i = hop * num_frames[i]."""
   out: list[Any] = [None] * len(num_frames)
   for size in sorted({bucket(n) for n in num_frames}):
     index = [i for i, n in enumerate(num_frames) if bucket(n) == size]
@@ -63,30 +63,30 @@ def prior_draws(teacher: Teacher, seed: int, positions: np.ndarray, num_frames: 
 
 
 def map_utterances(function: Callable, num_devices: int, chunk: int | None = None) -> Callable[..., list[np.ndarray]]:
-  """`over_utterances` of a causal function(params, *values [B, T, ...], cond [B, F, D]) -> [B, T], over devices."""
+  """Applies `over_utterances` to a causal function(params, *values [B, T, ...], cond [B, F, D]) -> [B, T], over devices."""
   return over_utterances(map_examples(function, num_devices, chunk or CHUNK))
 
 
 def solver_fn(teacher: Teacher, solver: str, devices: int | None = None,
               chunk: int | None = None) -> Callable[..., list[np.ndarray]]:
-  """T^-1 of utterances: run(params, z, conds, progress=None) -> x, lists of arrays; see batched.solver_fn."""
+  """Makes T^-1 of utterances, run(params, z, conds, progress=None) -> x, lists of arrays; see batched.solver_fn."""
   solve = batched.solver_fn(teacher, solver, devices, chunk=chunk or CHUNK)
   return over_utterances(lambda params, z, cond, progress: solve(params, z, cond, progress=progress).x)
 
 
 def student_fn(student: Student, num_devices: int, chunk: int | None = None) -> Callable[..., list[np.ndarray]]:
-  """S of utterances: run(params, z, conds) -> x, lists of arrays."""
+  """Makes S of utterances, run(params, z, conds) -> x, lists of arrays."""
   return map_utterances(lambda params, z, cond: student.z_to_x(params, z, cond).x, num_devices, chunk)
 
 
 def encoder(teacher: Teacher, num_devices: int) -> Callable[..., list[np.ndarray]]:
-  """T of utterances: run(params, x, conds, progress=None) -> z, lists of arrays."""
+  """Makes T of utterances, run(params, x, conds, progress=None) -> z, lists of arrays."""
   return map_utterances(lambda params, x, cond: teacher.x_to_z(params, x, cond)[0], num_devices)
 
 
 def pair_maker(run: TeacherRun, seed: int, solver: str, pairs_from: str,
                devices: int | None) -> Callable[[np.ndarray, Callable[[int], None]], dict[str, list[np.ndarray]]]:
-  """(positions [N], progress) -> lists 'z', 'x' and 'cond' of N arrays.
+  """Makes (positions [N], progress) -> lists 'z', 'x' and 'cond' of N arrays.
 
   Position i has the features of training utterance i, or of i less a multiple of their number; 'x' is its recording where
   pairs_from is 'data', and T^-1(z) where it is 'z'.

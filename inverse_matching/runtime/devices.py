@@ -19,7 +19,7 @@ DEFAULT_CHUNK = 64  # examples per device and call when sampling and evaluating;
 
 
 def choose_devices(batch_size: int | None = None, requested: int | None = None) -> int:
-  """Number of local devices to use: `requested`, or the largest that divides this process's part of the batch (None: any does).
+  """Returns the number of local devices to use: `requested`, or the largest that divides this process's part of the batch.
 
   Raises:
     InputError: more devices than there are, or a number that does not divide the batch.
@@ -39,19 +39,19 @@ def choose_devices(batch_size: int | None = None, requested: int | None = None) 
 
 
 def peak_memory() -> dict[str, int]:
-  """'peak_host_bytes' of this process so far and, where the devices tell, 'peak_device_bytes' of the one that used most."""
+  """Returns 'peak_host_bytes' of this process and, where the devices tell, 'peak_device_bytes' of the one that used most."""
   host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
   devices = [stats['peak_bytes_in_use'] for device in jax.local_devices() if (stats := device.memory_stats())]
   return {'peak_host_bytes': host, **({'peak_device_bytes': max(devices)} if devices else {})}
 
 
 def _everywhere(num_devices: int) -> list[jax.Device]:
-  """The first devices of every process, in the order of the processes, which is that of their parts of a batch."""
+  """Returns the first devices of every process, in the order of the processes, which is that of their parts of a batch."""
   return [device for process in range(jax.process_count()) for device in jax.local_devices(process)[:num_devices]]
 
 
 def mean_over_devices(tree: Any) -> Any:
-  """Mean of each leaf over the devices; inside functions mapped by `map_step` only."""
+  """Returns the mean of each leaf over the devices; inside functions mapped by `map_step` only."""
   return jax.lax.pmean(tree, AXIS)
 
 
@@ -60,7 +60,7 @@ def _split(tree: Any, num_devices: int) -> Any:
 
 
 def _never_empty(tree: Any) -> Any:
-  """(tree, a scalar): pmap (jax 0.10 to 0.12) does not map the first leaf after an argument without leaves."""
+  """Returns (tree, a scalar): pmap (jax 0.10 to 0.12) does not map the first leaf after an argument without leaves."""
   return tree, np.float32(0)
 
 
@@ -80,7 +80,7 @@ def map_step(step: Callable[[Any, Any, Any], tuple[Any, Any]], num_devices: int)
 
 
 def replicate(tree: Any, num_devices: int) -> Any:
-  """A copy of the pytree on each device, without a device axis, as the results of `map_step` are.
+  """Returns a copy of the pytree on each device, without a device axis, as the results of `map_step` are.
 
   A state that is elsewhere, or under another axis name, at the first step would be compiled for twice.
   """
@@ -152,7 +152,7 @@ def _size(arrays: Any) -> int:
 
 
 def _chunks(arrays: Any, size: int) -> Iterator[tuple[int, Any]]:
-  """(start, arrays [size, ...]), the last ones padded by repetition."""
+  """Returns (start, arrays [size, ...]), the last ones padded by repetition."""
   total = _size(arrays)
   for start in range(0, total, size):
     index = np.arange(start, start + size) % total

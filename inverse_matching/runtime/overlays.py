@@ -3,7 +3,7 @@ from typing import Any, Mapping
 
 
 def merge(config: Mapping[str, Any], *overlays: Mapping[str, Any]) -> dict[str, Any]:
-  """The config with overlays on it, one after the other; none of them is changed.
+  """Returns the config with overlays on it, one after the other; none of them is changed.
 
   A section of an overlay that has a `name` takes the place of the whole section there, since another teacher or loss has other
   settings; the fields of other sections take the place of those of the same name.

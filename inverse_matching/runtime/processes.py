@@ -44,12 +44,12 @@ def initialize() -> None:
 
 
 def is_multiprocess() -> bool:
-  """Whether this is one of several processes."""
+  """Returns whether this is one of several processes."""
   return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def is_first() -> bool:
-  """Whether this is the process that writes files and logs; the only one is."""
+  """Returns whether this is the process that writes files and logs; the only one is."""
   return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
@@ -60,7 +60,7 @@ def barrier(name: str) -> None:
 
 
 def first(function: Callable[[], Any]) -> Any:
-  """What function() returns on the first process, which alone calls it; the others wait.
+  """Returns what function() returns on the first process, which alone calls it; the others wait.
 
   Args:
     function: returns a value that JSON has.
@@ -85,7 +85,7 @@ def first(function: Callable[[], Any]) -> Any:
 
 
 def any_process(flag: bool) -> bool:
-  """Whether the flag is set on any process."""
+  """Returns whether the flag is set on any process."""
   return bool(np.any(multihost_utils.process_allgather(np.array(flag)))) if is_multiprocess() else flag
 
 
@@ -110,7 +110,7 @@ def split(run: Callable) -> Callable:
 
 
 def map_examples(function: Callable, num_devices: int | None = None, chunk: int | None = None) -> Callable:
-  """devices.map_examples over the devices of all processes; every process gets all results.
+  """Applies devices.map_examples over the devices of all processes; every process gets all results.
 
   Args:
     function: see devices.map_examples.

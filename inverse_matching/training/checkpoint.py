@@ -27,7 +27,7 @@ def _folder(workdir: str | os.PathLike) -> pathlib.Path:
 
 
 def steps(workdir: str | os.PathLike) -> list[int]:
-  """Steps with a complete checkpoint, in order; they are not verified here."""
+  """Returns the steps with a complete checkpoint, in order; they are not verified here."""
   return sorted(int(path.stem) for path in _folder(workdir).glob('[0-9]*.json'))
 
 
@@ -93,7 +93,7 @@ def save(workdir: str | os.PathLike, step: int, state: Any, *, keep: int = 2) ->
 
 
 def _damage(folder: pathlib.Path, name: str) -> str | None:
-  """What is wrong with a checkpoint, or None."""
+  """Returns what is wrong with a checkpoint, or None."""
   try:
     hashes = files.read_json(folder / f'{name}.json')['sha256']
     for path, digest in hashes.items():
@@ -107,7 +107,7 @@ def _damage(folder: pathlib.Path, name: str) -> str | None:
 
 
 def latest(workdir: str | os.PathLike) -> int | None:
-  """The last step whose checkpoint is whole; None if there are no checkpoints at all.
+  """Returns the last step whose checkpoint is whole; None if there are no checkpoints at all.
 
   Damaged ones are reported and passed over.
 
@@ -159,7 +159,7 @@ def load(workdir: str | os.PathLike, step: int, target: Any) -> Any:
 
 
 def tree_hash(tree: Any) -> str:
-  """Hex sha256 of names, shapes and bits of a pytree of arrays: equal trees have equal hashes on every machine."""
+  """Returns the hex sha256 of names, shapes and bits of a pytree of arrays: equal trees have equal hashes on every machine."""
   digest = hashlib.sha256()
   for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
     array = np.asarray(leaf)
@@ -169,7 +169,7 @@ def tree_hash(tree: Any) -> str:
 
 
 def load_ema(workdir: str | os.PathLike, params: Any) -> tuple[Any, int]:
-  """The averaged parameters of the last whole checkpoint, and its step.
+  """Returns the averaged parameters of the last whole checkpoint, and its step.
 
   Args:
     workdir: of a run.

@@ -90,7 +90,7 @@ def _signals() -> Iterator[list[int]]:
 
 
 def _held_out_loss(task: Task, num_devices: int) -> Callable[[Params, Params], float]:
-  """(params, teacher_params) -> mean loss over the held-out examples; the same randomness at every call."""
+  """Makes (params, teacher_params) -> mean loss over the held-out examples; the same randomness at every call."""
   size = len(jax.tree.leaves(task.held_out)[0])
   # Positions from the far end of the stream: training does not get there.
   raw = {**task.held_out, 'position': np.uint32(2**32 - 1) - np.arange(size, dtype=np.uint32)}
@@ -138,7 +138,7 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
                   part=(jax.process_index(), jax.process_count()))
   num_steps = stream.steps_per_epoch * settings['num_epochs']
   optimizer = make_optimizer(steps_per_epoch=stream.steps_per_epoch, grad_clip=settings['grad_clip'],
-                                **config['optimizer'])
+                             **config['optimizer'])
   every = {key: stream.steps_per_epoch * settings[f'{key}_every_epochs'] for key in ('checkpoint', 'evaluate')}
 
   start = checkpoint.latest(workdir)

@@ -20,7 +20,7 @@ class TrainState(NamedTuple):
 
 def make_optimizer(*, learning_rate: float, decay_rate: float, steps_per_epoch: int, grad_clip: float | None,
                    name: str = 'adam') -> optax.GradientTransformation:
-  """Adam or SGD with the paper's schedule: the learning rate is multiplied by decay_rate after every epoch.
+  """Makes Adam or SGD with the paper's schedule: the learning rate is multiplied by decay_rate after every epoch.
 
   Args:
     learning_rate: at the first epoch; the paper's is 0.0005.
@@ -38,19 +38,19 @@ def make_optimizer(*, learning_rate: float, decay_rate: float, steps_per_epoch: 
 
 
 def init_state(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
-  """The state before the first update. The EMA starts as a copy: the step donates its arguments."""
+  """Returns the state before the first update. The EMA starts as a copy: the step donates its arguments."""
   return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), jax.tree.map(jnp.copy, params))
 
 
 def ema_update(ema: Params, params: Params, step: Array, decay: float) -> Params:
-  """decay_t ema + (1 - decay_t) params with decay_t = min(decay, (1 + t) / (10 + t)), t updates made."""
+  """Returns decay_t ema + (1 - decay_t) params with decay_t = min(decay, (1 + t) / (10 + t)), t updates made."""
   decay = jnp.minimum(decay, (1 + step) / (10 + step))
   return jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), ema, params)
 
 
 def make_train_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *, ema_decay: float,
                     prepare: Callable[[Any], Batch]) -> Callable:
-  """step(state, teacher_params, raw batch) -> (state, metrics), to be mapped by devices.map_step.
+  """Makes step(state, teacher_params, raw batch) -> (state, metrics), to be mapped by devices.map_step.
 
   Args:
     loss_fn: per-example loss.

@@ -34,17 +34,17 @@ class Board:
     self._events.flush()
 
   def scalars(self, step: int, values: Mapping[str, float]) -> None:
-    """Numbers by name; those that are not finite are left out."""
+    """Writes numbers by name; those that are not finite are left out."""
     if self._events is not None:
       self._write(step, *(self._summary.scalar(name, value) for name, value in values.items() if np.isfinite(value)))
 
   def image(self, step: int, name: str, picture: np.ndarray) -> None:
-    """A uint8 picture [H, W, C]."""
+    """Writes a uint8 picture [H, W, C]."""
     if self._events is not None:
       self._write(step, self._summary.image(name, picture, dataformats='HWC'))
 
   def audio(self, step: int, name: str, waveform: np.ndarray, rate: int) -> None:
-    """A waveform [T] in (-1, 1); needs soundfile."""
+    """Writes a waveform [T] in (-1, 1); needs soundfile."""
     if self._events is not None:
       with contextlib.suppress(ImportError):
         self._write(step, self._summary.audio(name, waveform, rate))

@@ -26,7 +26,7 @@ class Images(NamedTuple):
 
 
 def space(*, event_shape: tuple[int, int, int], levels: int, logit_lambda: float | None, epoch_size: int) -> Space:
-  """The space of integer images, dequantised anew whenever they are seen.
+  """Returns the space of integer images, dequantised anew whenever they are seen.
 
   Args:
     event_shape: (H, W, C).
@@ -56,7 +56,7 @@ def space(*, event_shape: tuple[int, int, int], levels: int, logit_lambda: float
 
 def source(images: Images, *, name: str, levels: int | None = None, logit_lambda: float | None = None,
            num_validation: int | None = None) -> Source:
-  """The Source of images.
+  """Returns the Source of images.
 
   Args:
     images: the data.
@@ -82,7 +82,7 @@ def source(images: Images, *, name: str, levels: int | None = None, logit_lambda
 
 def digits(*, levels: int | None = None, logit_lambda: float | None = None, held_out: float = 0.1, split_seed: int = 0,
            num_validation: int | None = None) -> Source:
-  """The handwritten digits that scikit-learn ships: 1,797 real 8x8 images with 17 grey levels (UCI optdigits, test part).
+  """Returns the handwritten digits of scikit-learn: 1,797 real 8x8 images with 17 grey levels (UCI optdigits, test part).
 
   Args:
     levels: see `source`; also for the next one and the last.
@@ -106,7 +106,7 @@ def digits(*, levels: int | None = None, logit_lambda: float | None = None, held
 def prepared(name: str, *, levels: int | None = None, logit_lambda: float | None = None, data_dir: str | None = None,
              num_train: int | None = None, num_held_out: int | None = None, num_validation: int | None = None,
              split_seed: int = 0) -> Source:
-  """A data set that launch.prepare_data wrote; its test split is held out.
+  """Returns a data set that launch.prepare_data wrote; its test split is held out.
 
   Args:
     name: a name in tfds_images.SIZES.

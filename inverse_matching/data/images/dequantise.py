@@ -43,7 +43,7 @@ def _preprocess(levels: int, to_x: Callable[[Array, Array], Array], to_pixels: C
 
 
 def dequantise_uniform(levels: int) -> Preprocess:
-  """x = pixel + u, u ~ U(0, 1): what discrete heads are defined on. Their bits are exact; those of a density are the bound.
+  """Makes x = pixel + u, u ~ U(0, 1), on which discrete heads are defined. Their bits are exact; those of a density a bound.
 
   Raises:
     InputError: levels below 2.
@@ -61,7 +61,7 @@ def dequantise_uniform(levels: int) -> Preprocess:
 
 
 def dequantise_logit(levels: int, logit_lambda: float) -> Preprocess:
-  """x = logit(lambda + (1 - 2 lambda) (pixel + u) / levels), u ~ U(0, 1) (Papamakarios et al., 2017, appendix).
+  """Makes x = logit(lambda + (1 - 2 lambda) (pixel + u) / levels), u ~ U(0, 1) (Papamakarios et al., 2017, appendix).
 
   Lambda sets the scale of a black pixel's conditional, and with it how z-reconstruction and reverse KL behave: 0.99 at 1e-6,
   0.021 at 0.05 for 256 levels.

@@ -53,7 +53,7 @@ def prepare(name: str, data_dir: str | os.PathLike | None = None, archives: str 
 
 
 def check_archives(name: str, archives: str | os.PathLike) -> None:
-  """InputError if an original file is missing in archives/name, or is not the one whose sha256 TFDS has registered."""
+  """Raises InputError if an original file is missing in archives/name, or is not the one whose sha256 TFDS has registered."""
   import tensorflow_datasets as tfds
   folder = pathlib.Path(archives) / name
   registered = {info.filename: (url, info) for url, info in tfds.builder_cls(name).url_infos.items()}

@@ -22,13 +22,13 @@ CHUNK = 1000  # images read at once, three times faster than one by one
 
 
 def folder(name: str, data_dir: str | os.PathLike | None) -> pathlib.Path:
-  """Where the files of a data set are, or will be."""
+  """Returns where the files of a data set are, or will be."""
   import tensorflow_datasets as tfds  # slow to import, and the digits do not need it
   return directory(data_dir) / name / str(tfds.builder_cls(name).VERSION)
 
 
 def check_format(name: str, data_dir: str | os.PathLike | None) -> None:
-  """InputError if the files are those that TFDS writes by default, which others may use: they are to be left alone."""
+  """Raises InputError if the files are those that TFDS writes by default, which others may use: they are to be left alone."""
   path = folder(name, data_dir)
   if any(path.glob('*.tfrecord*')) and not any(path.glob('*.array_record*')):
     raise InputError(f'{path} holds {name} as tfrecord files, which cannot be read without TensorFlow: prepare it in another '
@@ -37,7 +37,7 @@ def check_format(name: str, data_dir: str | os.PathLike | None) -> None:
 
 def read(name: str, *, data_dir: str | os.PathLike | None = None, num_train: int | None = None,
          num_held_out: int | None = None, split_seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
-  """Pixels [N, H, W, C] uint8 and labels [N] int32 of the training and of the test split.
+  """Returns pixels [N, H, W, C] uint8 and labels [N] int32 of the training and of the test split.
 
   Every record is checked against the hash that is stored with it.
 

@@ -34,7 +34,7 @@ class Speech(NamedTuple):
 
 
 def space(*, features: Mapping[str, Any], crop_frames: int, burn_in_frames: int, epoch_size: int) -> Space:
-  """The space of utterances with their features, seen as crops.
+  """Returns the space of utterances with their features, seen as crops.
 
   Args:
     features: the fields of Features.
@@ -58,7 +58,7 @@ def space(*, features: Mapping[str, Any], crop_frames: int, burn_in_frames: int,
 
 
 def source(speech: Speech, features: Features, *, crop_frames: int, burn_in_frames: int) -> Source:
-  """The Source of utterances; see `space` for the arguments."""
+  """Returns the Source of utterances; see `space` for the arguments."""
   cut = lambda split: crops.crops([{'x': u.waveform, 'cond': u.features} for u in split], num_frames=crop_frames,
                                   burn_in=burn_in_frames)
   train, held_out = cut(speech.train), stack(cut(speech.held_out))
@@ -71,7 +71,7 @@ def source(speech: Speech, features: Features, *, crop_frames: int, burn_in_fram
 def prepared(name: str, *, crop_frames: int, burn_in_frames: int, data_dir: str | None = None, dither: float = DITHER,
              phase: bool = False, num_train: int | None = None, num_held_out: int | None = None,
              num_validation: int | None = None, split_seed: int = 0) -> Source:
-  """A data set that launch.prepare_data wrote.
+  """Returns a data set that launch.prepare_data wrote.
 
   The features are those of the recordings. What is added to the waveforms gives each sample a density: where a recording is
   digital silence, or repeats itself exactly, its likelihood has no bound, and z = T(x) says nothing.
@@ -103,7 +103,7 @@ def prepared(name: str, *, crop_frames: int, burn_in_frames: int, data_dir: str 
 def synthetic(*, crop_frames: int, burn_in_frames: int, dither: float = DITHER, phase: bool = False,
               num_train: int | None = None, num_held_out: int | None = None, num_validation: int | None = None,
               split_seed: int = 0) -> Source:
-  """32 utterances of data.synthetic_speech, 0.7 s each at 8 kHz; needs no files. See `prepared` for the arguments."""
+  """Returns 32 utterances of data.synthetic_speech, 0.7 s each at 8 kHz; needs no files. See `prepared` for the arguments."""
   num_cepstra = world.default_num_cepstra(SYNTHETIC_RATE)
   splits = []
   for index, (split, count) in enumerate(SYNTHETIC.items()):

@@ -22,11 +22,11 @@ class Features(NamedTuple):
     return len(self.mean) + self.phase * phases.SIZE
 
   def facts(self) -> dict[str, Any]:
-    """The fields as JSON values."""
+    """Returns the fields as JSON values."""
     return {**self._asdict(), 'mean': self.mean.tolist(), 'std': self.std.tolist()}
 
   def cond(self, waveform: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """What a model gets [F, D] of a waveform [F hop] with WORLD's features [F, W]: those normalised, perhaps data.phase."""
+    """Returns what a model gets [F, D] of a waveform [F hop] with WORLD's features [F, W]: those normalised, perhaps phases."""
     normalised = (features - self.mean) / self.std
     if not self.phase:
       return normalised
@@ -35,5 +35,5 @@ class Features(NamedTuple):
     return np.concatenate([normalised, phases.features(waveform, f0, voiced, self.hop, self.rate)], axis=1)
 
   def raw(self, features: np.ndarray) -> np.ndarray:
-    """WORLD's features [..., W], of what a model gets [..., D]."""
+    """Returns WORLD's features [..., W], of what a model gets [..., D]."""
     return features[..., :len(self.mean)] * self.std + self.mean
