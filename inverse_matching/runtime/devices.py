@@ -21,6 +21,10 @@ DEFAULT_CHUNK = 64  # examples per device and call when sampling and evaluating;
 def choose_devices(batch_size: int | None = None, requested: int | None = None) -> int:
   """Returns the number of local devices to use: `requested`, or the largest that divides this process's part of the batch.
 
+  Args:
+    batch_size: examples in a batch of all processes; None: any number of devices divides it.
+    requested: how many are wanted; None leaves the choice.
+
   Raises:
     InputError: more devices than there are, or a number that does not divide the batch.
   """
