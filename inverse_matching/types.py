@@ -212,7 +212,7 @@ def sum_event(value: Array, mask: Array | None = None) -> Array:
 
 
 def mean_event(value: Array, mask: Array | None = None) -> Array:
-  """Returns the mean of value [B, *event] over the event, [B]; with a mask [B, T], over the steps that it counts (0 if none)."""
+  """Returns the mean of value [B, *event] over the event, [B]; with a mask [B, T], over the steps it counts (0 if none)."""
   if mask is None:
     return jnp.mean(value.reshape(value.shape[0], -1), axis=-1)
   return sum_event(value, mask) / jnp.maximum(jnp.sum(mask, 1) * (value[0].size // mask.shape[1]), 1)
