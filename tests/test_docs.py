@@ -1,5 +1,6 @@
 """The README, docs/ and results/ say what is so: commands, flags, configs, links, numbers, and code that runs."""
 import ast
+import functools
 import importlib
 import json
 import re
@@ -12,12 +13,14 @@ import pytest
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md')),
          *sorted((ROOT / 'results').glob('**/README.md'))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+MODULES = {path.stem for path in (ROOT / 'launch').glob('*.py')} - {'__init__', 'common'}
 COMMAND = re.compile(r'python -m (launch|benchmarks)\.(\w+)([^\n`|]*)|launch/(?:slurm|tpu_vm)\.sh (\w+)([^\n`|]*)')
 COLUMNS = {'kernel distance': 'kernel_distance', 'coverage': 'coverage', 'label entropy': 'label_entropy',
            'reverse KL': 'reverse_kl'}  # head of a column of the README -> metric
 
 
 def text(page):
+  """Of a page, with continued lines in one."""
   return page.read_text().replace('\\\n', ' ')
 
 
@@ -28,19 +31,32 @@ def calls(tree, name):
 
 
 def defined(tree):
+  """Names of the flags that a tree defines."""
   return {node.args[0].value for node in calls(tree, 'DEFINE_') if isinstance(node.args[0], ast.Constant)}
 
 
+def in_effect(body, values):
+  """The statements of a function's body that run with those parameters: of an `if`, the branch that is taken."""
+  for node in body:
+    if isinstance(node, ast.If):
+      taken = eval(compile(ast.Expression(node.test), 'test', 'eval'), {}, values)
+      yield from in_effect(node.body if taken else node.orelse, values)
+    elif isinstance(node, (ast.With, ast.Expr)):
+      yield node
+
+
+@functools.cache
 def flags_of(module):
   """The flags of a command, from its source: nothing is run."""
   tree = ast.parse((ROOT / f'{module.replace(".", "/")}.py').read_text())
   flags = defined(tree)
+  common = ast.parse((ROOT / 'launch' / 'common.py').read_text())
+  define = next(node for node in common.body if getattr(node, 'name', '') == 'define_flags')
+  defaults = {a.arg: default.value for a, default in zip(define.args.args, define.args.defaults, strict=True)}
   for call in calls(tree, 'define_flags'):
-    given = {keyword.arg: getattr(keyword.value, 'value', ...) for keyword in call.keywords}
-    common = ast.parse((ROOT / 'launch' / 'common.py').read_text())
-    flags |= defined(next(node for node in common.body if getattr(node, 'name', '') == 'define_flags'))
-    flags -= {'config'} if 'config' not in given else set()
-    flags -= {'distributed'} if given.get('distributed') is False else set()
+    given = {keyword.arg: getattr(keyword.value, 'value', 'some value') for keyword in call.keywords}
+    for node in in_effect(define.body, {**defaults, **given}):
+      flags |= defined(node)
   return flags
 
 
@@ -62,6 +78,7 @@ def has(config, path):
 
 
 def config_of(value):
+  """What --config=VALUE loads."""
   path, _, variant = value.partition(':')
   module = importlib.import_module(path.removesuffix('.py').replace('/', '.'))
   return module.get_config(*([variant] if variant else []))
@@ -99,6 +116,16 @@ def test_flags_named_in_the_text(page):
       assert name in known, f'--{name}'
 
 
+def test_flags_of_each_command():
+  """The table of the page on commands has them all, apart from those that are shared."""
+  section = (ROOT / 'docs' / 'commands.md').read_text().partition('## Flags')[2].partition('## ')[0]
+  shared = {'workdir', 'devices', 'distributed', 'profile', 'trust_workdir'}
+  rows = dict(re.findall(r'^\| `(\w+)` \| (.*) *\|$', section, re.M))
+  assert set(rows) == MODULES
+  for module, row in rows.items():
+    assert set(re.findall(r'`--(\w+)`', row)) - shared == flags_of(f'launch.{module}') - shared, module
+
+
 @pytest.mark.parametrize('page', PAGES, ids=NAMES)
 def test_links(page):
   """Every relative link and picture is there."""
@@ -112,10 +139,18 @@ def test_links(page):
         assert anchor in [heading.lower().replace(' ', '-') for heading in headings], link
 
 
+def test_architecture():
+  """Every folder of the package has its line, and every file that is named is there."""
+  page, package = (ROOT / 'docs' / 'architecture.md').read_text(), ROOT / 'inverse_matching'
+  folders = {path.name for path in package.iterdir() if (path / '__init__.py').exists()}
+  assert set(re.findall(r'^\| `(\w+)/` \|', page, re.M)) == folders
+  for name in re.findall(r'`((?:\w+/)*\w+\.py)`', page):
+    assert (ROOT / name).exists() or (package / name).exists(), name
+
+
 def test_every_command_is_in_the_readme():
   """As a line of its table."""
-  modules = {path.stem for path in (ROOT / 'launch').glob('*.py')} - {'__init__', 'common'}
-  assert set(re.findall(r'^\| `python -m launch\.(\w+)` \|', (ROOT / 'README.md').read_text(), re.M)) == modules
+  assert set(re.findall(r'^\| `python -m launch\.(\w+)` \|', (ROOT / 'README.md').read_text(), re.M)) == MODULES
 
 
 def test_the_front_page_is_one():
