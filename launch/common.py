@@ -22,7 +22,7 @@ from inverse_matching.runtime import processes
 from inverse_matching.training import loop
 
 FLAGS = flags.FLAGS
-OURS = tuple(str(pathlib.Path(file).parent) + os.sep for file in (loop.__file__, __file__))  # where our messages come from
+OURS = tuple(str(pathlib.Path(file).parent) + os.sep for file in (registry.__file__, __file__))  # where our messages come from
 TRY_AGAIN = 75  # exit status of a process that stops because another one of its run was told to; EX_TEMPFAIL of sysexits.h
 
 
