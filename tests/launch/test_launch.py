@@ -44,7 +44,8 @@ def test_pairs_and_student(folder):
 
 def test_sample(folder, tmp_path):
   """Integers in data space; one seed gives one z, for the teacher and the student; a picture."""
-  launched('sample', f'--workdir={folder}/teacher', '--num_samples=6', '--seed=3', f'--output={tmp_path}/teacher')
+  told = launched('sample', f'--workdir={folder}/teacher', '--num_samples=6', '--seed=3', f'--output={tmp_path}/teacher').stderr
+  assert 'samples: 6 of 6' in told, 'messages of the package are not shown'
   launched('sample', f'--workdir={folder}/student', f'--teacher={folder}/teacher', '--num_samples=6', '--seed=3', '--devices=2',
            f'--output={tmp_path}/student')
   teacher, student = (np.load(tmp_path / name / 'samples.npz') for name in ('teacher', 'student'))
