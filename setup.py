@@ -46,7 +46,7 @@ setuptools.setup(
             'soundfile',
         ],
         'tensorboard': ['tensorboardX'],
-        'test': ['chex', 'hypothesis', 'importlib_resources', 'pystoi', 'pytest', 'pytest-xdist', 'pyworld-prebuilt', 'ruff',
-                 'setuptools>=77', 'soundfile'],
+        'test': ['chex', 'hypothesis', 'importlib_resources', 'ipykernel', 'nbclient', 'nbformat', 'pystoi', 'pytest',
+                 'pytest-xdist', 'pyworld-prebuilt', 'ruff', 'setuptools>=77', 'soundfile'],
     },
 )

@@ -26,7 +26,7 @@ def open_run(workdir: str | os.PathLike, config: Mapping[str, Any],
 
   Args:
     workdir: a new folder, or one that holds a run of the same config, which then goes on.
-    config: nested mapping of JSON values.
+    config: nested mapping of JSON values, such as a ConfigDict or a dict of them.
     space: the facts of the data space (data.source.Space.facts), which space.json keeps for a model to be used without its
       data; None if there are none.
 
@@ -35,7 +35,8 @@ def open_run(workdir: str | os.PathLike, config: Mapping[str, Any],
   """
   path = pathlib.Path(workdir)
   with contextlib.ExitStack() as held:
-    processes.first(lambda: _enter(held, path, json.loads(json.dumps(config))))
+    plain = json.loads(json.dumps(config, default=dict))  # what json does not know is a ConfigDict
+    processes.first(lambda: _enter(held, path, plain))
     if space is not None and not (path / SPACE).exists():
       files.write_json(path / SPACE, space)
     yield path

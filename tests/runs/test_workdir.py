@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 from commands import ROOT
+import ml_collections
 import pytest
 
 from inverse_matching.errors import InputError
@@ -20,6 +21,15 @@ def test_config_is_written_and_the_same_one_goes_on(tmp_path):
   assert files.read_json(tmp_path / 'run' / 'config.json')['train'] == {'batch_size': 64}
   assert (tmp_path / 'run' / 'config.json').read_bytes() == written
   assert workdirs.read_config(tmp_path / 'run', 'teacher')['data']['shape'] == [8, 8]
+
+
+def test_a_config_dict_is_written_like_a_dict(tmp_path):
+  """With its placeholders, and within a dict; a run begun with either goes on with the other."""
+  fields = ml_collections.ConfigDict({'levels': 17, 'order': ml_collections.config_dict.placeholder(str)})
+  for data in (fields, fields.to_dict()):
+    with workdirs.open_run(tmp_path, {'kind': 'teacher', 'data': data}):
+      pass
+  assert workdirs.read_config(tmp_path, 'teacher') == {'kind': 'teacher', 'data': {'levels': 17, 'order': None}}
 
 
 @pytest.mark.parametrize('change,words', [
