@@ -1,5 +1,4 @@
 """The folder of a run: one config, one kind, one process at a time."""
-import pathlib
 import subprocess
 import sys
 
@@ -56,6 +55,16 @@ def test_a_second_process_is_refused(tmp_path):
         pytest.fail('opened twice')
   assert 'Another process is running' in held.stderr and 'opened' not in held.stdout
   assert second().stdout == 'opened\n'
+
+
+def test_the_lock_does_not_empty_what_it_is_a_link_to(tmp_path):
+  """A folder may come with links in it."""
+  (tmp_path / 'mine').write_text('kept')
+  (tmp_path / 'run').mkdir()
+  (tmp_path / 'run' / '.lock').symlink_to(tmp_path / 'mine')
+  with workdirs.open_run(tmp_path / 'run', CONFIG):
+    pass
+  assert (tmp_path / 'mine').read_text() == 'kept'
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
