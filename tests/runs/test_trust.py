@@ -12,7 +12,7 @@ from inverse_matching import losses, registry, runs
 from inverse_matching.data import catalogue
 from inverse_matching.data.source import Source
 from inverse_matching.errors import InputError
-from inverse_matching.runs import trust
+from inverse_matching.runs import status, trust
 from inverse_matching.runs import workdir as workdirs
 from inverse_matching.runtime import files
 
@@ -64,6 +64,13 @@ def test_what_a_folder_names_is_refused(tmp_path):
   with pytest.raises(InputError, match="'a.b:c' and 'd:e'"):
     strange = {**student, 'student': {'name': 'd:e', 'deep': [{'elementwise': 'a.b:c'}]}}
     runs.load_student(written(tmp_path / 'student', strange), RUN)
+
+
+def test_status_follows_no_names(tmp_path):
+  """It tells of a strange folder as of any other."""
+  written(tmp_path / 'run', {**STRANGE, 'data': {'name': 'os:system', 'command': f'touch {tmp_path}/mark'}})
+  assert status.describe(tmp_path) == 'run: stopped, no step logged, no checkpoint yet'
+  assert not (tmp_path / 'mark').exists()
 
 
 def test_allow():

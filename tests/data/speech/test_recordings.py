@@ -1,5 +1,6 @@
 """Speech from archives and folders: prepared once without TensorFlow, whole or not at all."""
 import bz2
+import contextlib
 import io
 import json
 import re
@@ -260,6 +261,17 @@ def test_damaged_archives_are_refused(few, make):
   assert not [path for path in (few / 'data').rglob('*') if path.is_file()]
 
 
+@contextlib.contextmanager
+def memory(most):
+  """Fails if more than that many bytes were taken at any time."""
+  tracemalloc.start()
+  try:
+    yield
+    assert tracemalloc.get_traced_memory()[1] < most
+  finally:
+    tracemalloc.stop()
+
+
 ZEROS = 2**25  # bytes, which pack to a thousandth
 
 
@@ -301,12 +313,10 @@ def test_archives_that_unpack_to_very_much_are_refused(few, make, monkeypatch):
   most = 20 * archive.stat().st_size + recordings.SPARE
   assert most < ZEROS / 4
   (few / 'scratch').mkdir()
-  tracemalloc.start()
-  with pytest.raises(InputError, match=f'^{archive} has [0-9.]+kB and unpacks to more than [0-9.]+MB, 20 times its size and 3.00MB: if '
-                     'you know what is in it, unpack it and give the folder.$'):
+  with memory(most + 4 * recordings.BLOCK), pytest.raises(
+      InputError, match=f'^{archive} has [0-9.]+k?B and unpacks to more than [0-9.]+MB, 20 times its size and 3.00MB: if you '
+      'know what is in it, unpack it and give the folder.$'):
     recordings._found('recordings', archive, few / 'scratch')
-  assert tracemalloc.get_traced_memory()[1] < most + 4 * recordings.BLOCK
-  tracemalloc.stop()
   assert sum(file.stat().st_size for file in (few / 'scratch').rglob('*') if file.is_file()) <= most
   with pytest.raises(InputError, match='unpacks to more than'):
     recordings.prepare('recordings', few / 'data', archive)
@@ -316,12 +326,10 @@ def test_archives_that_unpack_to_very_much_are_refused(few, make, monkeypatch):
 def test_memory_does_not_grow_with_what_is_unpacked(few):
   """Where it is allowed, a block at a time goes to the disk."""
   (few / 'scratch').mkdir()
-  tracemalloc.start()
-  found = recordings._found('recordings', zipped(few), few / 'scratch')
+  archive = zipped(few)
+  with memory(4 * recordings.BLOCK):
+    found = recordings._found('recordings', archive, few / 'scratch')
   assert found['a'].stat().st_size == ZEROS
-  peak = tracemalloc.get_traced_memory()[1] - ZEROS  # of writestr, which has them all
-  tracemalloc.stop()
-  assert peak < 4 * recordings.BLOCK
 
 
 def test_other_ways_to_unpack_to_very_much_are_refused(few, monkeypatch):
@@ -332,7 +340,7 @@ def test_other_ways_to_unpack_to_very_much_are_refused(few, monkeypatch):
   with pytest.raises(InputError, match='it has files with holes'):
     recordings.prepare('recordings', few / 'data', tarred(few, 'a.wav', pax_headers=holes))
   monkeypatch.setattr(recordings, 'SPARE', 9_000_000)
-  with pytest.raises(InputError, match='bomb.zip has .*kB and unpacks to more than 9.*MB'):
+  with pytest.raises(InputError, match='bomb.zip has .*B and unpacks to more than 9.*MB'):
     recordings.prepare('recordings', few / 'data', of_flac(few))
   monkeypatch.setitem(CORPORA, 'ljspeech', CORPORA['ljspeech']._replace(unpacked=30_000))
   pack(few / 'mine', few / 'archives' / 'ljspeech' / 'a.tar.bz2', 'w:bz2')
