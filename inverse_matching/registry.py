@@ -2,6 +2,7 @@
 import difflib
 import importlib
 import inspect
+import re
 from typing import Any, Callable, Iterable, Mapping
 
 from absl import logging
@@ -9,6 +10,7 @@ from absl import logging
 from inverse_matching.errors import InputError
 
 Table = Mapping[str, Any]
+OWN = re.compile(r'[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*')  # package.module:factory
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -22,6 +24,11 @@ def choose(kind: str, table: Table, name: str, or_else: str = '') -> Any:
   if name not in table:
     raise InputError(f'Unknown {kind} {name!r}{nearest(name, table)}: use one of {", ".join(table)}{or_else}.')
   return table[name]
+
+
+def is_own(name: Any) -> bool:
+  """Whether this is a name of the form 'package.module:factory', which `build` imports and calls; it does so with no other."""
+  return isinstance(name, str) and OWN.fullmatch(name) is not None
 
 
 def imported(kind: str, name: str) -> Callable:
@@ -59,7 +66,7 @@ def build(kind: str, table: Table, name: str, given: Mapping[str, Any], settings
   Raises:
     InputError: there is no such factory, a setting is not one of its own, or it returns something else.
   """
-  own, section = ':' in name, section or kind
+  own, section = is_own(name), section or kind
   factory = imported(kind, name) if own else choose(kind, table, name, ', or your own as \'package.module:factory\'')
   signature = _signature(kind, name, factory)
   parameters = signature.parameters

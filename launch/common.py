@@ -18,7 +18,8 @@ from ml_collections import config_flags
 
 from inverse_matching import registry
 from inverse_matching.errors import InputError
-from inverse_matching.runtime import processes
+from inverse_matching.runs import trust
+from inverse_matching.runtime import files, processes
 from inverse_matching.training import loop
 
 FLAGS = flags.FLAGS
@@ -26,8 +27,9 @@ OURS = tuple(str(pathlib.Path(file).parent) + os.sep for file in (registry.__fil
 TRY_AGAIN = 75  # exit status of a process that stops because another one of its run was told to; EX_TEMPFAIL of sysexits.h
 
 
-def define_flags(config: str | None = None, distributed: bool = True) -> None:
-  """Flags of all commands that compute; --config too if a default is given, --distributed unless that is False."""
+def define_flags(config: str | None = None, distributed: bool = True, loads: bool = True) -> None:
+  """Flags of all commands that compute; --config too if a default is given, --distributed and --trust_workdir (of those that
+  load a workdir) unless `distributed` or `loads` is False."""
   if config is not None:
     with _refusals(sys.argv, config):  # fields given on the command line are put into the default here
       config_flags.DEFINE_config_file('config', config, 'Experiment: configs/F.py[:variant]; fields as --config.a.b=value.',
@@ -39,8 +41,12 @@ def define_flags(config: str | None = None, distributed: bool = True) -> None:
   if distributed:
     flags.DEFINE_boolean('distributed', False, 'Join the other processes of this run, each started with the same command by '
                          f'srun, by mpirun, on a TPU pod, or with {", ".join(processes.VARIABLES)} set.')
+  if loads:
+    flags.DEFINE_boolean('trust_workdir', False, 'Import and call the functions that the configs of the workdirs name as '
+                         'package.module:factory. Without it, only those that you name yourself, or that your own runs on this '
+                         'machine had.')
   flags.DEFINE_string('profile', None, 'Folder for a JAX trace of the whole command, for TensorBoard or Perfetto.')
-  for flag in ('config', 'workdir', 'devices', 'distributed', 'profile'):
+  for flag in ('config', 'workdir', 'devices', 'distributed', 'trust_workdir', 'profile'):
     if flag in FLAGS:  # --help of a command shows these too, not only its own
       FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[flag])
 
@@ -135,6 +141,23 @@ class _OwnMessages(std_logging.Filter):
     return record.levelno >= std_logging.WARNING and not record.exc_info  # which is raised too, and told in our words
 
 
+def _compile_cache() -> str | None:
+  """The user's own, since what is in it is machine code, which must not come with a workdir; None if there cannot be one."""
+  try:
+    path = files.state_folder() / 'compiled'
+    path.mkdir(parents=True, exist_ok=True)
+  except (InputError, OSError):
+    return None
+  return str(path) if os.access(path, os.W_OK) else None
+
+
+def _trusted() -> set[str]:
+  """The names that trust.allow gets: those in the config of this call, or any if a flag says so."""
+  if 'trust_workdir' in FLAGS and FLAGS.trust_workdir:
+    return {trust.ANY}
+  return trust.own_names(config()) if 'config' in FLAGS else set()
+
+
 def _setup() -> None:
   logging.set_verbosity(logging.INFO)
   logging.get_absl_handler().addFilter(_OwnMessages())
@@ -145,7 +168,8 @@ def _setup() -> None:
     jax.config.update('jax_num_cpu_devices', FLAGS.devices)
   # z, T, T^-1 and likelihoods are exact to float32; accelerators would round matrix products to TF32 or bfloat16.
   jax.config.update('jax_default_matmul_precision', 'highest')
-  jax.config.update('jax_compilation_cache_dir', str(pathlib.Path(FLAGS.workdir).absolute() / '.cache'))
+  if jax.config.jax_compilation_cache_dir is None:  # nor does JAX_COMPILATION_CACHE_DIR name one
+    jax.config.update('jax_compilation_cache_dir', _compile_cache())
   if 'distributed' in FLAGS and FLAGS.distributed:
     processes.initialize()
   if not processes.is_first():
@@ -162,7 +186,8 @@ def run(main: Callable[[], None]) -> None:
     try:
       _setup()
       signal.signal(signal.SIGTERM, _stop)
-      with jax.profiler.trace(FLAGS.profile) if 'profile' in FLAGS and FLAGS.profile else contextlib.nullcontext():
+      profile = jax.profiler.trace(FLAGS.profile) if 'profile' in FLAGS and FLAGS.profile else contextlib.nullcontext()
+      with profile, trust.allow(*_trusted()):
         main()
     except loop.NotFinite as error:
       _fail(str(error), f'\nTo run that step again and see where it happens: {error.variable}=True {command()} --devices=1')

@@ -6,7 +6,7 @@ from inverse_matching import runs
 from launch import common
 
 FLAGS = common.FLAGS
-common.define_flags(config='configs/digits.py')
+common.define_flags(config='configs/digits.py', loads=False)
 
 
 def main() -> None:

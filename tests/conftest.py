@@ -1,9 +1,13 @@
 """Settings of every test: eight CPU devices, typed keys only, quick compilation, fixed hypothesis examples."""
+import atexit
 import os
 import pathlib
+import shutil
 import sys
+import tempfile
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+os.environ['INVERSE_MATCHING_STATE'] = tempfile.mkdtemp(prefix='inverse_matching-')  # not the home of whoever runs the tests
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))  # the checkout, installed or not
 
 import hypothesis
@@ -11,6 +15,7 @@ import jax
 import pytest
 import reliability
 
+atexit.register(shutil.rmtree, os.environ['INVERSE_MATCHING_STATE'], ignore_errors=True)
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_legacy_prng_key', 'error')
 jax.config.update('jax_disable_most_optimizations', True)  # a third of the compile time

@@ -3,8 +3,11 @@ import constructors
 import jax
 import pytest
 
-from inverse_matching import registry, students, teachers
+from inverse_matching import elementwise, losses, registry, students, teachers
+from inverse_matching.data import catalogue
+from inverse_matching.data.source import Source
 from inverse_matching.errors import InputError
+from inverse_matching.types import Elementwise
 
 
 def test_own_factory_by_import_path():
@@ -59,6 +62,65 @@ def test_own_factories_that_return_something_else():
   with pytest.raises(InputError, match=r'has event shape \(3,\), but the data \(2, 2, 1\)'):
     teachers.make('test_registry:of_another_shape', (2, 2, 1))
   assert teachers.make('test_registry:with_settings_of_its_own', (2,), num_layers=None, order=None, levels=None).order is None
+
+
+CALLED = []
+
+
+def unpromised(command=None):
+  CALLED.append(command)
+
+
+def no_source() -> Source:
+  CALLED.append('no_source')
+
+
+def no_map() -> 'Elementwise':
+  CALLED.append('no_map')
+
+
+def no_model(event_shape):
+  CALLED.append(event_shape)
+
+
+def no_loss(teacher, student):
+  CALLED.append((teacher, student))
+
+
+KINDS = {  # kind -> (makes one of that name, a factory that does not keep its promise, that promise, the type)
+    'data set': (lambda name: catalogue.load({'name': name}), 'no_source', 'does not say that it returns a Source', 'Source'),
+    'teacher': (lambda name: teachers.make(name, (2,)), 'no_model', r'a teacher begins with \(event_shape\)', 'Teacher'),
+    'student': (lambda name: students.make(name, (2,)), 'no_model', r'a student begins with \(event_shape\)', 'Student'),
+    'elementwise map': (elementwise.make, 'no_map', 'does not say that it returns a Elementwise', 'Elementwise'),
+    'loss': (lambda name: losses.make(name, 'teacher', 'student'), 'no_loss', r'a loss begins with \(teacher, student\)',
+             'Callable'),
+}
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_only_factories_of_the_kind_are_called(kind):
+  """Any other function is not, of ours or of a library; what a factory returns is checked."""
+  make, broken, promise, returns = KINDS[kind]
+  CALLED.clear()
+  for name in (f'{__name__}:unpromised', 'os:system', 'builtins:exec', 'shutil:rmtree'):
+    with pytest.raises(InputError, match=promise):
+      make(name)
+  with pytest.raises(InputError, match='parameters can be seen|' + promise):
+    make('builtins:print')
+  for name in ('os:curdir', f'{__name__}:KINDS'):  # nothing that can be called
+    with pytest.raises(InputError, match='is not a function'):
+      make(name)
+  assert not CALLED
+  with pytest.raises(InputError, match=f'The {kind} .{__name__}:{broken}. returned a NoneType, not a {returns}'):
+    make(f'{__name__}:{broken}')
+  assert len(CALLED) == 1
+
+
+def test_names_that_are_not_of_the_form_are_not_imported():
+  """Relative ones, paths, and what has more than one colon are unknown names."""
+  for name in ('.constructors:dense_teacher', 'tests/constructors:dense_teacher', 'constructors:dense:teacher', ':teacher'):
+    with pytest.raises(InputError, match='Unknown teacher .* use one of'):
+      teachers.make(name, (2,))
 
 
 def test_nearest():

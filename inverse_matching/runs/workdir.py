@@ -8,6 +8,7 @@ import pathlib
 from typing import Any, Iterator, Mapping
 
 from inverse_matching.errors import InputError
+from inverse_matching.runs import trust
 from inverse_matching.runtime import files, processes
 
 SPACE = 'space.json'
@@ -23,6 +24,8 @@ def _flatten(value: Any, prefix: str = '') -> dict[str, Any]:
 def open_run(workdir: str | os.PathLike, config: Mapping[str, Any],
              space: Mapping[str, Any] | None = None) -> Iterator[pathlib.Path]:
   """Holds a workdir for one run: makes it, writes or compares config.json, and keeps other runs out.
+
+  The functions that the config names are from then on known as this user's, see `trust`.
 
   Args:
     workdir: a new folder, or one that holds a run of the same config, which then goes on.
@@ -45,7 +48,7 @@ def open_run(workdir: str | os.PathLike, config: Mapping[str, Any],
 def _enter(held: contextlib.ExitStack, path: pathlib.Path, config: Mapping[str, Any]) -> None:
   try:
     path.mkdir(parents=True, exist_ok=True)
-    lock = held.enter_context(open(path / '.lock', 'w'))
+    lock = held.enter_context(open(path / '.lock', 'a'))
   except OSError as error:
     raise InputError(f'The workdir {path} cannot be written ({error.strerror}): choose another --workdir.') from error
   try:
@@ -54,6 +57,7 @@ def _enter(held: contextlib.ExitStack, path: pathlib.Path, config: Mapping[str, 
     raise InputError(f'Another process is running in {path}: wait for it, or choose another --workdir.') from error
   if not (path / 'config.json').exists():
     files.write_json(path / 'config.json', config)
+    trust.record(path, config)
     return
   old, new = _flatten(files.read_json(path / 'config.json')), _flatten(config)
   changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
@@ -62,10 +66,16 @@ def _enter(held: contextlib.ExitStack, path: pathlib.Path, config: Mapping[str, 
     more = f' (and {len(changed) - 3} more)' if len(changed) > 3 else ''
     raise InputError(f'{path} holds a run of another config: {details}{more}. Choose another --workdir, or give the same '
                      'config to go on.')
+  trust.record(path, config)
 
 
 def read_config(workdir: str | os.PathLike, kind: str) -> dict[str, Any]:
-  """The config of a run; InputError if the folder holds none, or a run of another kind ('teacher', 'student')."""
+  """The config of a run.
+
+  Raises:
+    InputError: the folder holds none, or a run of another kind ('teacher', 'student'), or one whose config names functions
+      that nobody here has vouched for, see `trust`.
+  """
   path = pathlib.Path(workdir)
   if not (path / 'config.json').exists():
     near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob('*')] if path.parent.exists() else [], 1)
@@ -75,6 +85,7 @@ def read_config(workdir: str | os.PathLike, kind: str) -> dict[str, Any]:
   if config.get('kind') != kind:
     raise InputError(f'{path} holds a run of kind {config.get("kind")!r}, but a {kind} is needed: give the --workdir of a '
                      f'{kind}.')
+  trust.check(path, config)
   return config
 
 

@@ -15,6 +15,21 @@ import numpy as np
 from inverse_matching.errors import InputError
 from inverse_matching.runtime import processes
 
+STATE = 'INVERSE_MATCHING_STATE'  # environment variable that moves the folder of `state_folder`
+
+
+def state_folder() -> pathlib.Path:
+  """What is kept for a user between runs: $INVERSE_MATCHING_STATE, else inverse_matching in $XDG_STATE_HOME or ~/.local/state.
+
+  Raises:
+    InputError: there is no home folder, or the path is not absolute and would be another one in every folder.
+  """
+  given = os.environ.get(STATE) or os.path.join(os.environ.get('XDG_STATE_HOME') or '~/.local/state', 'inverse_matching')
+  path = pathlib.Path(os.path.expanduser(given))
+  if not path.is_absolute():
+    raise InputError(f'The folder for what is kept between runs is {path}, which is not absolute: set {STATE} to one that is.')
+  return path
+
 
 @contextlib.contextmanager
 def whole(path: str | os.PathLike) -> Iterator[pathlib.Path]:

@@ -67,6 +67,16 @@ def test_a_second_process_is_refused(tmp_path):
   assert second().stdout == 'opened\n'
 
 
+def test_the_lock_does_not_empty_what_it_is_a_link_to(tmp_path):
+  """A folder may come with links in it."""
+  (tmp_path / 'mine').write_text('kept')
+  (tmp_path / 'run').mkdir()
+  (tmp_path / 'run' / '.lock').symlink_to(tmp_path / 'mine')
+  with workdirs.open_run(tmp_path / 'run', CONFIG):
+    pass
+  assert (tmp_path / 'mine').read_text() == 'kept'
+
+
 def test_a_folder_that_cannot_be_made(tmp_path):
   """A file in its place: one sentence."""
   (tmp_path / 'file').write_text('')

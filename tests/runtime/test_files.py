@@ -9,6 +9,21 @@ from inverse_matching.errors import InputError
 from inverse_matching.runtime import files
 
 
+def test_state_folder(tmp_path, monkeypatch):
+  """Ours if it is set, else that of the convention; never one that depends on where one stands."""
+  monkeypatch.setenv(files.STATE, str(tmp_path))
+  assert files.state_folder() == tmp_path
+  monkeypatch.delenv(files.STATE)
+  monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path / 'xdg'))
+  assert files.state_folder() == tmp_path / 'xdg' / 'inverse_matching'
+  monkeypatch.delenv('XDG_STATE_HOME')
+  monkeypatch.setenv('HOME', str(tmp_path / 'home'))
+  assert files.state_folder() == tmp_path / 'home' / '.local' / 'state' / 'inverse_matching'
+  monkeypatch.setenv(files.STATE, 'here')
+  with pytest.raises(InputError, match='is here, which is not absolute: set INVERSE_MATCHING_STATE'):
+    files.state_folder()
+
+
 def test_write_json_is_plain_json(tmp_path):
   """Numpy values become numbers and lists; what is not finite becomes null, which every reader takes."""
   value = {'a': np.float32(1.5), 'b': np.arange(3), 'c': [float('nan'), -np.inf, np.array([np.inf, 1.0])],

@@ -15,6 +15,7 @@ from inverse_matching.runtime import files
 
 SUFFIXES = ('.wav', '.flac')
 FULL_SCALE = 32768  # of 16-bit samples
+MOST_SAMPLES = 2**25  # of a file, in all channels: flac packs silence so well that a small file can hold days of it
 LOUDEST = 2.0  # of full scale, in a file of floats; beyond it the file means another scale
 
 
@@ -46,17 +47,23 @@ def read(path: str | os.PathLike, rate: int | None = None) -> Recording:
     rate: Hz, to which the recording is brought; None leaves that of the file.
 
   Raises:
-    InputError: the file is missing, empty, not a recording, or has samples that are not finite or not in [-1, 1].
+    InputError: the file is missing, empty, not a recording, longer than MOST_SAMPLES, or has samples that are not finite or
+      not in [-1, 1].
   """
   soundfile, path = require_soundfile(), pathlib.Path(path)
   try:
     # From memory: libsndfile tells a missing file from a damaged one in words of its own.
-    samples, file_rate = soundfile.read(io.BytesIO(path.read_bytes()), dtype='float32', always_2d=True)
+    with soundfile.SoundFile(io.BytesIO(path.read_bytes())) as file:
+      size, file_rate = file.frames * file.channels, file.samplerate
+      samples = file.read(dtype='float32', always_2d=True) if size <= MOST_SAMPLES else None
   except OSError as error:
     raise InputError(f'{path} cannot be read ({error.strerror or error}): name a wav or flac file.') from error
   except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, MemoryError) as error:
     raise InputError(f'{path} is not a recording that can be read: it must be a whole wav or flac file; remove it or record it '
                      'again.') from error
+  if samples is None:
+    raise InputError(f'{path} has {size} samples, and a recording may have {MOST_SAMPLES} (35 minutes at 16 kHz): cut it into '
+                     'shorter ones.')
   if not samples.size:
     raise InputError(f'{path} holds no samples: remove it or record it again.')
   if not np.isfinite(samples).all():

@@ -12,12 +12,13 @@ class Corpus(NamedTuple):
   url: str | None = None  # None: recordings of one's own
   pattern: str | None = None  # of the names, with the group `speaker`, and `stratum`, over which held-out recordings are spread
   speaker: str | None = None  # the one that is taken
+  unpacked: int | None = None  # bytes that no archive of it exceeds; None: that is not known
 
 
 CORPORA = {
     'spoken_digit': Corpus(8000, 'https://github.com/Jakobovski/free-spoken-digit-dataset/archive/v1.0.9.tar.gz',
-                           r'(?P<stratum>\d)_(?P<speaker>[a-z]+)_\d+', 'jackson'),
-    'ljspeech': Corpus(16000, 'https://data.keithito.com/data/speech/LJSpeech-1.1.tar.bz2'),
+                           r'(?P<stratum>\d)_(?P<speaker>[a-z]+)_\d+', 'jackson', unpacked=50_000_000),
+    'ljspeech': Corpus(16000, 'https://data.keithito.com/data/speech/LJSpeech-1.1.tar.bz2', unpacked=5_000_000_000),
     'recordings': Corpus(16000),
 }
 

@@ -1,5 +1,8 @@
 """Data sets of speech from archives or folders of recordings, prepared once with their WORLD features."""
+import bz2
 import contextlib
+import functools
+import gzip
 import hashlib
 import importlib.util
 import os
@@ -10,12 +13,14 @@ import shutil
 import sys
 import tarfile
 import tempfile
-from typing import Iterator, NamedTuple
+import types
+from typing import IO, Any, Callable, Iterator, NamedTuple
 import zipfile
 import zlib
 
 from absl import logging
 import numpy as np
+import tqdm
 
 from inverse_matching import registry
 from inverse_matching.data.directory import directory
@@ -25,6 +30,10 @@ from inverse_matching.errors import InputError
 from inverse_matching.runtime import files
 
 ARCHIVES = ('.tar.gz', '.tgz', '.tar.bz2', '.tar', '.zip')
+# An archive may unpack to RATIO times its size and SPARE bytes. Speech of 16 bits packs to a third of its size or more, with
+# long silence to a tenth; zeros alone, as in an archive that is made to fill a disk, to a thousandth.
+RATIO, SPARE = 20, 100_000_000
+BLOCK = 2**20  # bytes read at once
 HELD_OUT = 0.1  # share of the recordings
 EVERYONE = 'all'
 
@@ -148,11 +157,11 @@ def _prepare(name: str, origin: pathlib.Path, scratch: pathlib.Path, rate: int, 
   import tensorflow_datasets as tfds
 
   from inverse_matching.data.speech import tfds as tfds_recordings
-  found = _found(origin, scratch)
+  found = _found(name, origin, scratch)
   speaker, found = _by_speaker(name, found, speaker)
   if len(found) < 2:
     raise InputError(f'{origin} has {len(found)} recordings, too few to hold one out: give 2 or more.')
-  _try(found, rate)
+  _try(found, rate, _Allowance(name, origin) if origin.is_file() else None)
   kept_out = _kept_out(name, list(found), held_out, split_seed)
   if not sys.stderr.isatty():
     tfds.disable_progress_bar()
@@ -193,16 +202,44 @@ def _is_recording(path: str) -> bool:
                                                            if part not in ('.', '..'))
 
 
-def _found(origin: pathlib.Path, scratch: pathlib.Path) -> dict[str, pathlib.Path]:
+class _Allowance:
+  """The bytes that an archive may still unpack to: it counts what is read, before that fills memory or disk."""
+
+  def __init__(self, name: str, archive: pathlib.Path):
+    size, declared = archive.stat().st_size, CORPORA[name].unpacked
+    self._left = most = declared or RATIO * size + SPARE
+    known = f'and {name} does not' if declared else f'{RATIO} times its size and {_bytes(SPARE)}'
+    advice = 'fetch it again' if declared else 'if you know what is in it, unpack it and give the folder'
+    self._refusal = f'{archive} has {_bytes(size)} and unpacks to more than {_bytes(most)}, {known}: {advice}.'
+
+  def spend(self, count: int) -> None:
+    """Takes them off; InputError if there are not so many."""
+    self._left -= count
+    if self._left < 0:
+      raise InputError(self._refusal)
+
+  def read(self, file: IO[bytes], size: int) -> bytes:
+    """The next bytes of a file, some or none as that has it."""
+    block = file.read(min(size, BLOCK))
+    self.spend(len(block))
+    return block
+
+
+def _bytes(count: int) -> str:
+  return tqdm.tqdm.format_sizeof(count, 'B')
+
+
+def _found(name: str, origin: pathlib.Path, scratch: pathlib.Path) -> dict[str, pathlib.Path]:
   """Name -> file of each recording, in the order of the names: the path without the suffix and what is common to all."""
   if origin.is_dir():
     pairs = [(file.relative_to(origin).as_posix(), file) for file in _walk(origin)]
   else:
     pairs = []
     (scratch / 'unpacked').mkdir()
-    for path, content in _members(origin):
+    for path, blocks in _members(origin, _Allowance(name, origin)):
       file = scratch / 'unpacked' / f'{len(pairs):07d}{pathlib.PurePosixPath(path).suffix}'  # whatever path the archive says
-      file.write_bytes(content)
+      with open(file, 'wb') as unpacked:
+        unpacked.writelines(blocks)
       pairs.append((path.lstrip('/'), file))
     if not pairs:
       raise InputError(f'{origin} has no {" or ".join(audio.SUFFIXES)} files: give an archive of recordings.')
@@ -216,22 +253,56 @@ def _found(origin: pathlib.Path, scratch: pathlib.Path) -> dict[str, pathlib.Pat
   return found
 
 
-def _members(archive: pathlib.Path) -> Iterator[tuple[str, bytes]]:
-  """(path, content) of each recording in an archive."""
-  try:
+def _members(archive: pathlib.Path, allowance: _Allowance) -> Iterator[tuple[str, Iterator[bytes]]]:
+  """(path, blocks of its content, to be read before the next) of each recording in an archive."""
+  with _damage_told(archive):
     if archive.name.endswith('.zip'):
       with zipfile.ZipFile(archive) as packed:
         for info in packed.infolist():
           if not info.is_dir() and _is_recording(info.filename):
-            yield info.filename, packed.read(info)
-    else:
-      with tarfile.open(archive, 'r|*') as packed:
-        for info in packed:
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # which zipfile unpacks bit by bit
+              raise zipfile.BadZipFile('it is packed otherwise than by deflate')
+            with packed.open(info) as file:
+              yield info.filename, _blocks(archive, functools.partial(allowance.read, file), info.file_size)
+      return
+    with _unpacked(archive) as file:
+      # All that comes out is counted, since headers can be as large as recordings.
+      stream: Any = types.SimpleNamespace(read=functools.partial(allowance.read, file))
+      with tarfile.open(fileobj=stream, mode='r|') as packed:
+        while (info := packed.next()) is not None:
+          packed.members.clear()  # they would be kept for those who go back
+          if info.issparse():
+            raise tarfile.ReadError('it has files with holes')
           if info.isfile() and _is_recording(info.name):
-            content = packed.extractfile(info).read()
-            if len(content) != info.size:
-              raise tarfile.ReadError('unexpected end of data')
-            yield info.name, content
+            yield info.name, _blocks(archive, packed.extractfile(info).read, info.size)
+
+
+def _unpacked(archive: pathlib.Path) -> Any:
+  """What is in a gzip or bzip2 file, by whichever name, or the file itself."""
+  with open(archive, 'rb') as file:
+    start = file.read(10)
+  if start.startswith(b'\x1f\x8b'):
+    return gzip.open(archive)
+  return bz2.open(archive) if start.startswith(b'BZh') and start[4:] == b'1AY&SY' else open(archive, 'rb')
+
+
+def _blocks(archive: pathlib.Path, read: Callable[[int], bytes], size: int) -> Iterator[bytes]:
+  """What is read until nothing comes; InputError if that is not as much as was promised."""
+  while True:
+    with _damage_told(archive):
+      block = read(BLOCK)
+      size -= len(block)
+      if not block and size:
+        raise tarfile.ReadError('unexpected end of data')
+    if not block:
+      return
+    yield block
+
+
+@contextlib.contextmanager
+def _damage_told(archive: pathlib.Path) -> Iterator[None]:
+  try:
+    yield
   except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
     raise InputError(f'{archive} is damaged or not an archive ({str(error).rstrip(".") or type(error).__name__}): fetch it '
                      'again.') from error
@@ -254,17 +325,21 @@ def _by_speaker(name: str, found: dict[str, pathlib.Path], speaker: str | None) 
   return speaker, {key: path for key, path in found.items() if speaker in (EVERYONE, matches[key]['speaker'])}
 
 
-def _try(found: dict[str, pathlib.Path], rate: int) -> None:
-  """InputError if there are recordings that cannot be used: all are read before the slow part."""
+def _try(found: dict[str, pathlib.Path], rate: int, allowance: _Allowance | None) -> None:
+  """InputError if recordings cannot be used, or are more than an archive may hold: all are read before the slow part."""
   refused, others = [], 0
   for name, path in found.items():
+    samples = 0
     try:
       recording = audio.read(path)
+      samples = len(recording.waveform) * recording.num_channels
       others += recording.file_rate != rate
       if len(recording.waveform) < -(-recording.file_rate // world.FRAMES_PER_SECOND):
         raise InputError(f'it has {len(recording.waveform)} samples at {recording.file_rate} Hz, less than a frame of 5 ms')
     except InputError as error:
       refused.append(f'{name}: {str(error).removeprefix(str(path)).strip().partition(": ")[0]}')
+    if allowance is not None:
+      allowance.spend(2 * samples)  # as 16 bits: flac packs silence as well as any archive
   if refused:
     more = f' and {len(refused) - 3} more' if len(refused) > 3 else ''
     raise InputError(f'{len(refused)} of {len(found)} recordings cannot be used ({"; ".join(refused[:3])}{more}): remove them '

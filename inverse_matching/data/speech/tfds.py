@@ -1,8 +1,10 @@
 """The TFDS builder of recordings with WORLD features. Neither preparing nor reading needs TensorFlow."""
+import json
 import os
 import pathlib
 from typing import Any, Iterator, NamedTuple, Sequence
 
+from google.protobuf import json_format
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -18,6 +20,15 @@ class Example(NamedTuple):
   name: str
   path: pathlib.Path
   split: str  # one of SPLITS
+
+
+def _features(width: int) -> tfds.features.FeaturesDict:
+  return tfds.features.FeaturesDict({
+      'name': tfds.features.Text(),
+      # As bytes: Audio() needs TensorFlow, and keeps each sample as an integer of its own, which is slow to read.
+      'samples': tfds.features.Tensor(shape=(None,), dtype=np.int16, encoding='bytes'),
+      'features': tfds.features.Tensor(shape=(None, width), dtype=np.float32, encoding='bytes'),
+  })
 
 
 class Recordings(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -46,15 +57,9 @@ class Recordings(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     super().__init__(config=dataset, data_dir=data_dir, file_format='array_record')
 
   def _info(self) -> tfds.core.DatasetInfo:
-    width = len(world.names(self._rate, self._num_cepstra))
     return self.dataset_info_from_configs(
         description='Recordings of speech with WORLD features.',
-        features=tfds.features.FeaturesDict({
-            'name': tfds.features.Text(),
-            # As bytes: Audio() needs TensorFlow, and keeps each sample as an integer of its own, which is slow to read.
-            'samples': tfds.features.Tensor(shape=(None,), dtype=np.int16, encoding='bytes'),
-            'features': tfds.features.Tensor(shape=(None, width), dtype=np.float32, encoding='bytes'),
-        }),
+        features=_features(len(world.names(self._rate, self._num_cepstra))),
         metadata=tfds.core.MetadataDict(rate=self._rate, num_cepstra=self._num_cepstra, **self._metadata))
 
   def _split_generators(self, dl_manager) -> dict[str, Iterator]:
@@ -86,6 +91,7 @@ def prepare(*, dataset: str, examples: Sequence[Example], **settings) -> pathlib
 
 def read(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
   """(metadata, the records of each split by name): every record is checked against the hash that is stored with it."""
+  _check_features(folder)
   builder = tfds.builder_from_directory(folder)
   sources = builder.as_data_source(split=list(SPLITS))
   records = {}
@@ -93,6 +99,14 @@ def read(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[str, list[dict
     found = [{**record, 'name': _text(record['name'])} for record in source.__getitems__(list(range(len(source))))]
     records[split] = sorted(found, key=lambda record: record['name'])
   return dict(builder.info.metadata), records
+
+
+def _check_features(folder: str | os.PathLike) -> None:
+  """ValueError or KeyError unless features.json is what `prepare` writes: TFDS imports the module of any class named there."""
+  found = json.loads((pathlib.Path(folder) / 'features.json').read_text())
+  width = int(found['featuresDict']['features']['features']['tensor']['shape']['dimensions'][-1])
+  if found != json_format.MessageToDict(_features(width).to_proto()):
+    raise ValueError('features.json is not that of recordings')
 
 
 def _text(value: bytes | str) -> str:

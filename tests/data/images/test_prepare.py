@@ -43,6 +43,15 @@ def test_read(data_dir, caplog):
   assert '30 of 60000 training and 12 of 10000 test images' in caplog.text
 
 
+def test_features_json_is_not_followed(data_dir, tmp_path, monkeypatch):
+  """A folder of data may name a module there, which is not imported."""
+  (tmp_path / 'strange_features.py').write_text('')
+  monkeypatch.syspath_prepend(tmp_path)
+  for folder in {path.parent for path in data_dir.rglob('dataset_info.json')}:
+    (folder / 'features.json').write_text('{"pythonClassName": "strange_features.Text", "featuresDict": {"features": {}}}')
+  assert len(load(data_dir).train.pixels) == 30 and 'strange_features' not in sys.modules
+
+
 def test_fewer_images_are_the_first_of_a_seeded_order(data_dir):
   """Fewer are a part of more, and another seed has others."""
   data, less = load(data_dir), load(data_dir, num_train=7, num_held_out=3)

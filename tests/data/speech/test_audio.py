@@ -1,5 +1,6 @@
 """Recordings as files: what is read is what was recorded, and what cannot be read is told in one sentence."""
 import sys
+import tracemalloc
 import wave
 
 import numpy as np
@@ -51,6 +52,22 @@ def test_channels_are_averaged(tmp_path, suffix, caplog):
   recording = audio.read(tmp_path / f'a{suffix}')
   np.testing.assert_allclose(recording.waveform, samples.mean(1) / 32768, atol=1e-7)
   assert recording.num_channels == 2
+
+
+def test_a_small_file_that_holds_very_much(tmp_path, monkeypatch):
+  """Told before it is unpacked: a flac file of silence has a thousandth of what it becomes."""
+  soundfile.write(tmp_path / 'a.flac', np.zeros((2**19, 8), np.int16), 8000)
+  assert (tmp_path / 'a.flac').stat().st_size < 2**14
+  assert len(audio.read(tmp_path / 'a.flac').waveform) == 2**19
+  monkeypatch.setattr(audio, 'MOST_SAMPLES', 2**22 - 1)
+  with pytest.raises(InputError, match='a.flac has 4194304 samples, and a recording may have 4194303 .*: cut it into shorter'):
+    tracemalloc.start()
+    try:
+      audio.read(tmp_path / 'a.flac')
+    finally:
+      peak = tracemalloc.get_traced_memory()[1]
+      tracemalloc.stop()
+  assert peak < 2**20
 
 
 @pytest.mark.parametrize('rate', [8000, 16000, 22050, 44100])

@@ -1,11 +1,13 @@
 """Speech from archives and folders: prepared once without TensorFlow, whole or not at all."""
 import bz2
+import contextlib
 import io
 import json
 import re
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 
 from commands import ROOT, launched, refused, user_environment
@@ -194,6 +196,18 @@ def test_damaged_data_are_refused(few, damage, words):
   assert contents(recordings.read('recordings', few)) == whole
 
 
+def test_features_json_is_not_followed(few, monkeypatch):
+  """TFDS imports the module of each class that it finds named there: data that come from others name none but its own."""
+  recordings.prepare('recordings', few, few / 'mine')
+  path = recordings.folder('recordings', few) / 'features.json'
+  (few / 'strange_features.py').write_text('')
+  monkeypatch.syspath_prepend(few)
+  path.write_text(path.read_text().replace('tensorflow_datasets.core.features.text_feature', 'strange_features'))
+  with pytest.raises(InputError, match='is incomplete or damaged .features.json is not that of recordings.: make it anew'):
+    recordings.read('recordings', few)
+  assert 'strange_features' not in sys.modules
+
+
 def test_missing_data(few, monkeypatch):
   """The sentence says where the recordings are, and the command; the environment variable of TFDS names the folder."""
   monkeypatch.setenv('TFDS_DATA_DIR', str(few))
@@ -245,6 +259,93 @@ def test_damaged_archives_are_refused(few, make):
     recordings.prepare('recordings', few / 'data', archive)
   assert '\n' not in str(error.value)
   assert not [path for path in (few / 'data').rglob('*') if path.is_file()]
+
+
+@contextlib.contextmanager
+def memory(most):
+  """Fails if more than that many bytes were taken at any time."""
+  tracemalloc.start()
+  try:
+    yield
+    assert tracemalloc.get_traced_memory()[1] < most
+  finally:
+    tracemalloc.stop()
+
+
+ZEROS = 2**25  # bytes, which pack to a thousandth
+
+
+def zipped(path, method=zipfile.ZIP_DEFLATED):
+  with zipfile.ZipFile(path / 'bomb.zip', 'w', method) as packed:
+    packed.writestr('a.wav', bytes(ZEROS))
+  return path / 'bomb.zip'
+
+
+def tarred(path, name, mode='w:gz', **fields):
+  with tarfile.open(path / 'bomb.tar', mode) as packed:
+    info = tarfile.TarInfo(name)
+    info.size = 0 if fields else ZEROS
+    for field, value in fields.items():
+      setattr(info, field, value)
+    packed.addfile(info, io.BytesIO(bytes(info.size)))
+  return path / 'bomb.tar'
+
+
+def of_flac(path):
+  soundfile.write(path / 'a.flac', np.zeros(2**21, np.int16), 8000)
+  with zipfile.ZipFile(path / 'bomb.zip', 'w') as packed:
+    for i in range(3):
+      packed.write(path / 'a.flac', f'{i}.flac')
+  return path / 'bomb.zip'
+
+
+@pytest.mark.parametrize('make', [
+    zipped,
+    lambda path: tarred(path, 'a.wav'),
+    lambda path: tarred(path, 'a.wav', 'w:bz2'),
+    lambda path: tarred(path, 'README'),  # which is not kept, and yet has to be gone through
+    lambda path: tarred(path, 'a.wav', pax_headers={'comment': 'x' * ZEROS}),  # which tarfile takes into memory
+], ids=['zip', 'tar.gz', 'tar.bz2', 'no recording', 'header'])
+def test_archives_that_unpack_to_very_much_are_refused(few, make, monkeypatch):
+  """When as much as is allowed has come out of them, and no more of it is in memory or on the disk at once."""
+  monkeypatch.setattr(recordings, 'SPARE', 3_000_000)
+  archive = make(few)
+  most = 20 * archive.stat().st_size + recordings.SPARE
+  assert most < ZEROS / 4
+  (few / 'scratch').mkdir()
+  with memory(most + 4 * recordings.BLOCK), pytest.raises(
+      InputError, match=f'^{archive} has [0-9.]+k?B and unpacks to more than [0-9.]+MB, 20 times its size and 3.00MB: if you '
+      'know what is in it, unpack it and give the folder.$'):
+    recordings._found('recordings', archive, few / 'scratch')
+  assert sum(file.stat().st_size for file in (few / 'scratch').rglob('*') if file.is_file()) <= most
+  with pytest.raises(InputError, match='unpacks to more than'):
+    recordings.prepare('recordings', few / 'data', archive)
+  assert not [path for path in (few / 'data').rglob('*') if path.is_file()]
+
+
+def test_memory_does_not_grow_with_what_is_unpacked(few):
+  """Where it is allowed, a block at a time goes to the disk."""
+  (few / 'scratch').mkdir()
+  archive = zipped(few)
+  with memory(4 * recordings.BLOCK):
+    found = recordings._found('recordings', archive, few / 'scratch')
+  assert found['a'].stat().st_size == ZEROS
+
+
+def test_other_ways_to_unpack_to_very_much_are_refused(few, monkeypatch):
+  """A zip of bzip2, which zipfile unpacks whole; holes, which have no bytes in the archive; flac; more than a corpus has."""
+  with pytest.raises(InputError, match='packed otherwise than by deflate'):
+    recordings.prepare('recordings', few / 'data', zipped(few, zipfile.ZIP_BZIP2))
+  holes = {'GNU.sparse.map': f'{ZEROS},0', 'GNU.sparse.size': str(ZEROS)}
+  with pytest.raises(InputError, match='it has files with holes'):
+    recordings.prepare('recordings', few / 'data', tarred(few, 'a.wav', pax_headers=holes))
+  monkeypatch.setattr(recordings, 'SPARE', 9_000_000)
+  with pytest.raises(InputError, match='bomb.zip has .*B and unpacks to more than 9.*MB'):
+    recordings.prepare('recordings', few / 'data', of_flac(few))
+  monkeypatch.setitem(CORPORA, 'ljspeech', CORPORA['ljspeech']._replace(unpacked=30_000))
+  pack(few / 'mine', few / 'archives' / 'ljspeech' / 'a.tar.bz2', 'w:bz2')
+  with pytest.raises(InputError, match='a.tar.bz2 has .*kB and unpacks to more than 30.0kB, and ljspeech does not: fetch it'):
+    recordings.prepare('ljspeech', few / 'data', few / 'archives')
 
 
 def test_archives_without_recordings(few):
