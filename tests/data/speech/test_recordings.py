@@ -1,6 +1,7 @@
 """Speech from archives and folders: prepared once without TensorFlow, whole or not at all."""
 import bz2
 import contextlib
+import gzip
 import io
 import json
 import re
@@ -330,6 +331,9 @@ def test_memory_does_not_grow_with_what_is_unpacked(few):
   with memory(4 * recordings.BLOCK):
     found = recordings._found('recordings', archive, few / 'scratch')
   assert found['a'].stat().st_size == ZEROS
+  (few / 'bomb.tar').write_bytes(gzip.compress(tarfile.TarInfo('README').tobuf() * 20_000))  # empty files
+  with memory(4 * recordings.BLOCK), pytest.raises(InputError, match='bomb.tar has no .wav or .flac files'):
+    recordings._found('recordings', few / 'bomb.tar', few)
 
 
 def test_other_ways_to_unpack_to_very_much_are_refused(few, monkeypatch):
