@@ -1,8 +1,5 @@
 """Data sets of speech from archives or folders of recordings, prepared once with their WORLD features."""
-import bz2
 import contextlib
-import functools
-import gzip
 import hashlib
 import importlib.util
 import os
@@ -11,29 +8,19 @@ import re
 import shlex
 import shutil
 import sys
-import tarfile
 import tempfile
-import types
-from typing import IO, Any, Callable, Iterator, NamedTuple
-import zipfile
-import zlib
+from typing import Iterator, NamedTuple
 
 from absl import logging
 import numpy as np
-import tqdm
 
 from inverse_matching import registry
 from inverse_matching.data.directory import directory
-from inverse_matching.data.speech import audio, world
+from inverse_matching.data.speech import audio, unpack, world
 from inverse_matching.data.speech.corpora import CORPORA, folder
 from inverse_matching.errors import InputError
 from inverse_matching.runtime import files
 
-ARCHIVES = ('.tar.gz', '.tgz', '.tar.bz2', '.tar', '.zip')
-# An archive may unpack to RATIO times its size and SPARE bytes. Speech of 16 bits packs to a third of its size or more, with
-# long silence to a tenth; zeros alone, as in an archive that is made to fill a disk, to a thousandth.
-RATIO, SPARE = 20, 100_000_000
-BLOCK = 2**20  # bytes read at once
 HELD_OUT = 0.1  # share of the recordings
 EVERYONE = 'all'
 
@@ -161,7 +148,7 @@ def _prepare(name: str, origin: pathlib.Path, scratch: pathlib.Path, rate: int, 
   speaker, found = _by_speaker(name, found, speaker)
   if len(found) < 2:
     raise InputError(f'{origin} has {len(found)} recordings, too few to hold one out: give 2 or more.')
-  _try(found, rate, _Allowance(name, origin) if origin.is_file() else None)
+  _try(found, rate, unpack.Allowance(name, origin, CORPORA[name].unpacked) if origin.is_file() else None)
   kept_out = _kept_out(name, list(found), held_out, split_seed)
   if not sys.stderr.isatty():
     tfds.disable_progress_bar()
@@ -178,18 +165,18 @@ def _locate(name: str, archives: pathlib.Path) -> pathlib.Path:
   """The archive, or the folder of recordings."""
   path = archives if CORPORA[name].url is None else archives / name
   if path.is_file():
-    if not path.name.endswith(ARCHIVES):
-      raise InputError(f'{path} is not an archive: give a folder of recordings, or one of {", ".join(ARCHIVES)}.')
+    if not path.name.endswith(unpack.ARCHIVES):
+      raise InputError(f'{path} is not an archive: give a folder of recordings, or one of {", ".join(unpack.ARCHIVES)}.')
     return path
   if not path.is_dir():
     raise InputError(f'{path} does not exist: {_origin(name)}name a folder with --archives.')
   if next(_walk(path), None):
     return path
-  packed = sorted(file for file in path.iterdir() if file.name.endswith(ARCHIVES))
+  packed = sorted(file for file in path.iterdir() if file.name.endswith(unpack.ARCHIVES))
   if len(packed) != 1:
     held = f'{len(packed)} archives, {" and ".join(file.name for file in packed[:3])}' if packed else 'no recordings'
-    raise InputError(f'{path} holds {held}: put one archive ({", ".join(ARCHIVES)}) or {" or ".join(audio.SUFFIXES)} files '
-                     'there.')
+    raise InputError(f'{path} holds {held}: put one archive ({", ".join(unpack.ARCHIVES)}) or '
+                     f'{" or ".join(audio.SUFFIXES)} files there.')
   return packed[0]
 
 
@@ -202,33 +189,6 @@ def _is_recording(path: str) -> bool:
                                                            if part not in ('.', '..'))
 
 
-class _Allowance:
-  """The bytes that an archive may still unpack to: it counts what is read, before that fills memory or disk."""
-
-  def __init__(self, name: str, archive: pathlib.Path):
-    size, declared = archive.stat().st_size, CORPORA[name].unpacked
-    self._left = most = declared or RATIO * size + SPARE
-    known = f'and {name} does not' if declared else f'{RATIO} times its size and {_bytes(SPARE)}'
-    advice = 'fetch it again' if declared else 'if you know what is in it, unpack it and give the folder'
-    self._refusal = f'{archive} has {_bytes(size)} and unpacks to more than {_bytes(most)}, {known}: {advice}.'
-
-  def spend(self, count: int) -> None:
-    """Takes them off; InputError if there are not so many."""
-    self._left -= count
-    if self._left < 0:
-      raise InputError(self._refusal)
-
-  def read(self, file: IO[bytes], size: int) -> bytes:
-    """The next bytes of a file, some or none as that has it."""
-    block = file.read(min(size, BLOCK))
-    self.spend(len(block))
-    return block
-
-
-def _bytes(count: int) -> str:
-  return tqdm.tqdm.format_sizeof(count, 'B')
-
-
 def _found(name: str, origin: pathlib.Path, scratch: pathlib.Path) -> dict[str, pathlib.Path]:
   """Name -> file of each recording, in the order of the names: the path without the suffix and what is common to all."""
   if origin.is_dir():
@@ -236,7 +196,7 @@ def _found(name: str, origin: pathlib.Path, scratch: pathlib.Path) -> dict[str, 
   else:
     pairs = []
     (scratch / 'unpacked').mkdir()
-    for path, blocks in _members(origin, _Allowance(name, origin)):
+    for path, blocks in unpack.members(origin, unpack.Allowance(name, origin, CORPORA[name].unpacked), _is_recording):
       file = scratch / 'unpacked' / f'{len(pairs):07d}{pathlib.PurePosixPath(path).suffix}'  # whatever path the archive says
       with open(file, 'wb') as unpacked:
         unpacked.writelines(blocks)
@@ -251,61 +211,6 @@ def _found(name: str, origin: pathlib.Path, scratch: pathlib.Path) -> dict[str, 
       raise InputError(f'{origin} has two recordings named {name}: rename one.')
     found[name] = file
   return found
-
-
-def _members(archive: pathlib.Path, allowance: _Allowance) -> Iterator[tuple[str, Iterator[bytes]]]:
-  """(path, blocks of its content, to be read before the next) of each recording in an archive."""
-  with _damage_told(archive):
-    if archive.name.endswith('.zip'):
-      with zipfile.ZipFile(archive) as packed:
-        for info in packed.infolist():
-          if not info.is_dir() and _is_recording(info.filename):
-            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # which zipfile unpacks bit by bit
-              raise zipfile.BadZipFile('it is packed otherwise than by deflate')
-            with packed.open(info) as file:
-              yield info.filename, _blocks(archive, functools.partial(allowance.read, file), info.file_size)
-      return
-    with _unpacked(archive) as file:
-      # All that comes out is counted, since headers can be as large as recordings.
-      stream: Any = types.SimpleNamespace(read=functools.partial(allowance.read, file))
-      with tarfile.open(fileobj=stream, mode='r|') as packed:
-        while (info := packed.next()) is not None:
-          packed.members.clear()  # they would be kept for those who go back
-          if info.issparse():
-            raise tarfile.ReadError('it has files with holes')
-          if info.isfile() and _is_recording(info.name):
-            yield info.name, _blocks(archive, packed.extractfile(info).read, info.size)
-
-
-def _unpacked(archive: pathlib.Path) -> Any:
-  """What is in a gzip or bzip2 file, by whichever name, or the file itself."""
-  with open(archive, 'rb') as file:
-    start = file.read(10)
-  if start.startswith(b'\x1f\x8b'):
-    return gzip.open(archive)
-  return bz2.open(archive) if start.startswith(b'BZh') and start[4:] == b'1AY&SY' else open(archive, 'rb')
-
-
-def _blocks(archive: pathlib.Path, read: Callable[[int], bytes], size: int) -> Iterator[bytes]:
-  """What is read until nothing comes; InputError if that is not as much as was promised."""
-  while True:
-    with _damage_told(archive):
-      block = read(BLOCK)
-      size -= len(block)
-      if not block and size:
-        raise tarfile.ReadError('unexpected end of data')
-    if not block:
-      return
-    yield block
-
-
-@contextlib.contextmanager
-def _damage_told(archive: pathlib.Path) -> Iterator[None]:
-  try:
-    yield
-  except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
-    raise InputError(f'{archive} is damaged or not an archive ({str(error).rstrip(".") or type(error).__name__}): fetch it '
-                     'again.') from error
 
 
 def _by_speaker(name: str, found: dict[str, pathlib.Path], speaker: str | None) -> tuple[str | None, dict[str, pathlib.Path]]:
@@ -325,7 +230,7 @@ def _by_speaker(name: str, found: dict[str, pathlib.Path], speaker: str | None) 
   return speaker, {key: path for key, path in found.items() if speaker in (EVERYONE, matches[key]['speaker'])}
 
 
-def _try(found: dict[str, pathlib.Path], rate: int, allowance: _Allowance | None) -> None:
+def _try(found: dict[str, pathlib.Path], rate: int, allowance: unpack.Allowance | None) -> None:
   """InputError if recordings cannot be used, or are more than an archive may hold: all are read before the slow part."""
   refused, others = [], 0
   for name, path in found.items():

@@ -15,7 +15,7 @@ from commands import ROOT, launched, refused, user_environment
 import numpy as np
 import pytest
 
-from inverse_matching.data.speech import audio, recordings, world
+from inverse_matching.data.speech import audio, recordings, unpack, world
 from inverse_matching.data.speech import synthetic as synthetic_speech
 from inverse_matching.data.speech.corpora import CORPORA
 from inverse_matching.errors import InputError
@@ -309,12 +309,12 @@ def of_flac(path):
 ], ids=['zip', 'tar.gz', 'tar.bz2', 'no recording', 'header'])
 def test_archives_that_unpack_to_very_much_are_refused(few, make, monkeypatch):
   """When as much as is allowed has come out of them, and no more of it is in memory or on the disk at once."""
-  monkeypatch.setattr(recordings, 'SPARE', 3_000_000)
+  monkeypatch.setattr(unpack, 'SPARE', 3_000_000)
   archive = make(few)
-  most = 20 * archive.stat().st_size + recordings.SPARE
+  most = 20 * archive.stat().st_size + unpack.SPARE
   assert most < ZEROS / 4
   (few / 'scratch').mkdir()
-  with memory(most + 4 * recordings.BLOCK), pytest.raises(
+  with memory(most + 4 * unpack.BLOCK), pytest.raises(
       InputError, match=f'^{archive} has [0-9.]+k?B and unpacks to more than [0-9.]+MB, 20 times its size and 3.00MB: if you '
       'know what is in it, unpack it and give the folder.$'):
     recordings._found('recordings', archive, few / 'scratch')
@@ -328,11 +328,11 @@ def test_memory_does_not_grow_with_what_is_unpacked(few):
   """Where it is allowed, a block at a time goes to the disk."""
   (few / 'scratch').mkdir()
   archive = zipped(few)
-  with memory(4 * recordings.BLOCK):
+  with memory(4 * unpack.BLOCK):
     found = recordings._found('recordings', archive, few / 'scratch')
   assert found['a'].stat().st_size == ZEROS
   (few / 'bomb.tar').write_bytes(gzip.compress(tarfile.TarInfo('README').tobuf() * 20_000))  # empty files
-  with memory(4 * recordings.BLOCK), pytest.raises(InputError, match='bomb.tar has no .wav or .flac files'):
+  with memory(4 * unpack.BLOCK), pytest.raises(InputError, match='bomb.tar has no .wav or .flac files'):
     recordings._found('recordings', few / 'bomb.tar', few)
 
 
@@ -343,7 +343,7 @@ def test_other_ways_to_unpack_to_very_much_are_refused(few, monkeypatch):
   holes = {'GNU.sparse.map': f'{ZEROS},0', 'GNU.sparse.size': str(ZEROS)}
   with pytest.raises(InputError, match='it has files with holes'):
     recordings.prepare('recordings', few / 'data', tarred(few, 'a.wav', pax_headers=holes))
-  monkeypatch.setattr(recordings, 'SPARE', 9_000_000)
+  monkeypatch.setattr(unpack, 'SPARE', 9_000_000)
   with pytest.raises(InputError, match='bomb.zip has .*B and unpacks to more than 9.*MB'):
     recordings.prepare('recordings', few / 'data', of_flac(few))
   monkeypatch.setitem(CORPORA, 'ljspeech', CORPORA['ljspeech']._replace(unpacked=30_000))
