@@ -8,15 +8,11 @@ from typing import Any, Callable, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from inverse_matching.elementwise import links, mixtures
 from inverse_matching.elementwise.mixtures import Mixture
-from inverse_matching.errors import InputError, check_at_least
+from inverse_matching.errors import check_at_least
 from inverse_matching.types import Array, Elementwise
-
-_UNIT = float(np.finfo(np.float32).epsneg)
-_TINY = float(np.finfo(np.float32).tiny)
 
 
 class Categorical(NamedTuple):
@@ -43,13 +39,12 @@ def join(k: Array, u: Array) -> Array:
 
 def _discrete(levels: int, prior: str, num_params: int, split: Callable[[Array], Any],
               distribution_of: Callable[[Any], Distribution]) -> Elementwise:
-  if levels < 2:
-    raise InputError(f'levels must be at least 2, got {levels}.')
+  check_at_least(2, levels=levels)
 
   def x_to_t(x, theta):
     distribution = distribution_of(theta)
     k = level(x, levels)
-    u, log_prob = jnp.clip(x - k, _TINY, 1 - _UNIT), distribution.log_prob(k)
+    u, log_prob = jnp.clip(x - k, links.ABOVE_ZERO, links.BELOW_ONE), distribution.log_prob(k)
     log_low = jnp.logaddexp(distribution.log_below(k), jnp.log(u) + log_prob)
     log_high = jnp.logaddexp(distribution.log_above(k + 1), jnp.log1p(-u) + log_prob)
     return log_low - log_high, log_prob - log_low - log_high

@@ -10,20 +10,20 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import log_ndtr
 
+from inverse_matching import registry
 from inverse_matching.elementwise import priors
-from inverse_matching.errors import InputError
 from inverse_matching.types import Array, Elementwise, Prior
 
-_TINY, _UNIT = float(jnp.finfo(jnp.float32).tiny), float(jnp.finfo(jnp.float32).epsneg)  # above 0, below 1
+ABOVE_ZERO, BELOW_ONE = float(jnp.finfo(jnp.float32).tiny), 1 - float(jnp.finfo(jnp.float32).epsneg)  # nearest in float32
 _LOG_NORMALISER = 0.5 * math.log(2 * math.pi)
 
 
 class Link(NamedTuple):
-  """A fixed increasing map from t, of the standard logistic law, to z, of the prior's."""
+  """A fixed increasing map from t, which has the standard logistic distribution, to z, which has that of the prior."""
   prior: Callable[[tuple[int, ...]], Prior]
   t_to_z: Callable[[Array], Array]
   z_to_t: Callable[[Array], Array]
-  log_density: Callable[[Array], Array]  # of the prior, of each z
+  log_density: Callable[[Array], Array]  # of the prior, for each z
 
 
 def log_slope(t: Array) -> Array:
@@ -55,7 +55,7 @@ def _log_normal(z: Array) -> Array:
 
 
 def _logit(z: Array) -> Array:
-  z = jnp.clip(z, _TINY, 1 - _UNIT)  # a z that was rounded to 0 or 1 has a finite x
+  z = jnp.clip(z, ABOVE_ZERO, BELOW_ONE)  # a z that was rounded to 0 or 1 has a finite x
   return jnp.log(z) - jnp.log1p(-z)
 
 
@@ -72,8 +72,7 @@ def through(prior: str, *, num_params: int, split: Callable[[Array], Any], x_to_
 
   Args:
     prior: in LINKS.
-    num_params: see Elementwise.
-    split: see Elementwise.
+    num_params, split: see Elementwise.
     x_to_t: (x, theta) -> (t, log dt/dx), t the logit of the CDF.
     t_to_x: (t, theta) -> x.
     **fields: other fields of Elementwise.
@@ -81,9 +80,7 @@ def through(prior: str, *, num_params: int, split: Callable[[Array], Any], x_to_
   Raises:
     InputError: unknown prior.
   """
-  if prior not in LINKS:
-    raise InputError(f'Unknown prior {prior!r} of an elementwise map: use one of {", ".join(LINKS)}.')
-  link = LINKS[prior]
+  link = registry.choose('prior', LINKS, prior)
 
   def x_to_z(x, theta):
     t, slope = x_to_t(x, theta)

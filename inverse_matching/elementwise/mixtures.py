@@ -11,7 +11,6 @@ from inverse_matching.types import Array, Elementwise
 
 MAX_STEPS = 64  # of the root finder, which takes about 8
 _TOLERANCE = 4 * float(jnp.finfo(jnp.float32).eps)
-_UNIT = float(jnp.finfo(jnp.float32).epsneg)  # the largest float32 below one is 1 - _UNIT
 
 
 class Mixture(NamedTuple):
@@ -97,7 +96,7 @@ def _draw(u: Array, theta: Mixture) -> Array:
   chosen = jnp.sum(u[..., None] >= upper[..., :-1], axis=-1, keepdims=True)
   pick = lambda value: jnp.take_along_axis(value, chosen, axis=-1)[..., 0]
   # What is left of u, within the interval of the component, is uniform again.
-  rest = jnp.clip(1 - (pick(upper) - u) / pick(weight), _UNIT, 1 - _UNIT)
+  rest = jnp.clip(1 - (pick(upper) - u) / pick(weight), 1 - links.BELOW_ONE, links.BELOW_ONE)
   return pick(theta.mean) + jnp.exp(pick(theta.log_scale)) * (jnp.log(rest) - jnp.log1p(-rest))
 
 

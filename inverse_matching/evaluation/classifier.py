@@ -12,7 +12,8 @@ import optax
 
 from inverse_matching import random
 from inverse_matching.data import catalogue
-from inverse_matching.nets.classifier import conv_classifier
+from inverse_matching.nets.causal_conv import functions
+from inverse_matching.nets.classifier import ConvClassifier
 from inverse_matching.runs import workdir as workdirs
 from inverse_matching.runtime import processes
 from inverse_matching.training import checkpoint, loop
@@ -65,7 +66,7 @@ def train_classifier(data: Mapping[str, Any], workdir: str | os.PathLike, device
     data: config.data; its logit_lambda does not matter here.
     workdir: of the classifier.
     devices: number of local devices, or None for the largest that divides the batch.
-    config: with sections network (see nets.classifier.conv_classifier), optimizer and train (see loop.fit).
+    config: with sections network (see nets.classifier.ConvClassifier), optimizer and train (see loop.fit).
   """
   data = {name: value for name, value in dict(data).items() if name != 'logit_lambda'}
   sections = {name: dict(config[name]) for name in ('network', 'optimizer', 'train')}
@@ -73,7 +74,7 @@ def train_classifier(data: Mapping[str, Any], workdir: str | os.PathLike, device
   num_classes = int(images.train.labels.max()) + 1
   num_epochs = min(sections['train']['num_epochs'], -(-IMAGES_SEEN // len(images.train.pixels)))
   sections['train'] = {**sections['train'], 'num_epochs': num_epochs}
-  init, apply = conv_classifier(images.train.pixels.shape[1:], num_classes=num_classes, **sections['network'])
+  init, apply = functions(ConvClassifier(num_classes, **sections['network']), images.train.pixels.shape[1:])
   loss_fn = cross_entropy(apply)
 
   def prepare(raw):

@@ -15,24 +15,14 @@ from inverse_matching.evaluation import set_distances
 LEVEL = 0.01  # of the Kolmogorov-Smirnov tests, over all dimensions together
 
 
-def norms(z: np.ndarray) -> np.ndarray:
-  """|z| / sqrt(T), [N] of [N, T]."""
-  return np.linalg.norm(z, axis=1) / np.sqrt(z.shape[1])
-
-
 def normal_norm(num_dims: int) -> tuple[float, float]:
   """Mean and standard deviation of |z| / sqrt(T) under the prior: those of a chi variable over sqrt(T)."""
   mean = np.exp(scipy.special.gammaln((num_dims + 1) / 2) - scipy.special.gammaln(num_dims / 2)) * np.sqrt(2 / num_dims)
   return float(mean), float(np.sqrt(max(0.0, 1 - mean**2)))
 
 
-def kolmogorov_smirnov(z: np.ndarray) -> np.ndarray:
-  """Largest distance between the empirical distribution function of each dimension and the normal one, [T] of [N, T]."""
-  return uniform_ks(scipy.special.ndtr(z))
-
-
 def uniform_ks(u: np.ndarray) -> np.ndarray:
-  """The same of u [N, T] from the uniform distribution on (0, 1), [T]."""
+  """Largest distance [T] between the empirical distribution function of each dimension of u [N, T] and the uniform one."""
   u = np.sort(u, axis=0)
   steps = np.arange(len(u) + 1)[:, None] / len(u)
   return np.maximum(np.max(steps[1:] - u, axis=0), np.max(u - steps[:-1], axis=0))
@@ -82,7 +72,7 @@ def kernel_statistic(z: np.ndarray) -> Callable[[np.ndarray], float]:
 
   The prior's side of the two-sample statistic (Gretton et al., 2012) is a Gaussian integral and is put in exactly: the same
   mean as with prior draws, less variance. It is about 0 for prior draws, and then at times negative. A function of the indices
-  that are kept, for resampling.jackknife.
+  that are kept, for statistics.jackknife.
   """
   between, to_prior, constant = gaussian_kernel_parts(z)
   return lambda i: set_distances.u_statistic(set_distances.subset(between, i, i)) - 2 * float(np.mean(to_prior[i])) + constant

@@ -21,9 +21,9 @@ from inverse_matching.solvers.batched import solver_fn
 from inverse_matching.types import sum_event
 
 IMAGES = 2000  # of a split, at most: some statistics compare all pairs
-# Of what costs T passes each, `_affordable` many:
-ROUND_TRIPS = 64  # examples solved by ancestral sampling too
-JACOBIANS = 8  # examples whose whole Jacobian is taken
+# How many examples of 64 dimensions; see `_affordable`. Each costs as many passes as it has dimensions.
+ROUND_TRIPS = 64  # are solved by ancestral sampling too
+JACOBIANS = 8  # have their whole Jacobian taken
 
 
 class TeacherSamples(NamedTuple):
@@ -99,16 +99,14 @@ def to_pixels(run: TeacherRun, x: np.ndarray) -> np.ndarray:
 def _sample_rows(arm: str, x: np.ndarray, log_prob: np.ndarray, context: Context) -> list[dict[str, Any]]:
   """Rows of samples x [N, *event] with their log p_T [N]: likelihood, quality, and the encodings T(x)."""
   run, seed, images = context.run, context.seed, images_of(context.run)
-  z = context.encode(run.params, x)[0]
-  return (likelihood_rows(arm, log_prob, context.samples, seed=seed) +
-          image_metrics.sample_rows(arm, to_pixels(run, x), context.references, context.classifier,
-                              train_pixels=images.train.pixels, held_out_pixels=images.held_out.pixels,
-                              levels=images.levels, seed=seed) +
-          _encoding_rows(arm, z, context))
+  quality = image_metrics.sample_rows(arm, to_pixels(run, x), context.references, context.classifier, levels=images.levels,
+                                      train_pixels=images.train.pixels, held_out_pixels=images.held_out.pixels, seed=seed)
+  return [*likelihood_rows(arm, log_prob, context.samples, seed=seed), *quality,
+          *_encoding_rows(arm, context.encode(run.params, x)[0], context)]
 
 
 def _encoding_rows(arm: str, z: np.ndarray, context: Context) -> list[dict[str, Any]]:
-  """None where the prior is not the standard normal one that the metrics are of."""
+  """Rows of encodings z [N, *event]; none where the prior is not the standard normal one that the metrics are of."""
   return image_metrics.encoding_rows(arm, z, seed=context.seed) if context.has_normal_prior else []
 
 
@@ -152,44 +150,40 @@ def evaluate_teacher(context: Context) -> list[dict[str, Any]]:
   - what every student is measured by, for a second set of teacher samples: the floor of what a student can reach;
   - the encodings of training and held-out images, as arms 'train' and 'held_out', where the prior is standard normal.
   """
-  run, seed, num = context.run, context.seed, len(context.samples.z)
-  teacher, params, rows = run.teacher, run.params, []
-  row = lambda metric, reference, value, n: rows.append(
-      statistics.row('teacher', metric, reference, value, n=n, seed=seed))
+  run, samples, rows = context.run, context.samples, []
+  row = functools.partial(statistics.row, 'teacher', seed=context.seed)
+  mean = functools.partial(statistics.mean, seed=context.seed)
   for name, (x, encodings) in context.data.items():
-    nats = context.log_prob(params, x)
+    nats = context.log_prob(run.params, x)
     bits = np.asarray(run.space.codec.bits_per_dim(nats, x))
-    row('bits_per_dim', name, statistics.mean(bits, seed=seed), len(x))
-    row('nats', name, statistics.mean(nats, seed=seed), len(x))
+    rows += [row('bits_per_dim', name, mean(bits), n=len(x)), row('nats', name, mean(nats), n=len(x))]
     rows += _encoding_rows(name, encodings, context)
-  if teacher.z_to_x is not None:
+  if run.teacher.z_to_x is not None:
     rows += _inverse_rows(context)
-  samples = context.samples
   for name in ('l2', 'l1'):
     error = distances.make(name)(samples.floor_x, samples.x)
-    row(f'oracle_{name}', 'teacher', statistics.mean(error, seed=seed), num)
+    rows.append(row(f'oracle_{name}', 'teacher', mean(error), n=len(samples.z)))
   return rows + _sample_rows('teacher', samples.floor_x, samples.floor_log_prob, context)
 
 
 def _inverse_rows(context: Context) -> list[dict[str, Any]]:
   """Round trips, sweeps and the agreement of the solvers; see evaluate_teacher."""
-  run, seed, rows = context.run, context.seed, []
-  teacher, params = run.teacher, run.params
-  row = lambda metric, reference, value, n: rows.append(statistics.row('teacher', metric, reference, value, n=n, seed=seed))
+  teacher, params = context.run.teacher, context.run.params
+  row = functools.partial(statistics.row, 'teacher', seed=context.seed)
   iterative = solvers.serves(teacher, 'fixed_point')
   few = _affordable(ROUND_TRIPS, teacher.event_shape)
   solve = processes.split(solver_fn(teacher, 'fixed_point' if iterative else 'auto', context.devices, chunk=few))
   x, encodings = (value[:few] for value in context.data['held_out'])
-  row('round_trip_x', 'held_out', _relative(solve(params, encodings).x, x), len(x))
-  z = prior_draws(teacher, seed, np.arange(_affordable(len(context.samples.z), teacher.event_shape)))
+  z = prior_draws(teacher, context.seed, np.arange(_affordable(len(context.samples.z), teacher.event_shape)))
   solution = solve(params, z)
-  row('round_trip_z', None, _relative(context.encode(params, solution.x)[0], z), len(z))
-  if iterative:
-    row('fixed_point_sweeps_mean', None, float(np.mean(solution.sweeps)), len(z))
-    row('fixed_point_sweeps_max', None, float(np.max(solution.sweeps)), len(z))
-    exact = solver_fn(teacher, 'ancestral', context.devices, chunk=few)(params, z[:few]).x
-    row('fixed_point_error', 'ancestral', _relative(solution.x[:few], exact), len(exact))
-  return rows
+  rows = [row('round_trip_x', 'held_out', _relative(solve(params, encodings).x, x), n=len(x)),
+          row('round_trip_z', None, _relative(context.encode(params, solution.x)[0], z), n=len(z))]
+  if not iterative:
+    return rows
+  exact = solver_fn(teacher, 'ancestral', context.devices, chunk=few)(params, z[:few]).x
+  return rows + [row('fixed_point_sweeps_mean', None, float(np.mean(solution.sweeps)), n=len(z)),
+                 row('fixed_point_sweeps_max', None, float(np.max(solution.sweeps)), n=len(z)),
+                 row('fixed_point_error', 'ancestral', _relative(solution.x[:few], exact), n=len(exact))]
 
 
 def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> list[dict[str, Any]]:
@@ -209,44 +203,40 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
     student_run: the student.
     context: what to evaluate with.
   """
-  run, samples, seed = context.run, context.samples, context.seed
-  rows, n, student, params = [], len(samples.z), student_run.student, student_run.params
-  row = lambda metric, reference, value, n, floor=None: rows.append(
-      statistics.row(arm, metric, reference, value, n=n, seed=seed, floor=floor))
-  mean = functools.partial(statistics.mean, seed=seed)
+  run, samples, student, params = context.run, context.samples, student_run.student, student_run.params
+  row = functools.partial(statistics.row, arm, seed=context.seed)
+  error = lambda metric, reference, values: row(metric, reference, statistics.mean(values, seed=context.seed), n=len(values),
+                                                floor=0.0)
   generate = map_examples(student.z_to_x, context.devices)
   output = generate(params, samples.z)
-  for name in ('l2', 'l1'):
-    row(f'oracle_{name}', 'teacher', mean(distances.make(name)(output.x, samples.x)), n, 0.0)
-  row('z_reconstruction_l2', 'teacher', mean(distances.l2(context.encode(run.params, output.x)[0], samples.z)), n, 0.0)
-  for name, (x, encodings) in context.data.items():
-    row('x_reconstruction_l2', name, mean(distances.l2(generate(params, encodings).x, x)), len(x), 0.0)
+  rows = [error(f'oracle_{name}', 'teacher', distances.make(name)(output.x, samples.x)) for name in ('l2', 'l1')]
+  rows.append(error('z_reconstruction_l2', 'teacher', distances.l2(context.encode(run.params, output.x)[0], samples.z)))
+  rows += [error('x_reconstruction_l2', name, distances.l2(generate(params, encodings).x, x))
+           for name, (x, encodings) in context.data.items()]
   log_teacher = context.log_prob(run.params, output.x)
   if student.has_log_det and run.teacher.levels is None:
     log_student = np.asarray(sum_event(run.teacher.prior.log_density(samples.z))) - output.log_det
-    row('reverse_kl', 'teacher', mean(log_student - log_teacher), n, 0.0)
+    rows.append(error('reverse_kl', 'teacher', log_student - log_teacher))
   rows += _sample_rows(arm, output.x, log_teacher, context)
   noise_std = student_run.config['loss'].get('noise_std', 0.0)
   if noise_std and context.has_normal_prior:
     wide = generate(params, samples.z * np.float32(np.sqrt(1 + noise_std**2))).x
     rows += _sample_rows(f'{arm}@matched', wide, context.log_prob(run.params, wide), context)
   values = jacobian.singular_values(student, params, samples.z[:_affordable(JACOBIANS, student.event_shape)])
-  row('jacobian_rank', None, float(np.median(jacobian.ranks(values))), len(values), float(values.shape[1]))
-  variance = statistics.bootstrap(lambda a, b: float(np.mean(np.var(a, 0)) / np.mean(np.var(b, 0))), output.x, samples.x,
-                                  seed=seed)
-  row('variance_ratio', 'teacher', variance, n, float(np.mean(np.var(samples.floor_x, 0)) / np.mean(np.var(samples.x, 0))))
-  return rows
+  rank, num_dims = float(np.median(jacobian.ranks(values))), float(values.shape[1])
+  ratio = lambda a, b: float(np.mean(np.var(a, 0)) / np.mean(np.var(b, 0)))
+  variance = statistics.bootstrap(ratio, output.x, samples.x, seed=context.seed)
+  return rows + [row('jacobian_rank', None, rank, n=len(values), floor=num_dims),
+                 row('variance_ratio', 'teacher', variance, n=len(samples.z), floor=ratio(samples.floor_x, samples.x))]
 
 
 def likelihood_rows(arm: str, log_prob: np.ndarray, samples: TeacherSamples, *, seed: int) -> list[dict[str, Any]]:
   """Rows that compare log p_T [N] of an arm's samples with that of teacher samples, in nats (figure 2 of the paper)."""
-  rows = []
-  for metric, statistic in (('log_prob_mean_shift', statistics.mean_shift),
-                            ('log_prob_ks', statistics.kolmogorov_smirnov),
-                            ('log_prob_wasserstein', statistics.wasserstein)):
-    rows.append(statistics.row(arm, metric, 'teacher', statistics.bootstrap(statistic, log_prob, samples.log_prob, seed=seed),
-                               n=len(log_prob), seed=seed, floor=statistic(samples.floor_log_prob, samples.log_prob)))
-  return rows
+  measures = {'log_prob_mean_shift': statistics.mean_shift, 'log_prob_ks': statistics.kolmogorov_smirnov,
+              'log_prob_wasserstein': statistics.wasserstein}
+  return [statistics.row(arm, metric, 'teacher', statistics.bootstrap(measure, log_prob, samples.log_prob, seed=seed),
+                         n=len(log_prob), seed=seed, floor=measure(samples.floor_log_prob, samples.log_prob))
+          for metric, measure in measures.items()]
 
 
 def evaluate_run(workdir: str, teacher_workdir: str | None, *, num: int, seed: int, command: str,

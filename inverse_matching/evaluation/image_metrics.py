@@ -4,7 +4,7 @@ from typing import Any, Mapping, NamedTuple
 import numpy as np
 import scipy.special
 
-from inverse_matching.evaluation import encodings, resampling, set_distances, statistics, texture
+from inverse_matching.evaluation import encodings, set_distances, statistics, texture
 from inverse_matching.evaluation.classifier import Classifier
 
 FLOOR_DRAWS = 4  # sets of prior draws that the floors of encodings are means over
@@ -63,7 +63,7 @@ def sample_rows(arm: str, pixels: np.ndarray, references: Mapping[str, Reference
   kernel_distance is of the classifier's features, kernel_distance_8x8 of the images downsampled to 8x8, from -1 to 1.
 
   Intervals of kernel and Frechet distance, precision, recall, density, coverage, sliced Wasserstein distance, entropy and
-  total variation are by the jackknife over both sets (see resampling.jackknife); the others are by the bootstrap over the
+  total variation are by the jackknife over both sets (see statistics.jackknife); the others are by the bootstrap over the
   arm's samples, for the two-sample test over its held-out predictions.
 
   Args:
@@ -94,7 +94,7 @@ def _against(a: ImageSet, b: ImageSet, levels: int, seed: int, intervals: bool =
 
   def jackknife(statistic, bounds):
     if intervals:
-      return resampling.jackknife(statistic, sizes, seed=seed, bounds=bounds)
+      return statistics.jackknife(statistic, sizes, seed=seed, bounds=bounds)
     return [(float(v), None, None) for v in np.atleast_1d(statistic(*map(np.arange, sizes)))]
 
   num_classes = a.probabilities.shape[1]
@@ -123,7 +123,7 @@ def _alone(a: ImageSet, seed: int) -> dict[str, tuple[float, float, float]]:
   """metric -> (value, low, high) of what a set has by itself."""
   labels, num_classes = a.probabilities.argmax(1), a.probabilities.shape[1]
   out = {}
-  out['label_entropy'], = resampling.jackknife(
+  out['label_entropy'], = statistics.jackknife(
       lambda i: set_distances.entropy(set_distances.histogram(labels[i], num_classes)), [len(labels)], seed=seed,
       bounds=(0.0, np.log(num_classes)))
   out['max_probability'] = statistics.mean(a.probabilities.max(1), seed=seed)
@@ -136,7 +136,7 @@ def encoding_rows(arm: str, z: np.ndarray, *, seed: int) -> list[dict[str, Any]]
   """How far encodings are from the standard normal prior, with 95% intervals and the floor: as many prior draws.
 
   The floor of the norm and its spread is that of a chi variable, that of the spectrum is the Marchenko-Pastur edges, the
-  others are means over 4 sets of prior draws. Intervals are by the jackknife (see resampling.jackknife).
+  others are means over 4 sets of prior draws. Intervals are by the jackknife (see statistics.jackknife).
 
   Args:
     arm: what was encoded, such as 'train', 'held_out', 'teacher', or an arm for T(S(z)).
@@ -153,7 +153,7 @@ def encoding_rows(arm: str, z: np.ndarray, *, seed: int) -> list[dict[str, Any]]
   floors['encoding_min_eigenvalue'], floors['encoding_max_eigenvalue'] = encodings.marchenko_pastur_edges(n, num_dims)
   with np.errstate(invalid='ignore'):  # encodings that are not finite give rows without a number
     values = [v for statistic, bounds in _encoding_statistics(z)
-              for v in resampling.jackknife(statistic, [n], seed=seed, bounds=bounds)]
+              for v in statistics.jackknife(statistic, [n], seed=seed, bounds=bounds)]
   return [statistics.row(arm, metric, 'prior', value, n=n, seed=seed, floor=float(floors[metric]))
           for metric, value in zip(ENCODING_METRICS, values)]
 
@@ -164,7 +164,8 @@ ENCODING_METRICS = ('encoding_kernel_distance', 'encoding_ks_max', 'encoding_ks_
 
 def _encoding_statistics(z: np.ndarray) -> list[tuple]:
   """(statistic of the indices that are kept, bounds) in the order of ENCODING_METRICS."""
-  uniform, norms, num_dims = scipy.special.ndtr(z), encodings.norms(z), z.shape[1]
+  num_dims = z.shape[1]
+  uniform, norms = scipy.special.ndtr(z), np.linalg.norm(z, axis=1) / np.sqrt(num_dims)
 
   def ks(i):
     distances = encodings.uniform_ks(uniform[i])

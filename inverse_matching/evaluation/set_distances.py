@@ -1,7 +1,7 @@
 """How far one set of samples is from another: x [N, F] against a reference y [M, F].
 
 A distance of sets is a function (x, y) -> statistic: what all subsets share is computed once, and the statistic takes the
-indices (i of x, j of y) that are kept, as resampling.jackknife does. Its value on all is statistic(arange(N), arange(M)).
+indices (i of x, j of y) that are kept, as statistics.jackknife does. Its value on all is statistic(arange(N), arange(M)).
 """
 from typing import Callable, NamedTuple
 

@@ -105,17 +105,17 @@ def _statistics(measured: Measured) -> dict[str, tuple[np.ndarray, Callable[[np.
   return found
 
 
-def value(measured: Measured, metric: str) -> float:
-  """Of one metric; InputError if it was not measured."""
-  sums, statistic = _find(measured, metric)
-  return statistic(sums)
-
-
 def _find(measured: Measured, metric: str) -> tuple[np.ndarray, Callable[[np.ndarray], float]]:
   found = _statistics(measured)
   if metric not in found:
     raise InputError(f'{metric} was not measured: use one of {", ".join(found)}.')
   return found[metric]
+
+
+def value(measured: Measured, metric: str) -> float:
+  """The value of one metric; InputError if it was not measured."""
+  sums, statistic = _find(measured, metric)
+  return statistic(sums)
 
 
 def rows(arm: str, measured: Measured, *, seed: int, floor: Measured | None = None) -> Rows:

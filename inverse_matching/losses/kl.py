@@ -123,5 +123,3 @@ def regularized_kl(teacher: Teacher, student: Student, *, regularization: float 
     return value, metrics
 
   return loss
-
-

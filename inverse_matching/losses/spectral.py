@@ -4,10 +4,12 @@ from typing import Callable
 import jax.numpy as jnp
 import numpy as np
 
+from inverse_matching import registry
 from inverse_matching.errors import InputError
 from inverse_matching.types import Array
 
-KINDS = ('magnitude', 'power')
+# kind -> function of the power |STFT|^2. The root has no gradient at zero, where a silent recording is.
+KINDS = {'magnitude': lambda power: jnp.sqrt(power + 1e-10), 'power': lambda power: power}
 
 
 def _frames(value: Array, window: int, hop: int) -> Array:
@@ -54,14 +56,11 @@ def distance(kind: str, *, fft_size: int, window: int, hop: int, time_average: b
   Raises:
     InputError: unknown kind.
   """
-  if kind not in KINDS:
-    raise InputError(f'Unknown spectrum {kind!r}: use one of {", ".join(KINDS)}.')
+  of_power = registry.choose('spectrum', KINDS, kind)
 
   def spectrum(x):
     transform = stft(x, fft_size=fft_size, window=window, hop=hop)
-    power = jnp.square(transform.real) + jnp.square(transform.imag)
-    # The root has no gradient at zero, where a silent recording is.
-    return power if kind == 'power' else jnp.sqrt(power + 1e-10)
+    return of_power(jnp.square(transform.real) + jnp.square(transform.imag))
 
   def measure(a: Array, b: Array, mask: Array | None = None) -> Array:
     weight = jnp.ones_like(a) if mask is None else mask

@@ -4,48 +4,62 @@ Two streams (van den Oord et al., 2016; Salimans et al., 2017): `down` sees the 
 rows above and the present row up to the present column. Shifting the input once makes a stream strictly causal; every later
 layer keeps it so.
 
-A layer can be evaluated on the whole image, or on a part of it at a `Cursor`: it then keeps what later parts need of its
-input in the flax collection `cache`. One definition serves training and cached sampling.
+A layer can be evaluated on the whole image or, at a `Cursor`, on a part of it: on one row in the `down` stream, on one pixel in
+the `right` stream. It then keeps what later parts need of its input in the Flax collection `cache`. One definition serves
+training and cached sampling.
 """
 import functools
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 import zlib
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from inverse_matching import random
 from inverse_matching.errors import InputError
-from inverse_matching.types import Array
+from inverse_matching.types import Array, Params
 
 KERNELS = {'down': (2, 3), 'right': (2, 2)}
 
 
 class Cursor(NamedTuple):
-  """Where a cached evaluation stands: at some whole rows, or at one pixel.
+  """Where a cached evaluation stands: at a row or at a pixel.
 
   Attributes:
-    row: of the pixel, or the first of the rows.
-    column: of the pixel; None for whole rows.
-    width: columns of the image, or more: columns past the end are computed and never read.
-    levels: resolutions that are evaluated here. A coarser one waits for the next even row and column.
+    row: the row, or that of the pixel.
+    column: the column of the pixel; 0 for a row.
+    width: number of columns of the image, or more: columns past the end are computed and never read.
+    levels: number of resolutions that are evaluated here. A coarser one waits for the next even row and column.
   """
   row: Array | int
-  column: Array | int | None
+  column: Array | int
   width: int
   levels: int
 
   def coarser(self) -> 'Cursor':
     """The same place at half the resolution."""
-    column = None if self.column is None else self.column // 2
-    return Cursor(self.row // 2, column, -(-self.width // 2), self.levels - 1)
+    return Cursor(self.row // 2, self.column // 2, -(-self.width // 2), self.levels - 1)
 
 
 def take_column(x: Array, at: Cursor | None) -> Array:
-  """The column [B, R, 1, C] of rows [B, R, W, C] where a cursor stands; x itself if it stands at no pixel."""
-  return x if at is None or at.column is None else jax.lax.dynamic_slice_in_dim(x, at.column, 1, axis=2)
+  """The pixel [B, 1, 1, C] of a row [B, 1, W, C] at which the cursor stands; x itself where there is no cursor."""
+  return x if at is None else jax.lax.dynamic_slice_in_dim(x, at.column, 1, axis=2)
+
+
+def functions(net: nn.Module, event_shape: tuple[int, ...]) -> tuple[Callable[[Array], Params], Callable]:
+  """(init, apply) of a network over [B, *event_shape]: key -> params, and (params, x, key=None) -> what the network returns.
+
+  `key` holds one key for each example [B], and is for a network with dropout.
+  """
+
+  def init(key):
+    return net.lazy_init(key, jax.ShapeDtypeStruct((1, *event_shape), jnp.float32))['params']
+
+  def apply(params, x, key=None):
+    return net.apply({'params': params}, x, *(() if key is None else (random.stream(key, 'dropout'),)))
+
+  return init, apply
 
 
 def concat_elu(x: Array) -> Array:
@@ -127,15 +141,16 @@ class CausalConv(nn.Module):
   def __call__(self, x: Array, at: Cursor | None = None) -> Array:
     height, width = self.kernel or KERNELS[self.direction]
     left = (width - 1) // 2 if self.direction == 'down' else width - 1
+    sides = (left, width - 1 - left)
     kernel = self.param('kernel', kernel_init(self.init_scale), (height, width, x.shape[-1], self.features))
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
-    above = (height - 1, 0)
-    if at is not None and at.column is None and height > 1:
+    if at is None:
+      return convolution(x, kernel, self.stride, ((height - 1, 0), sides)) + bias
+    if self.direction == 'down':
       cache = self.variable('cache', 'above', jnp.zeros, (x.shape[0], height - 1, *x.shape[2:]))
-      x, above = jnp.concatenate([cache.value, x], axis=1), (0, 0)
-      cache.value = x[:, 1 - height:]
-    if at is None or at.column is None:
-      return convolution(x, kernel, self.stride, (above, (left, width - 1 - left))) + bias
+      x = jnp.concatenate([cache.value, x], axis=1)
+      cache.value = x[:, 1:]
+      return convolution(x, kernel, self.stride, ((0, 0), sides)) + bias
     # The last rows of the input, each in the slot of its number modulo `height`, so that a new row moves nothing.
     cache = self.variable('cache', 'rows', jnp.zeros, (x.shape[0], height, at.width + left, x.shape[-1]))
     cache.value = jax.lax.dynamic_update_slice(cache.value, x, (0, at.row % height, at.column + left, 0))
@@ -160,11 +175,10 @@ class Upsample(nn.Module):
         return y[:, :height, :width]
     # A block is computed at its first place; the others read it.
     cache = self.variable('cache', 'rows', lambda: jnp.zeros((b, 2, at.width, self.features)))
-    column = 0 if at.column is None else at.column
     if x is not None:
-      cache.value = jax.lax.dynamic_update_slice(cache.value, y[:, :, :at.width], (0, 0, column, 0))
-    sizes = (len(cache.value), 1, width, self.features)
-    return jax.lax.dynamic_slice(cache.value, (0, at.row % 2, column, 0), sizes)
+      cache.value = jax.lax.dynamic_update_slice(cache.value, y[:, :, :at.width], (0, 0, at.column, 0))
+    size = (len(cache.value), 1, width, self.features)
+    return jax.lax.dynamic_slice(cache.value, (0, at.row % 2, at.column, 0), size)
 
 
 class GatedBlock(nn.Module):
@@ -182,8 +196,3 @@ class GatedBlock(nn.Module):
     h = CausalConv(2 * features, self.direction, init_scale=0.1)(h, at)
     value, gate = jnp.split(h, 2, axis=-1)
     return x + value * nn.sigmoid(gate)
-
-
-def num_params(params) -> int:
-  """Number of scalars in a pytree."""
-  return int(sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(params)))

@@ -1,15 +1,20 @@
 """A small convolutional classifier, whose penultimate layer serves as features for comparing sets of images."""
-from typing import Callable
-
 from flax import linen as nn
-import jax
-import jax.numpy as jnp
 
-from inverse_matching.types import Array, Params
+from inverse_matching.types import Array
 
 
 class ConvClassifier(nn.Module):
-  """Images [B, H, W, C] -> (logits [B, K], features [B, F]); two 3x3 convolutions per resolution, then one hidden layer."""
+  """Images [B, H, W, C] -> (logits [B, num_classes], features [B, num_features]).
+
+  Each resolution has two 3 x 3 convolutions; one hidden layer follows, whose units are the features.
+
+  Attributes:
+    num_classes: number of classes.
+    width: filters at full resolution, doubled at each level.
+    num_levels: number of resolutions, each half the one before.
+    num_features: units of the hidden layer.
+  """
   num_classes: int
   width: int
   num_levels: int
@@ -24,22 +29,3 @@ class ConvClassifier(nn.Module):
         x = nn.avg_pool(x, (2, 2), (2, 2))
     features = nn.gelu(nn.Dense(self.num_features)(x.reshape(x.shape[0], -1)))
     return nn.Dense(self.num_classes)(features), features
-
-
-def conv_classifier(event_shape: tuple[int, int, int], *, num_classes: int, width: int = 16, num_levels: int = 2,
-                    num_features: int = 32) -> tuple[Callable[[Array], Params], Callable[[Params, Array], tuple]]:
-  """(init, apply) with apply(params, x [B, H, W, C]) -> (logits [B, num_classes], features [B, num_features]).
-
-  Args:
-    event_shape: (H, W, C).
-    num_classes: K.
-    width: filters at full resolution, doubled at each level.
-    num_levels: resolutions, each half the one before.
-    num_features: width F of the penultimate layer.
-  """
-  net = ConvClassifier(num_classes, width, num_levels, num_features)
-
-  def init(key):
-    return net.lazy_init(key, jax.ShapeDtypeStruct((1, *event_shape), jnp.float32))['params']
-
-  return init, lambda params, x: net.apply({'params': params}, x)

@@ -4,25 +4,24 @@ Two causal streams of gated residual blocks run over several resolutions with sk
 way up. The same network serves a teacher (input x) and a flow student (input z).
 """
 import functools
-from typing import Callable
+from typing import Any, Callable
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from inverse_matching import random
 from inverse_matching.errors import check_at_least
 from inverse_matching.nets import causal_conv
 from inverse_matching.nets.causal_conv import Cursor
 from inverse_matching.nets.heads import Head
-from inverse_matching.types import Array, Conditional, Params
+from inverse_matching.types import Array, Conditional, Params, ZToX
 
 
 class Stream(nn.Module):
   """One causal stream: gated blocks through coarser and coarser resolutions and back, with skips across.
 
   Maps the input [B, R, S, num_filters] to the output of every block by name, 'out' being the last. A block also sees the
-  entry of its name in `beside`.
+  entry of its name in `beside`. At a cursor R is 1, and S is 1 in the `right` stream.
   """
   direction: str
   num_blocks: int
@@ -50,8 +49,7 @@ class Stream(nn.Module):
           x = None
           break
         skips.append(x)
-        cursors.append(at and at.coarser())
-        at = cursors[-1]
+        cursors.append(cursors[-1] and cursors[-1].coarser())
       for i in range(self.num_blocks):
         x = block(f'encode{level}_{i}', x, None)
         skips.append(x)
@@ -107,34 +105,95 @@ def mark(x: Array) -> Array:
   return jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
 
 
-def network(head: Head, *, num_blocks: int = 3, num_filters: int = 32, num_levels: int = 3,
-            dropout: float = 0.0) -> PixelCNNPP:
-  """The network of a head.
+def conditional(event_shape: tuple[int, int, int], head: Head, *, num_blocks: int, num_filters: int, num_levels: int,
+                dropout: float) -> tuple[Callable[[Array], Params], Conditional, Callable[[Callable], ZToX]]:
+  """(init, conditional, cached) of a PixelCNN++ over images.
 
   Args:
+    event_shape: (H, W, C).
     head: of images with C sub-pixels.
-    num_blocks: gated residual blocks per level on the way down (one more on the way up); the paper's setting is 3.
-    num_filters: the paper's setting is 32.
-    num_levels: resolutions, each half the one before.
+    num_blocks: gated residual blocks of a resolution on the way down; there is one more on the way up. The paper has 3.
+    num_filters: channels of a block. The paper has 32.
+    num_levels: number of resolutions, each half the one before.
     dropout: rate inside the residual blocks, rounded to 1/256.
 
   Raises:
     InputError: a number below 1.
   """
   check_at_least(1, num_blocks=num_blocks, num_filters=num_filters, num_levels=num_levels)
-  return PixelCNNPP(head.num_outputs, num_blocks, num_filters, num_levels, dropout)
-
-
-def conditional(event_shape: tuple[int, int, int], head: Head, **settings) -> tuple[Callable[[Array], Params], Conditional]:
-  """(init, conditional) of a PixelCNN++ over (H, W, C) images with that head; for the settings see `network`."""
-  net = network(head, **settings)
-
-  def init(key):
-    return net.lazy_init(key, jax.ShapeDtypeStruct((1, *event_shape), jnp.float32))['params']
+  net = PixelCNNPP(head.num_outputs, num_blocks, num_filters, num_levels, dropout)
+  init, apply = causal_conv.functions(net, event_shape)
+  height, width, channels = event_shape
+  period = 2**(num_levels - 1)
+  padded_height, padded_width = -(-height // period) * period, -(-width // period) * period
 
   def theta(params, x, cond=None, key=None):
     del cond
-    keys = None if key is None else random.stream(key, 'dropout')
-    return head.theta(net.apply({'params': params}, head.see(x), keys), x)
+    return head.theta(apply(params, head.see(x), key), x)
 
-  return init, theta
+  def levels_at(index):
+    """The number of resolutions that have a position at this row or column: those whose step divides it."""
+    return max(level + 1 for level in range(num_levels) if index % 2**level == 0)
+
+  def cached(elementwise_z_to_x: Callable[[Array, Any], Array]) -> ZToX:
+    """T^-1 pixel by pixel from kept activations, so that each position of the network is computed once.
+
+    The `down` stream runs once a row, on the whole row above; the `right` stream then runs along the row.
+    """
+
+    def pixel(raw, z):
+      # As many sweeps as channels: theta of a channel depends on those before it.
+      x = jnp.zeros_like(z)
+      for _ in range(channels):
+        x = elementwise_z_to_x(z, head.theta(raw, x))
+      return x
+
+    def z_to_x(params, z, cond=None):
+      del cond
+      z = jnp.pad(z, ((0, 0), (0, padded_height - height), (0, padded_width - width), (0, 0)))
+      first = jnp.zeros((len(z), 1, 1, channels + 1))  # what is to the left of a row
+
+      def run(method, cache, *args):
+        """What a method of the network returns, and the cache with what it keeps."""
+        out, updated = net.apply({'params': params, 'cache': cache}, *args, method=method, mutable=['cache'])
+        return out, {**cache, **updated['cache']}
+
+      def a_pixel():
+        above = jnp.zeros((len(z), 1, width, channels + 1))
+        beside, cache = run('rows', {}, above, None, Cursor(0, 0, width, num_levels))
+        return run('pixels', cache, first, beside, None, Cursor(0, 0, padded_width, num_levels))
+
+      def rows(i, carry):
+        # The rows of one step of the coarsest resolution, unrolled: which resolutions have a row here is then static.
+        for k in range(period):
+          carry = one_row(i * period + k, levels_at(k), *carry)
+        return carry
+
+      def one_row(row, levels, x, cache):
+        above = jax.lax.dynamic_slice_in_dim(x[:, :, :width], jnp.maximum(row - 1, 0), 1, axis=1)
+        above = jnp.where(row > 0, mark(head.see(above)), 0.0)
+        beside, cache = run('rows', cache, above, None, Cursor(row, 0, width, levels))
+        z_row = jax.lax.dynamic_slice_in_dim(z, row, 1, axis=1)
+        step = 2**(levels - 1)
+
+        def columns(j, carry):
+          cache, x_row, left = carry
+          for k in range(step):
+            column = j * step + k
+            at = Cursor(row, column, padded_width, min(levels, levels_at(k)))
+            raw, cache = run('pixels', cache, left, beside, None, at)
+            new = pixel(raw, jax.lax.dynamic_slice_in_dim(z_row, column, 1, axis=2))
+            x_row = jax.lax.dynamic_update_slice_in_dim(x_row, new, column, axis=2)
+            left = mark(head.see(new))
+          return cache, x_row, left
+
+        cache, x_row, _ = jax.lax.fori_loop(0, padded_width // step, columns, (cache, jnp.zeros_like(z_row), first))
+        return jax.lax.dynamic_update_slice_in_dim(x, x_row, row, axis=1), cache
+
+      cache = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(a_pixel)[1])
+      x, _ = jax.lax.fori_loop(0, padded_height // period, rows, (jnp.zeros_like(z), cache))
+      return x[:, :height, :width]
+
+    return z_to_x
+
+  return init, theta, cached

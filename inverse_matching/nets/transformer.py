@@ -13,11 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inverse_matching import random
 from inverse_matching.elementwise import gaussian
 from inverse_matching.errors import InputError, check_at_least
 from inverse_matching.nets import heads
-from inverse_matching.nets.causal_conv import dropout, kernel_init
+from inverse_matching.nets.causal_conv import dropout, functions, kernel_init
 from inverse_matching.types import Array, Conditional, Params, ZToX
 
 HIDDEN = 4  # units of the feed-forward layers over the width
@@ -96,6 +95,7 @@ def conditional(event_shape: tuple[int, int, int], patch_size: int, *, num_layer
   size = patch_size**2 * event_shape[2]
   num_patches = event_shape[0] // patch_size * (event_shape[1] // patch_size)
   net = Transformer(size * head.num_outputs, num_layers, width, num_heads, num_patches, dropout)
+  init, apply = functions(net, (num_patches, size))
 
   def tokens(value):
     return value.reshape(len(value), -1, size)
@@ -104,15 +104,11 @@ def conditional(event_shape: tuple[int, int, int], patch_size: int, *, num_layer
     value = head.theta(raw.reshape(*raw.shape[:-1], size, head.num_outputs), None)
     return jax.tree.map(lambda leaf: leaf.reshape(shape), value)
 
-  def init(key):
-    return net.lazy_init(key, jax.ShapeDtypeStruct((1, num_patches, size), jnp.float32))['params']
-
   def theta(params, x, cond=None, key=None):
     del cond
-    keys = None if key is None else random.stream(key, 'dropout')
     # Patch n sees patch n - 1 and those before it.
     before = jnp.pad(tokens(x), ((0, 0), (1, 0), (0, 0)))[:, :-1]
-    return theta_of(net.apply({'params': params}, before, keys)[0], x.shape)
+    return theta_of(apply(params, before, key)[0], x.shape)
 
   def cached(elementwise_z_to_x: Callable[[Array, Any], Array]) -> ZToX:
 

@@ -51,16 +51,12 @@ def compacting(teacher: Teacher, *, tolerance: float = solvers.TOLERANCE,
   """
 
   @jax.jit
-  def start(z, init):
-    return begin(z, init)
-
-  @jax.jit
   def go_on(params, z, cond, state, limit):
     return advance(functools.partial(teacher.sweep, params, z, cond=cond), state, tolerance, limit)
 
   def solve(params, z, cond=None, init=None):
     limit = max_sweeps_of(z, max_sweeps)
-    state, index, out = start(z, init), np.arange(len(z)), None
+    state, index, out = jax.jit(begin)(z, init), np.arange(len(z)), None
     count = 0
     while True:
       size = len(index)

@@ -1,13 +1,11 @@
 """The flow student: an inverse autoregressive flow (Kingma et al., 2016; equation 3 of the paper)."""
 from typing import Callable, Sequence
 
-import jax
 import jax.numpy as jnp
 
 from inverse_matching.elementwise import gaussian
 from inverse_matching.nets import heads, pixelcnnpp
 from inverse_matching.teachers import orders
-from inverse_matching.teachers.orders import permute
 from inverse_matching.types import Array, Conditional, Gaussian, Params, Student, StudentOutput, check_event
 
 
@@ -35,17 +33,9 @@ def pixelcnn_flow(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num
 
   Args:
     event_shape: (H, W, C).
-    num_blocks: see nets.pixelcnnpp.network, also for the next three.
-    num_filters: channels.
-    num_levels: resolutions.
-    dropout: rate inside the residual blocks.
+    num_blocks, num_filters, num_levels, dropout: of the network, see nets.pixelcnnpp.conditional.
     order: that of the teacher, see orders.make: T^-1 is triangular in it.
   """
-  init, conditional = pixelcnnpp.conditional(event_shape, heads.make(gaussian, event_shape[-1]), num_blocks=num_blocks,
-                                             num_filters=num_filters, num_levels=num_levels, dropout=dropout)
-  order = orders.make(order, event_shape)
-  if order is None:
-    return flow(event_shape, init, conditional)
-  to, back = permute(order)
-  return flow(event_shape, init, lambda params, z, cond=None, key=None: jax.tree.map(
-      back, conditional(params, to(z), cond, key)))
+  init, conditional, _ = pixelcnnpp.conditional(event_shape, heads.make(gaussian, event_shape[-1]), num_blocks=num_blocks,
+                                                num_filters=num_filters, num_levels=num_levels, dropout=dropout)
+  return flow(event_shape, init, orders.reordered(conditional, orders.make(order, event_shape)))

@@ -1,11 +1,8 @@
 """The free-form student of section 4.1.3: a ResNet from z to x, with no density."""
 from typing import Sequence
 
-import jax
-import jax.numpy as jnp
-
-from inverse_matching import random
 from inverse_matching.errors import check_at_least
+from inverse_matching.nets.causal_conv import functions
 from inverse_matching.nets.resnet import ResNet, check_receptive_field
 from inverse_matching.types import Student, StudentOutput, check_event
 
@@ -29,14 +26,11 @@ def resnet(event_shape: tuple[int, int, int], *, num_blocks: int, num_filters: i
   check_at_least(1, num_blocks=num_blocks, num_filters=num_filters)
   check_receptive_field(event_shape, num_blocks, dilations)
   net = ResNet(num_blocks, num_filters, tuple(dilations), dropout, bottleneck, bottleneck_skip)
-
-  def init(key):
-    return net.lazy_init(key, jax.ShapeDtypeStruct((1, *event_shape), jnp.float32))['params']
+  init, apply = functions(net, event_shape)
 
   def z_to_x(params, z, cond=None, key=None):
     del cond
     check_event('z', z, event_shape)
-    keys = None if key is None else random.stream(key, 'dropout')
-    return StudentOutput(net.apply({'params': params}, z, keys))
+    return StudentOutput(apply(params, z, key))
 
   return Student(tuple(event_shape), init, z_to_x, has_log_det=False)

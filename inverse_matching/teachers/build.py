@@ -1,5 +1,4 @@
 """Teachers from their parts: one causal function, any invertible map, or a chain of teachers."""
-import math
 from typing import Any, Callable, Sequence
 
 import jax
@@ -7,12 +6,12 @@ import jax
 from inverse_matching import random, solvers
 from inverse_matching.elementwise import discrete, gaussian
 from inverse_matching.errors import InputError
-from inverse_matching.teachers.orders import permute
+from inverse_matching.teachers import orders
 from inverse_matching.types import Array, Conditional, Elementwise, Params, Prior, Teacher, XToZ, ZToX, check_event, sum_event
 
 
 def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], Params], conditional: Conditional, *,
-                   elementwise: Elementwise = gaussian, order: Sequence[int] | None = None,
+                   elementwise: Elementwise = gaussian, order: str | Sequence[int] | None = None,
                    cached: Callable[[Callable[[Array, Any], Array]], ZToX] | None = None) -> Teacher:
   """A teacher from one causal function.
 
@@ -21,35 +20,22 @@ def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], 
     init: key -> params.
     conditional: (params, x [B, *event], cond, key) -> theta, causal in the raster order of the event.
     elementwise: the scalar map between x_t and z_t given theta_t. If it is discrete the conditional sees k = floor(x).
-    order: a permutation of the flat indices; dimension order[k] is generated k-th. The conditional then sees the permuted
-      event. None is raster order.
+    order: see orders.make; dimension order[k] is generated k-th, and the conditional sees the permuted event. None is raster
+      order.
     cached: if the network can keep its activations, elementwise.z_to_x -> the teacher's z_to_x dimension by dimension. Its own
       network must see floor(x) if the map is discrete.
 
   Raises:
-    InputError: `order` is not a permutation of the dimensions.
+    InputError: `order` is neither a permutation of the dimensions nor the name of one.
   """
   levels = elementwise.levels
-  see = (lambda x: x) if levels is None else lambda x: discrete.level(x, levels)
-  if order is None:
-
-    def inner(params, x, cond=None, key=None):
-      return conditional(params, see(x), cond, key)
-  else:
-    order = tuple(int(i) for i in order)
-    if None in event_shape or sorted(order) != list(range(math.prod(event_shape))):
-      raise InputError(f'order must be a permutation of 0..{math.prod(n or 0 for n in event_shape) - 1} for event shape '
-                       f'{event_shape}, got {len(order)} entries.')
-    to, back = permute(order)
-
-    def inner(params, x, cond=None, key=None):
-      return jax.tree.map(back, conditional(params, to(see(x)), cond, key))
-
+  order = orders.make(order, event_shape)
+  in_order = orders.reordered(conditional, order)
   prior = elementwise.prior(event_shape)
 
   def theta_of(params, x, cond=None, key=None):
     check_event('x', x, event_shape)
-    return inner(params, x, cond, key)
+    return in_order(params, x if levels is None else discrete.level(x, levels), cond, key)
 
   def x_to_z(params, x, cond=None):
     z, log_det = elementwise.x_to_z(x, theta_of(params, x, cond))
@@ -63,11 +49,8 @@ def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], 
     """The fields with which `solvers` computes x_t = draw(z_t, theta_t) for all t."""
     if draw is None:
       return {}
-    by_dimension = cached(draw) if cached else None
-    if by_dimension and order is not None:
-      in_order = by_dimension
-      by_dimension = lambda params, z, cond=None: back(in_order(params, to(z), cond))
-    return {'sweep': lambda params, z, x, cond=None: draw(z, inner(params, x, cond)), 'cached': by_dimension}
+    return {'sweep': lambda params, z, x, cond=None: draw(z, theta_of(params, x, cond)),
+            'cached': orders.reordered(cached(draw), order) if cached else None}
 
   def z_to_x(params, z, cond=None):
     return solvers.solve(teacher, params, z, cond).x
@@ -171,5 +154,3 @@ def chain(teachers: Sequence[Teacher]) -> Teacher:
 
   return teacher._replace(blocks=blocks, log_prob=log_prob, differentiable=all(block.differentiable for block in blocks),
                           levels=blocks[0].levels)
-
-

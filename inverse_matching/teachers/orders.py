@@ -5,6 +5,7 @@ order[k] is the index of the k-th dimension. The paper allows any (section 2: "a
 import math
 from typing import Callable, Sequence
 
+import jax
 import numpy as np
 
 from inverse_matching import registry
@@ -31,12 +32,12 @@ ORDERS = {
 }
 
 
-def make(order: str | Sequence[int] | None, event_shape: tuple[int, int, int]) -> tuple[int, ...] | None:
+def make(order: str | Sequence[int] | None, event_shape: tuple[int | None, ...]) -> tuple[int, ...] | None:
   """The permutation of that name: 'raster', 'reversed', 'columns' (each from the top), 'random' (pixels, always the same).
 
   Args:
-    order: in ORDERS; or a permutation, which is returned as it is; or None, which is raster order.
-    event_shape: (H, W, C).
+    order: a name in ORDERS; or a permutation, which is returned as it is; or None, which is raster order.
+    event_shape: (H, W, C); any shape if the order is a permutation or None.
 
   Returns:
     The permutation; None for raster order.
@@ -48,7 +49,7 @@ def make(order: str | Sequence[int] | None, event_shape: tuple[int, int, int]) -
     return None
   if isinstance(order, str):
     order = registry.choose('order', ORDERS, order, ', or a permutation of the flat indices')(event_shape).reshape(-1)
-  order, num_dims = tuple(int(i) for i in order), math.prod(event_shape)
+  order, num_dims = tuple(int(i) for i in order), math.prod(n or 0 for n in event_shape)
   if sorted(order) != list(range(num_dims)):
     raise InputError(f'order must be a permutation of 0..{num_dims - 1} for event shape {tuple(event_shape)}, got '
                      f'{len(order)} entries.')
@@ -80,3 +81,15 @@ def permute(order: Sequence[int]) -> tuple[Callable[[Array], Array], Callable[[A
     return value.reshape(value.shape[0], len(order), -1)[:, index].reshape(value.shape)
 
   return lambda value: apply(order, value), lambda value: apply(inverse, value)
+
+
+def reordered(function: Callable, order: Sequence[int] | None) -> Callable:
+  """The function (params, value [B, *event], ...) -> pytree of [B, *event, ...] for events whose dimensions come in that order.
+
+  The function sees the first dimension of the order first, and so on; what it returns is put back in place. With order None it
+  stays as it is.
+  """
+  if order is None:
+    return function
+  to, back = permute(order)
+  return lambda params, value, *args: jax.tree.map(back, function(params, to(value), *args))

@@ -268,7 +268,7 @@ def test_normal_quantile_far_out():
     ('mixture_of_logistics', {'num_mixtures': 0}, 'num_mixtures must be at least 1, got 0'),
     ('categorical', {}, "missing a required argument: 'levels'"),
     ('discretized_mixture_of_logistics', {'levels': 1}, 'levels must be at least 2, got 1'),
-    ('logistic', {'prior': 'gaussian'}, "Unknown prior 'gaussian' of an elementwise map: use one of normal, uniform"),
+    ('logistic', {'prior': 'gaussian'}, "Unknown prior 'gaussian': use one of normal, uniform"),
 ])
 def test_make_refuses(name, settings, words):
   """One sentence, when the map is built."""

@@ -8,7 +8,8 @@ from inverse_matching.data.images import dataset as images
 from inverse_matching.errors import InputError
 from inverse_matching.evaluation import classifier as evaluation_classifier
 from inverse_matching.evaluation.classifier import SETTINGS, cross_entropy, train_classifier
-from inverse_matching.nets.classifier import conv_classifier
+from inverse_matching.nets.causal_conv import functions
+from inverse_matching.nets.classifier import ConvClassifier
 from inverse_matching.runtime import files
 from inverse_matching.types import Batch
 
@@ -20,7 +21,7 @@ TINY = {**SETTINGS, 'network': {'width': 4, 'num_levels': 2, 'num_features': 12}
 @pytest.mark.parametrize('event_shape', [(8, 8, 1), (28, 28, 1), (32, 32, 3), (5, 7, 2)])
 def test_shapes(event_shape):
   """Grey and colour, any size."""
-  init, apply = conv_classifier(event_shape, num_classes=7, width=2, num_levels=3, num_features=6)
+  init, apply = functions(ConvClassifier(num_classes=7, width=2, num_levels=3, num_features=6), event_shape)
   params = jax.eval_shape(init, jax.random.key(0))
   logits, found = jax.eval_shape(apply, params, jnp.zeros((3, *event_shape)))
   assert logits.shape == (3, 7) and found.shape == (3, 6)

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 import scipy.integrate
+import scipy.special
 import scipy.stats
 
 from inverse_matching.evaluation import encodings, image_metrics
@@ -17,16 +18,11 @@ def test_norm_of_the_prior(num_dims):
   np.testing.assert_allclose(std * np.sqrt(num_dims), scipy.stats.chi.std(num_dims), rtol=1e-4)
 
 
-def test_norms():
-  """By hand."""
-  np.testing.assert_allclose(encodings.norms(np.array([[3.0, 4, 0, 0], [1, 1, 1, 1]])), [2.5, 1])
-
-
 def test_kolmogorov_smirnov_against_scipy():
   """Each dimension, and the threshold as the p-value."""
   z = RNG(0).normal(size=(60, 5)) * [1, 1.5, 0.3, 1, 1] + [0, 0, 0, 0.8, -0.2]
   tests = [scipy.stats.kstest(column, 'norm') for column in z.T]
-  distances = encodings.kolmogorov_smirnov(z)
+  distances = encodings.uniform_ks(scipy.special.ndtr(z))
   np.testing.assert_allclose(distances, [t.statistic for t in tests], rtol=1e-12)
   rejected = distances > encodings.ks_threshold(60, 5)
   assert list(rejected) == [t.pvalue < 0.01 / 5 for t in tests]
@@ -81,6 +77,12 @@ def test_kernel_distance_is_unbiased():
 def rows_of(z, **settings):
   """metric -> row."""
   return {row['metric']: row for row in image_metrics.encoding_rows('arm', z, seed=0, **settings)}
+
+
+def test_norms():
+  """By hand: the mean of 2.5 and 1, each |z| / sqrt(4)."""
+  z = np.tile([[3.0, 4, 0, 0], [1, 1, 1, 1]], (5, 1))
+  assert rows_of(z)['encoding_norm']['value'] == pytest.approx(1.75)
 
 
 def test_prior_draws_pass():

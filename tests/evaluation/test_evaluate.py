@@ -1,4 +1,4 @@
-"""Statistics against scipy and numpy, tables, and an evaluation whose answer is known."""
+"""An evaluation whose answer is known."""
 import constructors
 import jax
 import jax.numpy as jnp
@@ -10,63 +10,10 @@ import small_run
 
 from inverse_matching import elementwise, runs
 from inverse_matching.elementwise import priors
-from inverse_matching.evaluation import evaluate, statistics, tables
+from inverse_matching.evaluation import evaluate
 from inverse_matching.runtime.devices import map_examples
 from inverse_matching.teachers import build
 from inverse_matching.types import Student, StudentOutput
-
-RNG = np.random.default_rng(0)
-A, B = RNG.normal(size=80), RNG.normal(0.5, 2.0, size=120)
-
-
-def test_statistics_against_scipy():
-  """Kolmogorov-Smirnov and Wasserstein-1 from their definitions; the shift of the mean."""
-  grid = np.sort(np.concatenate([A, B]))
-  cdf = lambda s: np.searchsorted(np.sort(s), grid, side='right') / len(s)
-  np.testing.assert_allclose(statistics.kolmogorov_smirnov(A, B), np.abs(cdf(A) - cdf(B)).max(), rtol=1e-9)
-  np.testing.assert_allclose(statistics.kolmogorov_smirnov(A, B), scipy.stats.ks_2samp(A, B).statistic, rtol=1e-9)
-  between = np.sum(np.abs(cdf(A) - cdf(B))[:-1] * np.diff(grid))
-  np.testing.assert_allclose(statistics.wasserstein(A, B), between, rtol=1e-9)
-  np.testing.assert_allclose(statistics.wasserstein(A, A + 3), 3, rtol=1e-9)
-  np.testing.assert_allclose(statistics.mean_shift(A, B), A.mean() - B.mean(), rtol=1e-9)
-  assert statistics.kolmogorov_smirnov(A, A) == statistics.wasserstein(A, A) == statistics.mean_shift(A, A) == 0
-
-
-def test_bootstrap_covers(monkeypatch):
-  """About 95 of 100 intervals of a mean hold the true mean; the width is that of theory."""
-  monkeypatch.setattr(statistics, 'NUM_RESAMPLES', 300)
-  covered, widths = [], []
-  for seed in range(200):
-    value, low, high = statistics.mean(np.random.default_rng(seed).normal(1.0, 2.0, 100), seed=seed)
-    assert low < value < high
-    covered.append(low < 1.0 < high)
-    widths.append(high - low)
-  assert 0.89 < np.mean(covered) < 0.985  # within five standard errors of 0.94
-  np.testing.assert_allclose(np.mean(widths), 2 * 1.96 * 2 / np.sqrt(100), rtol=0.05)
-
-
-def test_bootstrap_is_a_function_of_its_seed():
-  """And resamples both samples."""
-  again = [statistics.bootstrap(statistics.mean_shift, A, B, seed=s) for s in (0, 0, 1)]
-  assert again[0] == again[1] != again[2]
-  value, low, high = again[0]
-  error = np.sqrt(A.var() / len(A) + B.var() / len(B))
-  np.testing.assert_allclose([value - low, high - value], 1.96 * error, rtol=0.15)
-
-
-def test_rows_and_tables():
-  """A line per metric and reference, a column per arm; missing cells are empty, and what is not finite is said."""
-  rows = [statistics.row('teacher', 'error', 'data', (1.0, 0.5, 1.5), n=3, seed=0, floor=0.25),
-          statistics.row('flow/a', 'error', 'data', 2.0, n=3, seed=0),
-          statistics.row('flow/a', 'rank', None, None, n=3, seed=0)]
-  assert list(rows[0]) == ['arm', 'metric', 'reference', 'value', 'low', 'high', 'floor', 'n', 'seed']
-  lines = tables.by_arm(rows)
-  assert lines == [['arm', 'error (data)', 'rank'], ['teacher', '1 [0.5, 1.5]', ''], ['flow/a', '2', 'not finite'],
-                   ['floor', '0.25', '']]
-  assert tables.by_metric(rows) == [list(column) for column in zip(*lines)]
-  assert tables.by_arm(rows, [('error', 'data')], intervals=False)[1] == ['teacher', '1']
-  assert tables.plain(lines).splitlines()[1].split() == ['teacher', '1', '[0.5,', '1.5]']
-  assert tables.markdown(lines).splitlines()[:2] == ['| arm | error (data) | rank |', '| --- | --- | --- |']
 
 
 @pytest.fixture(scope='module')

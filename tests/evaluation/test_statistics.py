@@ -1,0 +1,102 @@
+"""Statistics against scipy and numpy, both kinds of intervals and their coverage, rows and tables."""
+import numpy as np
+import scipy.stats
+
+from inverse_matching.evaluation import set_distances, statistics, tables
+
+RNG = np.random.default_rng(0)
+A, B = RNG.normal(size=80), RNG.normal(0.5, 2.0, size=120)
+
+
+def test_statistics_against_scipy():
+  """Kolmogorov-Smirnov and Wasserstein-1 from their definitions; the shift of the mean."""
+  grid = np.sort(np.concatenate([A, B]))
+  cdf = lambda s: np.searchsorted(np.sort(s), grid, side='right') / len(s)
+  np.testing.assert_allclose(statistics.kolmogorov_smirnov(A, B), np.abs(cdf(A) - cdf(B)).max(), rtol=1e-9)
+  np.testing.assert_allclose(statistics.kolmogorov_smirnov(A, B), scipy.stats.ks_2samp(A, B).statistic, rtol=1e-9)
+  between = np.sum(np.abs(cdf(A) - cdf(B))[:-1] * np.diff(grid))
+  np.testing.assert_allclose(statistics.wasserstein(A, B), between, rtol=1e-9)
+  np.testing.assert_allclose(statistics.wasserstein(A, A + 3), 3, rtol=1e-9)
+  np.testing.assert_allclose(statistics.mean_shift(A, B), A.mean() - B.mean(), rtol=1e-9)
+  assert statistics.kolmogorov_smirnov(A, A) == statistics.wasserstein(A, A) == statistics.mean_shift(A, A) == 0
+
+
+def test_bootstrap_covers(monkeypatch):
+  """About 95 of 100 intervals of a mean hold the true mean; the width is that of theory."""
+  monkeypatch.setattr(statistics, 'NUM_RESAMPLES', 300)
+  covered, widths = [], []
+  for seed in range(200):
+    value, low, high = statistics.mean(np.random.default_rng(seed).normal(1.0, 2.0, 100), seed=seed)
+    assert low < value < high
+    covered.append(low < 1.0 < high)
+    widths.append(high - low)
+  assert 0.89 < np.mean(covered) < 0.985  # within five standard errors of 0.94
+  np.testing.assert_allclose(np.mean(widths), 2 * 1.96 * 2 / np.sqrt(100), rtol=0.05)
+
+
+def test_bootstrap_is_a_function_of_its_seed():
+  """And resamples both samples."""
+  again = [statistics.bootstrap(statistics.mean_shift, A, B, seed=s) for s in (0, 0, 1)]
+  assert again[0] == again[1] != again[2]
+  value, low, high = again[0]
+  error = np.sqrt(A.var() / len(A) + B.var() / len(B))
+  np.testing.assert_allclose([value - low, high - value], 1.96 * error, rtol=0.15)
+
+
+def test_rows_and_tables():
+  """A line per metric and reference, a column per arm; missing cells are empty, and what is not finite is said."""
+  rows = [statistics.row('teacher', 'error', 'data', (1.0, 0.5, 1.5), n=3, seed=0, floor=0.25),
+          statistics.row('flow/a', 'error', 'data', 2.0, n=3, seed=0),
+          statistics.row('flow/a', 'rank', None, None, n=3, seed=0)]
+  assert list(rows[0]) == ['arm', 'metric', 'reference', 'value', 'low', 'high', 'floor', 'n', 'seed']
+  lines = tables.by_arm(rows)
+  assert lines == [['arm', 'error (data)', 'rank'], ['teacher', '1 [0.5, 1.5]', ''], ['flow/a', '2', 'not finite'],
+                   ['floor', '0.25', '']]
+  assert tables.by_metric(rows) == [list(column) for column in zip(*lines)]
+  assert tables.by_arm(rows, [('error', 'data')], intervals=False)[1] == ['teacher', '1']
+  assert tables.plain(lines).splitlines()[1].split() == ['teacher', '1', '[0.5,', '1.5]']
+  assert tables.markdown(lines).splitlines()[:2] == ['| arm | error (data) | rank |', '| --- | --- | --- |']
+
+
+def test_mean_of_one_sample():
+  """Groups of one: the t interval of the mean."""
+  x = np.random.default_rng(0).normal(size=20)
+  (value, low, high), = statistics.jackknife(lambda i: x[i].mean(), [20], seed=0)
+  expected = scipy.stats.t.interval(0.95, 19, x.mean(), scipy.stats.sem(x))
+  np.testing.assert_allclose([value, low, high], [x.mean(), *expected], rtol=1e-10)
+
+
+def test_several_numbers_of_two_samples():
+  """Variances add, each number has its own, and bounds cut."""
+  rng = np.random.default_rng(1)
+  x, y = rng.normal(size=20), 3 * rng.normal(size=20)
+  found = statistics.jackknife(lambda i, j: (x[i].mean() - y[j].mean(), x[i].mean(), 0.99), [20, 20], seed=0,
+                               bounds=(None, [np.inf, x.mean(), 1.0]))
+  half = scipy.stats.t.ppf(0.975, 19) * np.hypot(scipy.stats.sem(x), scipy.stats.sem(y))
+  np.testing.assert_allclose(found[0], [x.mean() - y.mean() + d for d in (0, -half, half)], rtol=1e-10)
+  np.testing.assert_allclose(found[1][2], x.mean())
+  np.testing.assert_allclose(found[2], 0.99)
+
+
+def test_same_seed_same_interval():
+  """The groups follow the seed."""
+  x = np.random.default_rng(2).normal(size=203)
+  run = lambda seed: statistics.jackknife(lambda i: np.median(x[i]), [203], seed=seed)
+  assert run(0) == run(0) and run(0) != run(1)
+
+
+def coverage(shift: float, truth: float, repetitions: int = 150) -> float:
+  """How often the interval of a kernel distance holds the truth."""
+  rng = np.random.default_rng(3)
+  hits = 0
+  for seed in range(repetitions):
+    x, y = rng.normal(size=(100, 1)) + shift, rng.normal(size=(60, 1))
+    (_, low, high), = statistics.jackknife(set_distances.kernel_statistic(x, y), (100, 60), seed=seed)
+    hits += low <= truth <= high
+  return hits / repetitions
+
+
+def test_coverage_of_the_kernel_distance():
+  """Near 95% for a shift (its distance as in test_set_distances), and no less for equal laws, where it is degenerate."""
+  assert 0.88 <= coverage(0.5, 3 * 0.5**2 + 3 * 0.25**2 + 1.625**2) <= 0.99
+  assert coverage(0.0, 0.0) >= 0.93
