@@ -1,10 +1,12 @@
 """Figures of the paper by name."""
 import functools
+import pathlib
 from typing import Any, Mapping
 
 from inverse_matching import registry
 from inverse_matching.errors import InputError
 from inverse_matching.experiments import appendix_a, distillation, gaussian, logit_lambda, sampling, teachers, vocoder
+from inverse_matching.experiments.experiment import Experiment
 
 FIGURES = {**gaussian.FIGURES, **{figure: functools.partial(distillation.run, figure=figure) for figure in ('4', '5', '6')},
            'appendix_a': appendix_a.run, 'lambda': logit_lambda.run, 'sampling': sampling.run, 'teachers': teachers.run,
@@ -26,4 +28,5 @@ def reproduce(figure: str, config: Mapping[str, Any], workdir: str, command: str
     section = SECTIONS.get(name)
     if section and (section not in config or section == 'figures' and name not in config[section]):
       raise InputError(f'This config has no settings for figure {name}: give another --config, or none for the default.')
-  return '\n\n'.join(FIGURES[name](config, workdir, command, devices) for name in names)
+  experiment = Experiment(config, pathlib.Path(workdir), command, devices)
+  return '\n\n'.join(FIGURES[name](experiment) for name in names)

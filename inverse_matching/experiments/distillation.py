@@ -2,7 +2,7 @@
 import functools
 import math
 import pathlib
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Iterable, Mapping, NamedTuple
 
 import jax
 import numpy as np
@@ -11,9 +11,8 @@ from inverse_matching import runs
 from inverse_matching.data import pairs as pair_data
 from inverse_matching.evaluation import evaluate, tables, timing
 from inverse_matching.experiments import claims, figures, report
-from inverse_matching.experiments.stages import Stages, cached
+from inverse_matching.experiments.experiment import Experiment, Stages
 from inverse_matching.runs import StudentRun, TeacherRun
-from inverse_matching.runtime import files
 from inverse_matching.runtime.overlays import merge
 from inverse_matching.training import checkpoint
 
@@ -28,101 +27,106 @@ class Outcome(NamedTuple):
   students: Mapping[str, StudentRun]
   context: evaluate.Context  # of the first seed of the samples
   rows: list[dict[str, Any]]  # of all seeds
+  stages: Stages  # that were gone through
 
 
-def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | None = None, *, figure: str) -> str:
+def run(experiment: Experiment, figure: str) -> str:
   """Trains what is missing, evaluates, and writes figureN.png, figureN.json, reconstructionsN.png, report.md, timing.json.
 
   Args:
-    config: as of `carry_out`, and with section figures (figure -> the names of its arms, in order).
-    workdir: of the whole experiment; the teacher, the pairs and each student get a folder in it.
-    command: that was called, for the record.
-    devices: number of local devices, or None.
+    experiment: its config is as for `carry_out`, with the section figures (figure -> the names of its arms, in order).
     figure: '4' has the flow students, '5' the ResNet students, '6' one of them beside the teacher.
 
   Returns:
     The table as text.
   """
-  path, arms = pathlib.Path(workdir), config['figures'][figure]
-  stages = Stages(path / 'timing.json', num_stages(config, arms) + 1)
-  outcome = carry_out(config, path, command, devices, arms=arms, stages=stages)
-  stages.run('draw and time', _draw, path, figure, config, outcome, stages)
-
-  files.write_json(path / f'figure{figure}.json', {
-      'command': command, 'settings': settings(config, outcome.teacher_run), 'rows': outcome.rows})
-  report.write(path)
-  first = [row for row in outcome.rows if row['seed'] == config['evaluation']['seed']]
+  config = experiment.config
+  outcome = carry_out(experiment, config['figures'][figure], more_stages=1)
+  outcome.stages.run('draw and time', _draw, experiment, figure, outcome)
+  rows = experiment.write(f'figure{figure}', settings(config, outcome.teacher_run), outcome.rows)
+  report.write(experiment.path)
+  first = rows.where(seed=config['evaluation']['seed'])
   return '\n'.join([f'Figure {figure}', tables.plain(tables.by_arm(first, report.MAIN, intervals=False)),
-                    *(f'{claim.text}: {claim.verdict} ({claim.number})' for claim in claims.capstone(first))])
+                    *(f'{claim.text}: {claim.verdict} ({claim.number})' for claim in claims.claims(first, claims.CAPSTONE))])
 
 
-def num_stages(config: Mapping[str, Any], arms: Sequence[str]) -> int:
-  """Of `carry_out`."""
-  return 1 + bool(_paired(config, arms)) + len(arms) + len(_seeds(config)) * (3 + len(arms))
-
-
-def carry_out(config: Mapping[str, Any], path: pathlib.Path, command: str, devices: int | None = None, *, arms: Sequence[str],
-              stages: Stages, teacher_config: Mapping[str, Any] | None = None,
-              classifier: pathlib.Path | None = None) -> Outcome:
+def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: int = 0,
+              teacher_config: Mapping[str, Any] | None = None, classifier: pathlib.Path | None = None) -> Outcome:
   """Trains and evaluates a teacher and its students, as far as that is not done.
 
   Args:
-    config: with sections data, teacher, student, loss, optimizer, train, pairs, evaluation, and arms (name -> overlay, see
-      overlays.merge). An arm is named student/objective. config.evaluation.num_seeds, if given, repeats the evaluation with
-      that many seeds of the samples.
-    path: of the experiment.
-    command: that was called, for the record.
-    devices: number of local devices, or None.
-    arms: names of the students.
-    stages: to run in; `num_stages` of them.
-    teacher_config: what the teacher is trained with; None is config.
+    experiment: its config has the sections data, teacher, student, loss, optimizer, train, pairs, evaluation, and arms (name ->
+      overlay, see overlays.merge). An arm is named student/objective. config.evaluation.num_seeds, if given, repeats the
+      evaluation with that many seeds of the samples.
+    arms: the names of the students.
+    more_stages: how many stages come after these.
+    teacher_config: the config that the teacher is trained with; None is that of the experiment.
     classifier: the folder in which the classifier of the metrics has its own; None is that of the teacher.
   """
-  merged = {arm: merge(config, config['arms'][arm]) for arm in arms}
-  paired, seeds = _paired(config, arms), _seeds(config)
+  config, path, _, devices = experiment
+  configs, seeds = student_configs(config, arms), sample_seeds(config)
+  draws = any(student['loss']['name'] == 'oracle_prediction' for student in configs.values())
+  total = 1 + draws + len(configs) + len(seeds) * (3 + len(configs)) + more_stages
+  stages = Stages(path / 'timing.json', total)
   teacher_run = stages.run('train the teacher', runs.train_teacher, teacher_config or config, path / 'teacher', devices)
   pairs_from = runs.source_of_pairs(teacher_run.teacher)
-  if paired:
-    pairs = stages.run('pairs to train on', runs.make_pairs, teacher_run, path / 'pairs', devices=devices,
-                       **{'pairs_from': pairs_from, **config['pairs']})
-
-  students = {}
-  for arm in arms:
-    students[arm] = stages.run(f'distil {arm}', runs.distill, merged[arm], path / 'students' / arm, teacher_run,
-                               pairs if arm in paired else None, devices)
-    jax.clear_caches()  # each arm compiles programs of its own: a gigabyte for a handful of them
+  pairs = {}
+  if draws:
+    pairs['oracle_prediction'] = stages.run('pairs to train on', runs.make_pairs, teacher_run, path / 'pairs', devices=devices,
+                                            **{'pairs_from': pairs_from, **config['pairs']})
+  students = distil(experiment, configs, teacher_run, pairs, stages)
 
   rows = []
-  for each in reversed(seeds):  # the first one last: its context draws the pictures
-    suffix = '' if each == seeds[0] else f'_seed{each}'
-    held = stages.run(f'pairs to evaluate with{suffix}', runs.make_pairs, teacher_run, path / f'evaluation_pairs{suffix}',
-                      num=2 * config['evaluation']['num_samples'], seed=each, solver=config['pairs']['solver'],
-                      pairs_from=pairs_from, devices=devices)
-    samples = evaluate.teacher_samples(teacher_run, **pair_data.load(held, teacher_run.hash), devices=devices)
+  for seed in reversed(seeds):  # the first one last: its context draws the pictures
+    suffix = '' if seed == seeds[0] else f'_seed{seed}'
+    folder = stages.run(f'pairs to evaluate with{suffix}', runs.make_pairs, teacher_run, path / f'evaluation_pairs{suffix}',
+                        num=2 * config['evaluation']['num_samples'], seed=seed, solver=config['pairs']['solver'],
+                        pairs_from=pairs_from, devices=devices)
+    samples = evaluate.teacher_samples(teacher_run, **pair_data.load(folder, teacher_run.hash), devices=devices)
     context = stages.run(f'train the classifier of the metrics{suffix}', evaluate.make_context, teacher_run,
-                         classifier or path / 'teacher', samples, seed=each, devices=devices)
-    rows = _evaluate(path, suffix, command, context, students, stages) + rows
-  return Outcome(teacher_run, students, context, rows)
+                         classifier or path / 'teacher', samples, seed=seed, devices=devices)
+    rows = _evaluate(experiment, suffix, context, students, stages) + rows
+  return Outcome(teacher_run, students, context, rows, stages)
 
 
-def _paired(config: Mapping[str, Any], arms: Sequence[str]) -> list[str]:
-  return [arm for arm in arms if merge(config, config['arms'][arm])['loss']['name'] == 'oracle_prediction']
+def student_configs(config: Mapping[str, Any], arms: Iterable[str]) -> dict[str, dict[str, Any]]:
+  """The config of each of these arms."""
+  return {arm: merge(config, config['arms'][arm]) for arm in arms}
 
 
-def _seeds(config: Mapping[str, Any]) -> range:
+def sample_seeds(config: Mapping[str, Any]) -> range:
+  """The seeds of the z that samples are made of."""
   seed = config['evaluation']['seed']
   return range(seed, seed + config['evaluation'].get('num_seeds', 1))
 
 
-def _evaluate(path: pathlib.Path, suffix: str, command: str, context: evaluate.Context, students: Mapping[str, StudentRun],
+def distil(experiment: Experiment, configs: Mapping[str, Mapping[str, Any]], teacher_run: TeacherRun,
+           pairs: Mapping[str, pathlib.Path], stages: Stages) -> dict[str, StudentRun]:
+  """Trains the student of each arm.
+
+  Args:
+    experiment: students/ARM in its folder is that of a student.
+    configs: arm -> its config, of `student_configs`.
+    teacher_run: the teacher.
+    pairs: name of a loss -> the folder of the pairs that it takes; others take the data.
+    stages: what to run in, one stage for each arm.
+  """
+  students = {}
+  for arm, config in configs.items():
+    students[arm] = stages.run(f'distil {arm}', runs.distill, config, experiment.path / 'students' / arm, teacher_run,
+                               pairs.get(config['loss']['name']), experiment.devices)
+    jax.clear_caches()  # each arm compiles programs of its own: a gigabyte for a handful of them
+  return students
+
+
+def _evaluate(experiment: Experiment, suffix: str, context: evaluate.Context, students: Mapping[str, StudentRun],
               stages: Stages) -> list[dict[str, Any]]:
   """The rows of the teacher and every student; the suffix is that of their files."""
-  name = f'evaluation{suffix}.json'
-  rows = stages.run(f'evaluate the teacher{suffix}', cached, path / 'teacher' / name, command, context.settings,
+  rows = stages.run(f'evaluate the teacher{suffix}', experiment.cached, f'teacher/evaluation{suffix}', context.settings,
                     functools.partial(evaluate.evaluate_teacher, context))
   for arm, student_run in students.items():
     about = {**context.settings, 'arm': arm, 'student_hash': checkpoint.tree_hash(student_run.params)}
-    rows += stages.run(f'evaluate {arm}{suffix}', cached, path / 'students' / arm / name, command, about,
+    rows += stages.run(f'evaluate {arm}{suffix}', experiment.cached, f'students/{arm}/evaluation{suffix}', about,
                        functools.partial(evaluate.evaluate_student, arm, student_run, context))
   return rows
 
@@ -146,21 +150,21 @@ def _student_panels(outcome: Outcome, z: np.ndarray) -> dict[str, np.ndarray]:
   return {arm: evaluate.to_pixels(outcome.teacher_run, generate(run)) for arm, run in outcome.students.items()}
 
 
-def _draw(path: pathlib.Path, figure: str, config: Mapping[str, Any], outcome: Outcome, stages: Stages) -> None:
-  teacher_run, context, levels = outcome.teacher_run, outcome.context, outcome.teacher_run.space.levels
-  drawn = {'data/(held out)': teacher_run.source.data.held_out.pixels[:SHOWN], **sample_panels(outcome, SHOWN)}
-  figures.panels(path / f'figure{figure}.png', drawn, levels=levels, columns=COLUMNS,
-                 title='Samples: the same noise z for the teacher and every student')
-
+def _draw(experiment: Experiment, figure: str, outcome: Outcome) -> None:
+  teacher_run, context, path = outcome.teacher_run, outcome.context, experiment.path
+  draw = functools.partial(figures.panels, levels=teacher_run.space.levels, columns=COLUMNS)
+  held_out = teacher_run.source.data.held_out.pixels[:SHOWN]
+  draw(path / f'figure{figure}.png', {'data/(held out)': held_out, **sample_panels(outcome, SHOWN)},
+       title='Samples: the same noise z for the teacher and every student')
   x, z = (value[:SHOWN] for value in context.data['held_out'])
-  drawn = {'held-out x': evaluate.to_pixels(teacher_run, x), **_student_panels(outcome, z)}
-  figures.panels(path / f'reconstructions{figure}.png', drawn, levels=levels, columns=COLUMNS,
-                 title='Reconstructions S(T(x)) of held-out images')
+  draw(path / f'reconstructions{figure}.png', {'held-out x': evaluate.to_pixels(teacher_run, x), **_student_panels(outcome, z)},
+       title='Reconstructions S(T(x)) of held-out images')
   if teacher_run.teacher.z_to_x is None:
     return
   # Of large images few: an exact solver takes minutes for a batch of them.
-  batch = min(64, config['train']['batch_size'], max(4, TIMED_DIMS // math.prod(teacher_run.teacher.event_shape)))
+  batch = min(64, experiment.config['train']['batch_size'],
+              max(4, TIMED_DIMS // math.prod(teacher_run.teacher.event_shape)))
   arm, student_run = next(iter(outcome.students.items()))  # students of a figure share their network
   rows = timing.sampling_rows(teacher_run.teacher, teacher_run.params, {arm: (student_run.student, student_run.params)},
                               batch=batch, seed=context.seed)
-  stages.write(**{f'sampling{figure}': rows})
+  outcome.stages.write(**{f'sampling{figure}': rows})

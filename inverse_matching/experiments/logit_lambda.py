@@ -8,6 +8,7 @@ import numpy as np
 from inverse_matching import runs
 from inverse_matching.evaluation import evaluate, statistics, tables
 from inverse_matching.experiments import distillation, figures
+from inverse_matching.experiments.experiment import Experiment, Rows
 from inverse_matching.runtime import files, processes
 from inverse_matching.runtime.overlays import merge
 
@@ -29,10 +30,7 @@ def settings_of(config: Mapping[str, Any], value: float) -> dict[str, Any]:
 def log_inverse_scales(run: runs.TeacherRun, x: np.ndarray, devices: int | None = None) -> np.ndarray:
   """log dz_t/dx_t of every conditional, [N, T] of x [N, *event], the diagonal of T's Jacobian: log 1/sigma of a Gaussian."""
   teacher = run.teacher
-
-  def slopes(params, x):
-    return teacher.elementwise.x_to_z(x, teacher.conditional(params, x))[1]
-
+  slopes = lambda params, x: teacher.elementwise.x_to_z(x, teacher.conditional(params, x))[1]
   return processes.map_examples(slopes, devices)(run.params, x).reshape(len(x), -1)
 
 
@@ -41,54 +39,42 @@ def conditioning_rows(values: np.ndarray, seed: int) -> list[dict[str, Any]]:
 
   1/sigma is by how much T stretches a dimension. Intervals are by the bootstrap over images.
   """
-
-  def spread(v):
-    low, high = np.quantile(v, QUANTILES)
-    return float(high - low)
-
+  spread = lambda values: float(np.diff(np.quantile(values, QUANTILES)).item())
   return [statistics.row('teacher', metric, 'held_out', statistics.bootstrap(statistic, values, seed=seed), n=len(values),
                          seed=seed)
           for metric, statistic in (('log_inverse_scale_spread', spread), ('log_inverse_scale_median', np.median))]
 
 
-def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | None = None) -> str:
-  """Runs the stages of figure 4 in lambda/VALUE for each value, and writes lambda.json and lambda.png; returns the table.
+def run(experiment: Experiment) -> str:
+  """Makes figure 4 in lambda/VALUE for each value, and writes lambda.json and lambda.png; returns the table.
 
-  Bits per dimension and what is measured on pixels compare between values of lambda; what is measured in the space of x, in
-  nats or as l2 there, does not. Rows have the field logit_lambda besides those of figure 4.
-
-  Args:
-    config: as of distillation.run, with section lambda_study: logit_lambdas, and changes to other sections (see settings_of).
-    workdir: of the experiment.
-    command: that was called, for the record.
-    devices: number of local devices, or None.
+  config.lambda_study has logit_lambdas, and changes to other sections (see settings_of). Bits per dimension and what is
+  measured on pixels compare between values of lambda; what is measured in the space of x, in nats or as l2 there, does not.
+  Rows have the field logit_lambda besides those of figure 4.
   """
-  path, study, rows = pathlib.Path(workdir), config['lambda_study'], []
+  study, rows = experiment.config['lambda_study'], []
   for value in study['logit_lambdas']:
-    folder, settings = path / 'lambda' / str(value), settings_of(config, value)
-    distillation.run(settings, str(folder), command, devices, figure='4')
-    teacher_run, seed = runs.load_teacher(folder / 'teacher'), settings['evaluation']['seed']
-    found = files.read_json(folder / 'figure4.json')['rows']
+    settings = settings_of(experiment.config, value)
+    folder, seed = experiment.path / 'lambda' / str(value), settings['evaluation']['seed']
+    distillation.run(experiment._replace(config=settings, path=folder), figure='4')
+    teacher_run = runs.load_teacher(folder / 'teacher')
+    rows_of_value = files.read_json(folder / 'figure4.json')['rows']
     if teacher_run.teacher.conditional is not None:
-      x = evaluate.encode_split(teacher_run, teacher_run.source.data.held_out, seed, devices, num=evaluate.IMAGES)
-      found += conditioning_rows(log_inverse_scales(teacher_run, x, devices), seed)
-    rows += [{**row, 'logit_lambda': value} for row in found]
+      x = evaluate.encode_split(teacher_run, teacher_run.source.data.held_out, seed, experiment.devices, num=evaluate.IMAGES)
+      rows_of_value += conditioning_rows(log_inverse_scales(teacher_run, x, experiment.devices), seed)
+    rows += [{**row, 'logit_lambda': value} for row in rows_of_value]
   # The settings of the last value; each row has its own.
-  about = {**distillation.settings(settings, teacher_run), 'lambda_study': study}
-  files.write_json(path / 'lambda.json', {'command': command, 'settings': about, 'rows': rows})
-  rows = files.read_json(path / 'lambda.json')['rows']
-  _draw(path / 'lambda.png', rows)
-  named = [{**row, 'arm': f'{row["logit_lambda"]:g} {row["arm"]}'} for row in rows if row['seed'] == seed]
+  rows = experiment.write('lambda', {**distillation.settings(settings, teacher_run), 'lambda_study': study}, rows)
+  _draw(experiment.path / 'lambda.png', rows)
+  named = [{**row, 'arm': f'{row["logit_lambda"]:g} {row["arm"]}'} for row in rows.where(seed=seed)]
   return 'Lambda\n' + tables.plain(tables.by_arm(named, SHOWN, intervals=False)[:-1])
 
 
-def _draw(path: pathlib.Path, rows: list[Mapping[str, Any]]) -> None:
+def _draw(path: pathlib.Path, rows: Rows) -> None:
   figure, axes = plt.subplots(1, len(DRAWN), figsize=(3.4 * len(DRAWN), 3.6), layout='constrained')
   for axis, (metric, reference) in zip(axes, DRAWN):
-    here = [row for row in rows if (row['metric'], row['reference']) == (metric, reference)]
-    for arm in dict.fromkeys(row['arm'] for row in here):
-      line = [(row['logit_lambda'], row['value']) for row in here if row['arm'] == arm and row['value'] is not None]
-      axis.plot(*zip(*line), marker='o', markersize=4, label=arm)
+    for (arm,), line in rows.where(metric=metric, reference=reference).having('value').groups('arm').items():
+      axis.plot(line.values('logit_lambda'), line.values('value'), marker='o', markersize=4, label=arm)
     axis.set(xscale='log', xlabel='lambda', title=f'{metric}\n({reference})')
     axis.title.set_fontsize(9)
     axis.grid(alpha=0.3)

@@ -4,6 +4,7 @@ import pathlib
 from inverse_matching.evaluation import tables
 from inverse_matching.evaluation.image_metrics import ENCODING_METRICS
 from inverse_matching.experiments import claims
+from inverse_matching.experiments.experiment import Rows
 from inverse_matching.runtime import files
 
 _QUALITY = ('kernel_distance', 'kernel_distance_8x8', 'frechet_distance', 'precision', 'recall', 'density', 'coverage',
@@ -31,22 +32,23 @@ SECTIONS = {
 
 def write(path: pathlib.Path) -> None:
   """Writes report.md from the figure4.json, figure5.json and figure6.json that are there."""
-  found = [(n, files.read_json(path / f'figure{n}.json')) for n in '456' if (path / f'figure{n}.json').exists()]
-  figure = found[0][1]
-  settings = figure['settings']
+  documents = {n: files.read_json(path / f'figure{n}.json') for n in '456' if (path / f'figure{n}.json').exists()}
+  command, settings = (next(iter(documents.values()))[name] for name in ('command', 'settings'))
   data, train, images = settings['data'], settings['train'], settings['images']
-  everything = {(r['arm'], r['metric'], r['reference'], r['seed']): r for _, numbers in found for r in numbers['rows']}
-  rows = [row for row in everything.values() if row['seed'] == settings['evaluation']['seed']]
+  # An arm may stand in several figures, with the same numbers.
+  every_seed = Rows({(row['arm'], row['metric'], row['reference'], row['seed']): row
+                     for document in documents.values() for row in document['rows']}.values())
+  rows = every_seed.where(seed=settings['evaluation']['seed'])
   students = {}  # flow and resnet: the network of the first arm
-  for arm in dict.fromkeys(row['arm'] for row in rows):
+  for arm in rows.distinct('arm'):
     if arm in settings['arms']:
       students.setdefault(arm.partition('/')[0], settings['arms'][arm].get('student', settings['student']))
-  pictures = '\n\n'.join(f'![figure {n}](figure{n}.png)\n\n![reconstructions](reconstructions{n}.png)' for n, _ in found)
+  pictures = '\n\n'.join(f'![figure {n}](figure{n}.png)\n\n![reconstructions](reconstructions{n}.png)' for n in documents)
   sections = '\n\n'.join(f'### {title}\n\n{tables.markdown(tables.by_arm(rows, columns))}'
                          for title, columns in SECTIONS.items())
   text = f'''# One teacher, many students: {data['name']}
 
-    {figure['command']}
+    {command}
 
 Teacher: {_words(settings['teacher'])}. Students: {'; '.join(map(_words, students.values()))}. {data['levels']} grey levels,
 logit lambda {data['logit_lambda']}. {train['num_epochs']} epochs of batches of {train['batch_size']}, Adam at
@@ -65,23 +67,24 @@ are in timing.json.
 
 {sections}
 
-{_over_seeds(list(everything.values()))}{pictures}
+{_over_seeds(every_seed)}{pictures}
 '''
   files.write_bytes(path / 'report.md', text.encode())
 
 
-def _over_seeds(rows: list[dict]) -> str:
+def _over_seeds(rows: Rows) -> str:
   """The range of the main numbers over the seeds of the samples, if there are several."""
-  seeds = {row['seed'] for row in rows}
-  if len(seeds) == 1:
+  num_seeds = len(rows.distinct('seed'))
+  if num_seeds == 1:
     return ''
-  values = {}
-  for row in rows:
-    values.setdefault((row['arm'], row['metric'], row['reference']), []).append(row['value'])
-  cell = lambda key: f'{min(values[key]):.3g} to {max(values[key]):.3g}' if None not in values.get(key, [None]) else ''
+
+  def cell(arm, metric, reference):
+    values = [row['value'] for row in rows.where(arm=arm, metric=metric, reference=reference)]
+    return f'{min(values):.3g} to {max(values):.3g}' if values and None not in values else ''
+
   lines = [['arm', *(f'{metric} ({reference})' for metric, reference in MAIN)]]
-  lines += [[arm, *(cell((arm, *column)) for column in MAIN)] for arm in dict.fromkeys(row['arm'] for row in rows)]
-  return f'### Least and greatest over {len(seeds)} seeds of the samples\n\n{tables.markdown(lines)}\n\n'
+  lines += [[arm, *(cell(arm, *column) for column in MAIN)] for arm in rows.distinct('arm')]
+  return f'### Least and greatest over {num_seeds} seeds of the samples\n\n{tables.markdown(lines)}\n\n'
 
 
 def _words(section: dict) -> str:

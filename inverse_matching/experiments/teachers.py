@@ -2,7 +2,6 @@
 
 The students are ResNets, which see all of z: they suit a teacher of any order, and one whose blocks have several.
 """
-import pathlib
 from typing import Any, Mapping
 
 from absl import logging
@@ -11,8 +10,7 @@ import jax
 from inverse_matching.errors import InputError
 from inverse_matching.evaluation import tables
 from inverse_matching.experiments import distillation, figures
-from inverse_matching.experiments.stages import Stages
-from inverse_matching.runtime import files
+from inverse_matching.experiments.experiment import Experiment
 from inverse_matching.runtime.overlays import merge
 
 TABLE = (('bits_per_dim', 'train'), ('bits_per_dim', 'held_out'), ('kernel_distance', 'teacher'), ('kernel_distance', 'data'),
@@ -29,50 +27,43 @@ def settings_of(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
   return merge(config, study, config['teacher_kinds'][kind])
 
 
-def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | None = None) -> str:
+def run(experiment: Experiment) -> str:
   """Trains, distils and evaluates each kind in teachers/KIND, and writes teachers.json and teachers.png; returns the table.
+
+  config.teacher_kinds has an overlay for each kind. config.teachers_study has kinds; arms; training, if given (kind -> overlay
+  while its teacher trains); and sections, an overlay for all kinds.
 
   Rows are those of figure 4 with the field `teacher`. Bits per dimension are exact for teachers of discrete data, the others'
   are the dequantised bound: settings.exact_bits names the former. One classifier serves all, so what is measured on pixels
   compares between kinds; what is measured in the space of x, such as l1, compares within one space.
 
-  Args:
-    config: as of distillation.carry_out, with sections teacher_kinds (kind -> overlay, see overlays.merge) and
-      teachers_study: kinds; arms; training, if given (kind -> overlay while its teacher trains); and sections, an overlay for
-      all kinds.
-    workdir: of the experiment.
-    command: that was called, for the record.
-    devices: number of local devices, or None.
-
   Raises:
     InputError: the config is one of a single kind already.
   """
-  path, study = pathlib.Path(workdir), config['teachers_study']
+  config, path, study = experiment.config, experiment.path, experiment.config['teachers_study']
   for kind, sections in config['teacher_kinds'].items():
     if sections and merge(config, sections) == config:
       raise InputError(f'Figure teachers goes through all kinds of teachers, and this config is of the kind {kind}: give it '
                        'without.')
-  rows, drawn, exact = [], {}, []
+  rows, pictures, exact = [], {}, []
   for number, kind in enumerate(study['kinds'], 1):
     logging.info('Teacher %d of %d: %s', number, len(study['kinds']), kind)
-    settings, folder = settings_of(config, kind), path / 'teachers' / kind
-    stages = Stages(folder / 'timing.json', distillation.num_stages(settings, study['arms']))
-    outcome = distillation.carry_out(settings, folder, command, devices, arms=study['arms'], stages=stages,
+    settings = settings_of(config, kind)
+    outcome = distillation.carry_out(experiment._replace(config=settings, path=path / 'teachers' / kind), study['arms'],
                                      teacher_config=merge(settings, study.get('training', {}).get(kind, {})),
                                      classifier=path / 'teachers')
     rows += [{**row, 'teacher': kind} for row in outcome.rows]
     panels = distillation.sample_panels(outcome, SHOWN)
-    drawn |= {f'{kind}/{name.removeprefix("resnet/")}': images for name, images in panels.items()}
+    pictures |= {f'{kind}/{name.removeprefix("resnet/")}': images for name, images in panels.items()}
     exact += [kind] if outcome.teacher_run.teacher.levels is not None else []
     jax.clear_caches()
   about = {**distillation.settings(config, outcome.teacher_run), 'teacher_kinds': config['teacher_kinds'],
            'teachers_study': study, 'exact_bits': exact}
-  files.write_json(path / 'teachers.json', {'command': command, 'settings': about, 'rows': rows})
-  figures.panels(path / 'teachers.png', drawn, levels=outcome.teacher_run.space.levels, columns=COLUMNS, per_row=PANELS,
+  rows = experiment.write('teachers', about, rows)
+  figures.panels(path / 'teachers.png', pictures, levels=outcome.teacher_run.space.levels, columns=COLUMNS, per_row=PANELS,
                  title='Samples of each kind of teacher and of its students: the same noise z within a kind')
-  lines = table(files.read_json(path / 'teachers.json')['rows'], config['evaluation']['seed'])
   return (f'Teachers (bits/dim: exact for {", ".join(exact) or "none"}; the dequantised bound for the others)\n' +
-          tables.plain(lines))
+          tables.plain(table(rows, config['evaluation']['seed'])))
 
 
 def table(rows: list[Mapping[str, Any]], seed: int) -> list[list[str]]:

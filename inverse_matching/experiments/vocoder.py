@@ -1,8 +1,8 @@
 """The neural vocoder of section 4.1.4: one teacher, students under several objectives, and whether they speak or whisper."""
+import functools
 import pathlib
 from typing import Any, Mapping, Sequence
 
-import jax
 from matplotlib import pyplot as plt
 import numpy as np
 
@@ -10,9 +10,10 @@ from inverse_matching import runs
 from inverse_matching.data.speech import audio
 from inverse_matching.evaluation import speech as measures
 from inverse_matching.evaluation import tables, voices
-from inverse_matching.experiments import figures
-from inverse_matching.experiments.stages import Stages
+from inverse_matching.experiments import distillation, figures
+from inverse_matching.experiments.experiment import Experiment, Rows, Stages
 from inverse_matching.runtime import files
+from inverse_matching.runtime.overlays import merge
 
 # Fixed before any student was trained, from controls: WORLD resynthesis, forced whispers, mixtures.
 TEACHER_RECALL = 0.85  # below it the run is void
@@ -31,63 +32,53 @@ PAUSE = 0.15  # seconds between them
 DYNAMIC_RANGE = 70  # dB, of the colours
 
 
-def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | None = None) -> str:
+def run(experiment: Experiment) -> str:
   """Trains what is missing, speaks the held-out utterances, and writes vocoder.json, vocoder.png, vocoder.md and wav/ARM.wav.
 
-  Args:
-    config: with sections data, teacher, student, loss, optimizer, train, pairs (num of recordings, None for all; num_drawn of
-      T^-1(z) for oracle prediction; seed, solver), evaluation (seed, num_seeds), teacher_study (sections that take the place of
-      those of the students while the teacher trains), arms and figures.vocoder (names of arms).
-    workdir: of the experiment; the teacher, the encodings z = T(x), the pairs (z, T^-1(z)) and each student get a folder in it.
-    command: that was called, for the record.
-    devices: number of local devices, or None.
+  Beside the sections of distillation.carry_out, the config has teacher_study (sections that take the place of those of the
+  students while the teacher trains) and figures.vocoder (names of arms); config.pairs has num (of recordings, None for all),
+  num_drawn (of T^-1(z), for oracle prediction), seed and solver. Beside the teacher and each student, the encodings z = T(x)
+  and the pairs (z, T^-1(z)) get a folder.
 
   Returns:
     The table and the verdicts as text.
   """
-  path = pathlib.Path(workdir)
-  arms = {arm: {**config, **config['arms'][arm]} for arm in config['figures']['vocoder']}
-  seeds = range(config['evaluation']['seed'], config['evaluation']['seed'] + config['evaluation']['num_seeds'])
-  draws = any(settings['loss']['name'] == 'oracle_prediction' for settings in arms.values())
-  stages = Stages(path / 'timing.json', 3 + draws + len(arms) + len(seeds))
-  teacher_config = {**config, **config['teacher_study']}
-  teacher_run = stages.run('train the teacher', runs.train_teacher, teacher_config, path / 'teacher', devices)
-  encodings = stages.run('encodings of the recordings', runs.make_pairs, teacher_run, path / 'encodings', devices=devices,
-                         num=config['pairs']['num'] or len(teacher_run.source.data.train), seed=config['pairs']['seed'],
-                         solver=config['pairs']['solver'], pairs_from='data')
-  pairs = {'x_reconstruction': encodings}
+  config, path, command, devices = experiment
+  configs = distillation.student_configs(config, config['figures']['vocoder'])
+  seeds = distillation.sample_seeds(config)
+  draws = any(student['loss']['name'] == 'oracle_prediction' for student in configs.values())
+  stages = Stages(path / 'timing.json', 3 + draws + len(configs) + len(seeds))
+  teacher_run = stages.run('train the teacher', runs.train_teacher, merge(config, config['teacher_study']), path / 'teacher',
+                           devices)
+  make_pairs = functools.partial(runs.make_pairs, teacher_run, seed=config['pairs']['seed'], solver=config['pairs']['solver'],
+                                 devices=devices)
+  pairs = {'x_reconstruction': stages.run(
+      'encodings of the recordings', make_pairs, path / 'encodings', pairs_from='data',
+      num=config['pairs']['num'] or len(teacher_run.source.data.train))}
   if draws:
-    pairs['oracle_prediction'] = stages.run('draws of the teacher', runs.make_pairs, teacher_run, path / 'pairs',
-                                            devices=devices, num=config['pairs']['num_drawn'], seed=config['pairs']['seed'],
-                                            solver=config['pairs']['solver'])
-  students = {}
-  for arm, settings in arms.items():
-    students[arm] = stages.run(f'distil {arm}', runs.distill, settings, path / 'students' / arm, teacher_run,
-                               pairs.get(settings['loss']['name']), devices)
-    jax.clear_caches()
+    pairs['oracle_prediction'] = stages.run('draws of the teacher', make_pairs, path / 'pairs',
+                                            num=config['pairs']['num_drawn'])
+  students = distillation.distil(experiment, configs, teacher_run, pairs, stages)
 
   spoken, measured, rows = {}, {}, []
   likelihood = voices.Likelihood(teacher_run, devices)
   for seed in seeds:
-    found = stages.run(f'speak and measure, seed {seed}', _speak, teacher_run, students, likelihood, seed,
-                       seed == seeds[0], config['pairs']['solver'], devices)
-    rows += found[2]
-    measured[seed] = found[1]
-    spoken = spoken or found[0]
+    waveforms, measured[seed], rows_of_seed = stages.run(
+        f'speak and measure, seed {seed}', _speak, teacher_run, students, likelihood, seed, seed == seeds[0],
+        config['pairs']['solver'], devices)
+    spoken = spoken or waveforms  # of the first seed
+    rows += rows_of_seed
   rows += stages.run('reconstruct', _reconstruct, teacher_run, students, seeds[0], devices)
-  settings = {name: config[name] for name in ('data', 'teacher', 'student', 'optimizer', 'train', 'teacher_study', 'pairs',
-                                              'evaluation', 'arms')}
-  verdicts = judge(measured)
-  files.write_json(path / 'vocoder.json', {'command': command, 'settings': {**settings, 'utterances': {
-      split: len(getattr(teacher_run.source.data, split)) for split in ('train', 'held_out')}}, 'rows': rows})
+  names = ('data', 'teacher', 'student', 'optimizer', 'train', 'teacher_study', 'pairs', 'evaluation', 'arms')
+  utterances = {split: len(getattr(teacher_run.source.data, split)) for split in ('train', 'held_out')}
+  experiment.write('vocoder', {**{name: config[name] for name in names}, 'utterances': utterances}, rows)
   _draw(path / 'vocoder.png', spoken, teacher_run.space.codec.rate)
   _write_wavs(path / 'wav', spoken, teacher_run.space.codec.rate)
-  first = [row for row in rows if row['seed'] == seeds[0]]
-  lines = [' '.join(verdict) for verdict in verdicts]
-  report = [f'    {command}', tables.markdown(tables.by_arm(first, MAIN)),
-            tables.markdown([['what', 'number', 'verdict'], *verdicts])]
-  files.write_bytes(path / 'vocoder.md', '\n\n'.join(['# Vocoder', *report, '']).encode())
-  return '\n'.join([tables.plain(tables.by_arm(first, MAIN, intervals=False)), *lines])
+  first, verdicts = Rows(rows).where(seed=seeds[0]), judge(measured)
+  report = ['# Vocoder', f'    {command}', tables.markdown(tables.by_arm(first, MAIN)),
+            tables.markdown([['what', 'number', 'verdict'], *verdicts]), '']
+  files.write_bytes(path / 'vocoder.md', '\n\n'.join(report).encode())
+  return '\n'.join([tables.plain(tables.by_arm(first, MAIN, intervals=False)), *map(' '.join, verdicts)])
 
 
 def _speak(teacher_run: runs.TeacherRun, students: Mapping[str, runs.StudentRun], likelihood: voices.Likelihood, seed: int,
@@ -126,39 +117,34 @@ def _reconstruct(teacher_run: runs.TeacherRun, students: Mapping[str, runs.Stude
 
 def judge(measured: Mapping[int, Mapping[str, measures.Measured]]) -> list[tuple[str, str, str]]:
   """(what, number, verdict) for each criterion, of seed -> arm -> what was measured. All seeds must pass."""
-  found = []
+  verdicts = []
 
-  def decide(what: str, values: Sequence[float], passes: Sequence[bool], words: tuple[str, str] = ('yes', 'no')) -> None:
+  def decide(what: str, values: np.ndarray, passes: np.ndarray | bool, words: tuple[str, str] = ('yes', 'no')) -> None:
     number = f'{np.mean(values):.3g} ({min(values):.3g} to {max(values):.3g})'
-    found.append((what, number, words[0] if all(passes) else words[1]))
+    verdicts.append((what, number, words[0] if np.all(passes) else words[1]))
 
-  value = lambda arm, metric: [measures.value(m[arm], metric) for m in measured.values()]
-  gap = lambda a, b, metric: [measures.gap(m[a], m[b], metric, seed=seed) for seed, m in measured.items()]
-  recall = value('teacher', 'voiced_recall')
-  decide(f'voiced recall of the teacher is {TEACHER_RECALL} or more, without which the run is void', recall,
-         [v >= TEACHER_RECALL for v in recall], ('valid', 'void'))
-  arms = [arm for arm in next(iter(measured.values())) if arm.startswith('flow/')]
-  if X_RECONSTRUCTION in arms:
-    x = X_RECONSTRUCTION
-    values = value(x, 'voiced_recall')
-    decide(f'{x}: voiced recall is {measures.VOICED_RECALL} or more', values, [v >= measures.VOICED_RECALL for v in values])
-    decide(f'{x}: and at most {RECALL_BELOW_TEACHER} below the teacher', values,
-           [v >= t - RECALL_BELOW_TEACHER for v, t in zip(values, recall)])
-    values = value(x, 'periodicity_ratio')
-    decide(f'{x}: periodicity ratio is {measures.VOICED_RATIO} or more', values, [v >= measures.VOICED_RATIO for v in values])
-    bands = [max((measures.value(m[x], b) for b in m[x].sums if b.startswith('band_')), key=abs) for m in measured.values()]
-    decide(f'{x}: power of each voiced band within {BAND_DB} dB', bands, [abs(v) <= BAND_DB for v in bands])
-    if KL in arms:
-      for metric, sign, least in (('mel_cepstral_distortion_db', -1, MCD_GAP_DB), ('stoi', 1, STOI_GAP)):
-        if any(metric not in m[x].sums for m in measured.values()):
-          continue
-        gaps = [sign * g[0] for g in gap(x, KL, metric)]
-        decide(f'{x}: {metric} better than {KL} by {least} or more', gaps, [g >= least for g in gaps])
-  for arm in arms:
-    labels = [measures.label(m[arm]) for m in measured.values()]
-    recalls = value(arm, 'voiced_recall')
-    decide(f'{arm}: what it is, with its voiced recall', recalls, [len(set(labels)) == 1], (labels[0], ', '.join(labels)))
-  return found
+  value = lambda arm, metric: np.array([measures.value(by_arm[arm], metric) for by_arm in measured.values()])
+  recall = {arm: value(arm, 'voiced_recall') for arm in next(iter(measured.values())) if arm.startswith(('teacher', 'flow/'))}
+  teacher = recall.pop('teacher')
+  decide(f'voiced recall of the teacher is {TEACHER_RECALL} or more, without which the run is void', teacher,
+         teacher >= TEACHER_RECALL, ('valid', 'void'))
+  x = X_RECONSTRUCTION
+  if x in recall:
+    decide(f'{x}: voiced recall is {measures.VOICED_RECALL} or more', recall[x], recall[x] >= measures.VOICED_RECALL)
+    decide(f'{x}: and at most {RECALL_BELOW_TEACHER} below the teacher', recall[x], recall[x] >= teacher - RECALL_BELOW_TEACHER)
+    ratio = value(x, 'periodicity_ratio')
+    decide(f'{x}: periodicity ratio is {measures.VOICED_RATIO} or more', ratio, ratio >= measures.VOICED_RATIO)
+    bands = np.array([max((measures.value(by_arm[x], band) for band in by_arm[x].sums if band.startswith('band_')), key=abs)
+                      for by_arm in measured.values()])
+    decide(f'{x}: power of each voiced band within {BAND_DB} dB', bands, np.abs(bands) <= BAND_DB)
+    for metric, sign, least in (('mel_cepstral_distortion_db', -1, MCD_GAP_DB), ('stoi', 1, STOI_GAP)):
+      if KL in recall and all(metric in by_arm[x].sums for by_arm in measured.values()):
+        gaps = np.array([sign * measures.gap(by_arm[x], by_arm[KL], metric, seed=seed)[0] for seed, by_arm in measured.items()])
+        decide(f'{x}: {metric} better than {KL} by {least} or more', gaps, gaps >= least)
+  for arm, values in recall.items():
+    labels = [measures.label(by_arm[arm]) for by_arm in measured.values()]
+    decide(f'{arm}: what it is, with its voiced recall', values, len(set(labels)) == 1, (labels[0], ', '.join(labels)))
+  return verdicts
 
 
 def _draw(path: pathlib.Path, spoken: Mapping[str, Sequence[np.ndarray]], rate: int) -> None:

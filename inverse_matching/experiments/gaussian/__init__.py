@@ -1,26 +1,37 @@
 """Gaussian teachers and students: sections 3.1, 3.2 and 4.1.1 of the paper as numbers.
 
-Every experiment is run(config, workdir, command, devices) -> table as text; it writes NAME.json and NAME.png (`claims` reads
-the JSON of the others and writes README.md). Each fits one device; `devices` is taken for the common call and not used.
+Every experiment is run(settings) -> Result, of which NAME.json and NAME.png are made (`claims` reads the JSON of the others and
+writes README.md). Each fits one device.
 """
 import functools
-import pathlib
+import types
 
 from inverse_matching.errors import InputError
-from inverse_matching.experiments.gaussian import figure1, figure2, figure3, modes, norms, proposition1, spectra, stiffness
-from inverse_matching.experiments.gaussian.claims import run as run_claims
-from inverse_matching.experiments.stages import Stages
+from inverse_matching.experiments import figures
+from inverse_matching.experiments.experiment import Experiment, Stages
+from inverse_matching.experiments.gaussian import claims, figure1, figure2, figure3, modes, norms
+from inverse_matching.experiments.gaussian import proposition1, spectra, stiffness
 
-_RUNS = {'1': figure1.run, '2': figure2.run, '3': figure3.run, 'proposition1': proposition1.run, 'norms': norms.run,
-         'spectra': spectra.run, 'modes': modes.run, 'stiffness': stiffness.run, 'claims': run_claims}
+_MODULES = {'1': figure1, '2': figure2, '3': figure3, 'proposition1': proposition1, 'norms': norms, 'spectra': spectra,
+            'modes': modes, 'stiffness': stiffness}
 
 
-def _run(figure, config, workdir, command, devices=None):
-  if 'gaussian' not in config:
+def _run(figure: str, experiment: Experiment) -> str:
+  if 'gaussian' not in experiment.config:
     raise InputError(f'Figure {figure} takes configs/gaussian.py: leave --config out, or give that one.')
   name = f'figure{figure}' if figure.isdigit() else figure
-  stages = Stages(pathlib.Path(workdir) / 'timing.json', 1)
-  return stages.run(name, _RUNS[figure], config, workdir, command, devices)
+  make = claims.run if figure == 'claims' else functools.partial(_make, name, _MODULES[figure])
+  return Stages(experiment.path / 'timing.json', 1).run(name, make, experiment)
 
 
-FIGURES = {figure: functools.partial(_run, figure) for figure in _RUNS}
+def _make(name: str, module: types.ModuleType, experiment: Experiment) -> str:
+  config = experiment.config
+  settings = config[name] if module in (figure1, proposition1) else config['gaussian'] | config[name]
+  result = module.run(settings)
+  for suffix, picture in result.pictures.items():
+    figures.save(picture, experiment.path / f'{name}{suffix}.png')
+  experiment.write(name, settings, result.rows)
+  return result.table
+
+
+FIGURES = {figure: functools.partial(_run, figure) for figure in (*_MODULES, 'claims')}

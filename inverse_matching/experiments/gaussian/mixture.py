@@ -1,34 +1,18 @@
 """A teacher with several modes in two dimensions, and a student that could hold them all."""
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.stats import norm
 import numpy as np
 
 from inverse_matching import random
-from inverse_matching.elementwise import gaussian as affine
+from inverse_matching.elementwise import priors
 from inverse_matching.teachers import build
-from inverse_matching.types import Array, Student, StudentOutput, Teacher, check_event
+from inverse_matching.types import Array, Student, StudentOutput, Teacher, check_event, sum_event
 
 EVENT = (2,)
 _LOG_TAIL = -80.0  # of the distribution function: beyond it float32 has no quantile
-
-
-class Mixture(NamedTuple):
-  """theta: the mixture of Gaussians that x_t is drawn from given the dimensions before it."""
-  log_weight: Array  # [B, 2, K]
-  mean: Array  # [B, 2, K]
-  log_scale: Array  # [B, 2, K]
-
-
-def _x_to_z(x: Array, theta: Mixture) -> tuple[Array, Array]:
-  scaled = (x[..., None] - theta.mean) * jnp.exp(-theta.log_scale)
-  log_below = jax.nn.logsumexp(theta.log_weight + jax.scipy.stats.norm.logcdf(scaled), axis=-1)
-  log_above = jax.nn.logsumexp(theta.log_weight + jax.scipy.stats.norm.logcdf(-scaled), axis=-1)
-  log_prob = jax.nn.logsumexp(theta.log_weight + jax.scipy.stats.norm.logpdf(scaled) - theta.log_scale, axis=-1)
-  quantile = jax.scipy.special.ndtri(jnp.exp(jnp.maximum(jnp.minimum(log_below, log_above), _LOG_TAIL)))
-  z = jnp.where(log_below < log_above, quantile, -quantile)
-  return z, log_prob - jax.scipy.stats.norm.logpdf(z)
 
 
 def ring(num_modes: int, radius: float, scale: float) -> Teacher:
@@ -44,18 +28,23 @@ def ring(num_modes: int, radius: float, scale: float) -> Teacher:
     return {'mean': jnp.asarray(radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1), jnp.float32),
             'log_scale': jnp.log(jnp.asarray(scale, jnp.float32))}
 
-  def conditional(params, x, cond=None, key=None):
-    del cond, key
-    first = jax.scipy.stats.norm.logpdf(x[:, :1], params['mean'][:, 0], jnp.exp(params['log_scale']))  # [B, K]
-    log_weight = jnp.stack([jnp.full_like(first, -np.log(num_modes)), jax.nn.log_softmax(first)], axis=1)
-    mean = jnp.broadcast_to(params['mean'].T, log_weight.shape)
-    return Mixture(log_weight, mean, jnp.full_like(mean, params['log_scale']))
+  def x_to_z(params, x, cond=None):
+    del cond
+    first = norm.logpdf(x[:, :1], params['mean'][:, 0], jnp.exp(params['log_scale']))  # [B, K]
+    log_weight = jnp.stack([jnp.full_like(first, -np.log(num_modes)), jax.nn.log_softmax(first)], axis=1)  # [B, 2, K]
+    scaled = (x[..., None] - params['mean'].T) * jnp.exp(-params['log_scale'])
+    log_below = jax.nn.logsumexp(log_weight + norm.logcdf(scaled), axis=-1)
+    log_above = jax.nn.logsumexp(log_weight + norm.logcdf(-scaled), axis=-1)
+    log_density = jax.nn.logsumexp(log_weight + norm.logpdf(scaled) - params['log_scale'], axis=-1)
+    quantile = jax.scipy.special.ndtri(jnp.exp(jnp.maximum(jnp.minimum(log_below, log_above), _LOG_TAIL)))
+    z = jnp.where(log_below < log_above, quantile, -quantile)
+    return z, sum_event(log_density - norm.logpdf(z))
 
   def log_prob(params, x, cond=None, key=None, mask=None):
     del cond, key, mask
     check_event('x', x, EVENT)
-    each = jax.scipy.stats.norm.logpdf(x[:, None], params['mean'], jnp.exp(params['log_scale']))
-    return jax.nn.logsumexp(jnp.sum(each, axis=-1), axis=-1) - np.log(num_modes)
+    log_densities = norm.logpdf(x[:, None], params['mean'], jnp.exp(params['log_scale']))
+    return jax.nn.logsumexp(jnp.sum(log_densities, axis=-1), axis=-1) - np.log(num_modes)
 
   def sample(params, keys, cond=None):
     del cond
@@ -63,10 +52,8 @@ def ring(num_modes: int, radius: float, scale: float) -> Teacher:
     mode = jnp.minimum(mode, num_modes - 1)
     return params['mean'][mode] + jnp.exp(params['log_scale']) * random.normal(random.stream(keys, 'prior'), EVENT)
 
-  elementwise = affine._replace(num_params=3 * num_modes, x_to_z=_x_to_z, z_to_x=None)
-  teacher = build.autoregressive(EVENT, init, conditional, elementwise=elementwise)
   # The density is that of the mixture: through z it has no gradient beyond float32's quantiles.
-  return teacher._replace(log_prob=log_prob, sample=sample)
+  return build.from_transform(EVENT, priors.standard_normal(EVENT), init, x_to_z)._replace(log_prob=log_prob, sample=sample)
 
 
 def couplings(num_layers: int, num_hidden: int) -> Student:

@@ -1,14 +1,13 @@
 """Equations 8 and 9 of the paper, and the norms of student samples against those of the teacher (end of section 3.2)."""
 from typing import Any, Mapping
 
+from matplotlib import pyplot as plt
 import numpy as np
 
 from inverse_matching.analysis import gaussians
 from inverse_matching.evaluation import statistics
-from inverse_matching.experiments import figures
-from inverse_matching.experiments.gaussian import figure2, lanes, reporting
-
-plt = figures.plt
+from inverse_matching.experiments.experiment import Result, Rows
+from inverse_matching.experiments.gaussian import lanes, training
 
 # Name -> (draws of a shape, second moment).
 LAWS = {
@@ -16,6 +15,7 @@ LAWS = {
     'uniform on (0, 1)': (lambda rng, shape: rng.uniform(size=shape), 1 / 3),
     'exponential': (lambda rng, shape: rng.exponential(size=shape), 2.0),
 }
+LABELS = {'centred': '|x - mu_T|', 'mahalanobis': '|R_T^-1 (x - mu_T)|'}
 
 
 def concentration(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -31,56 +31,50 @@ def concentration(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
   return rows
 
 
-def run(config: Mapping[str, Any], workdir: str, command: str, devices: int | None = None) -> str:
-  """Writes norms.json (rows of kind 'concentration' and 'mismatch') and norms.png."""
-  del devices
-  report = reporting.Report('norms', workdir, command)
-  settings = config['gaussian'] | config['norms']
-  rows, held = concentration(settings), {}
+def run(settings: Mapping[str, Any]) -> Result:
+  """Rows of kind 'concentration' and 'mismatch'."""
+  rows = Rows(concentration(settings))
   rng = np.random.default_rng(settings['seed'])
-  pair = lanes.make(settings['dimension'], [settings['init']], settings['num_seeds'], seed=settings['seed'])
-  mean, matrix = (np.asarray(pair.teacher_params[name], np.float64) for name in ('mean', 'matrix'))
+  models = lanes.make(settings['dimension'], [settings['init']], settings['num_seeds'], seed=settings['seed'])
+  mean, matrix = (np.asarray(models.teacher_params[name], np.float64) for name in ('mean', 'matrix'))
 
-  def norms(params):
+  def norms_of(params):
     x = gaussians.sample(rng, settings['num_samples'], params['mean'], params['matrix'])
     return {'centred': np.linalg.norm(x - mean[:, None], axis=-1),
             'mahalanobis': np.linalg.norm(gaussians.whiten(x, mean, matrix), axis=-1)}
 
-  teacher = norms(pair.teacher_params)
+  norms = {'teacher': norms_of(models.teacher_params)}
   for loss in settings['losses']:
-    held[loss] = norms(figure2.train(pair, loss, settings).params)
-    for norm, values in held[loss].items():
-      for seed, (s, t) in enumerate(zip(values, teacher[norm])):
-        rows.append({'kind': 'mismatch', 'loss': loss, 'norm': norm, 'dimension': pair.num_dims, 'init': settings['init'],
-                     'seed': seed, 'teacher': np.mean(t), 'student': np.mean(s), 'ratio': np.mean(s) / np.mean(t),
-                     'ks': statistics.kolmogorov_smirnov(s, t)})
-  _draw(report.picture(), settings, rows, teacher, held)
-  report.write(settings, rows)
-  kinds = [[row for row in rows if row['kind'] == kind] for kind in ('concentration', 'mismatch')]
-  return (reporting.table(kinds[0], ['law', 'dimension', 'second_moment', 'squared_norm', 'squared_norm_std', 'norm',
-                                     'norm_std']) + '\n\n' +
-          reporting.median_table(kinds[1], ['loss', 'norm'], ['teacher', 'student', 'ratio', 'ks']))
+    norms[loss] = norms_of(training.train(models, loss, settings).params)
+    rows += [{'kind': 'mismatch', 'loss': loss, 'norm': norm, 'dimension': models.num_dims, 'init': settings['init'],
+              'seed': seed, 'teacher': np.mean(teacher), 'student': np.mean(student),
+              'ratio': np.mean(student) / np.mean(teacher), 'ks': statistics.kolmogorov_smirnov(student, teacher)}
+             for norm in LABELS for seed, (student, teacher) in enumerate(zip(norms[loss][norm], norms['teacher'][norm]))]
+  table = '\n\n'.join([
+      rows.where(kind='concentration').table(
+          ['law', 'dimension', 'second_moment', 'squared_norm', 'squared_norm_std', 'norm', 'norm_std']),
+      rows.where(kind='mismatch').median_table(['loss', 'norm'], ['teacher', 'student', 'ratio', 'ks'])])
+  return Result(rows, {'': _draw(settings, rows, norms)}, table)
 
 
-def _draw(path, settings: Mapping[str, Any], rows, teacher, held) -> None:
+def _draw(settings: Mapping[str, Any], rows: Rows, norms: Mapping[str, Mapping[str, np.ndarray]]) -> plt.Figure:
   figure, axes = plt.subplots(1, 3, figsize=(13.5, 3.8))
-  for color, law in enumerate(LAWS):
-    here = [row for row in rows if row.get('law') == law]
-    dims, value, spread = (np.array([row[name] for row in here])
-                           for name in ('dimension', 'squared_norm', 'squared_norm_std'))
-    axes[0].errorbar(dims, value, spread, color=f'C{color}', label=law, capsize=2, marker='o', ms=3)
-    axes[0].axhline(here[0]['second_moment'], color=f'C{color}', lw=0.7, ls=':')
+  for color, (law, (_, second_moment)) in enumerate(LAWS.items()):
+    line = rows.where(law=law)
+    axes[0].errorbar(*map(line.values, ('dimension', 'squared_norm', 'squared_norm_std')), color=f'C{color}', label=law,
+                     capsize=2, marker='o', ms=3)
+    axes[0].axhline(second_moment, color=f'C{color}', lw=0.7, ls=':')
   axes[0].set(xscale='log', xlabel='T', ylabel='squared norm of x / sqrt(T)', title='Mean and spread; dotted: m_2')
   axes[0].legend(fontsize=8)
-  for axis, norm, label in zip(axes[1:], ('centred', 'mahalanobis'), ('|x - mu_T|', '|R_T^-1 (x - mu_T)|')):
-    reference = np.mean(teacher[norm], axis=1, keepdims=True)  # every seed has its own teacher
-    bins = np.linspace(0.3, 1.7, 71)
-    axis.hist((teacher[norm] / reference).ravel(), bins, histtype='stepfilled', color='tab:red', alpha=0.3, label='teacher')
-    for color, (loss, values) in enumerate(held.items()):
-      axis.hist(np.clip(values[norm] / reference, bins[0], bins[-1]).ravel(), bins, histtype='step', color=f'C{color}',
+  bins = np.linspace(0.3, 1.7, 71)
+  for axis, (norm, label) in zip(axes[1:], LABELS.items()):
+    reference = np.mean(norms['teacher'][norm], axis=1, keepdims=True)  # every seed has its own teacher
+    axis.hist((norms['teacher'][norm] / reference).ravel(), bins, histtype='stepfilled', color='tab:red', alpha=0.3,
+              label='teacher')
+    for color, loss in enumerate(settings['losses']):
+      axis.hist(np.clip(norms[loss][norm] / reference, bins[0], bins[-1]).ravel(), bins, histtype='step', color=f'C{color}',
                 label=loss)
     axis.set(xlabel=f'{label} over its mean for the teacher',
              title=f'T = {settings["dimension"]}, {settings["num_seeds"]} seeds')
     axis.legend(fontsize=7)
-  figure.tight_layout()
-  figures.save(figure, path)
+  return figure

@@ -1,6 +1,6 @@
 """Training of linear students on Gaussian teachers: all updates in one scan, all seeds in one compiled program."""
 import math
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,9 @@ import optax
 import scipy.linalg  # noqa: F401  the LAPACK that jax calls: loaded before its threads are limited
 import threadpoolctl
 
-from inverse_matching import random
+from inverse_matching import losses, random
 from inverse_matching.errors import InputError
+from inverse_matching.experiments.gaussian.lanes import Models
 from inverse_matching.types import Array, Batch, LossFn, Params, Teacher
 
 # Updates whose samples are drawn in one call. The generator's fixed cost per call is most of a small update.
@@ -39,27 +40,22 @@ def limit_lapack() -> None:
   threadpoolctl.threadpool_limits(1, user_api='blas')
 
 
-def lane_keys(num_lanes: int, *, seed: int) -> Array:
-  """Typed keys [num_lanes] of training; lane i is the same whatever the number of lanes."""
-  return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(num_lanes))
-
-
-def train_gaussian(loss_fn: LossFn, teacher: Teacher, teacher_params: Params, student_params: Params, keys: Array,
-                   **settings: Any) -> Trained:
-  """Trains one student per lane in one compiled program.
+def train(models: Models, loss: str | LossFn, settings: Mapping[str, Any], **changes: Any) -> Trained:
+  """Trains the student of every lane in one compiled program.
 
   Args:
-    loss_fn: as for images.
-    teacher: event shape (T,).
-    teacher_params: leaves [L, ...], best with teachers.precompute.
-    student_params: leaves [L, ...], the start.
-    keys: [L] typed keys.
-    **settings: see make_lane.
+    models: the teachers, and the students at their start.
+    loss: the name of a loss, or one itself.
+    settings: num_steps, batch_size, and the learning_rate of Adam.
+    **changes: arguments of make_lane that differ from these.
   """
   # One program at a time: two that run side by side can wait for each other's threads for ever (jax 0.10 on a CPU).
   limit_lapack()
-  train = jax.jit(jax.vmap(make_lane(loss_fn, teacher, **settings)))
-  return Trained(*jax.device_get(train(teacher_params, student_params, keys)))
+  loss_fn = losses.make(loss, models.teacher, models.student) if isinstance(loss, str) else loss
+  arguments = {'num_steps': settings['num_steps'], 'batch_size': settings['batch_size'],
+               'optimizer': adam(settings['learning_rate']), 'teacher_samples': loss == 'x_reconstruction', **changes}
+  program = jax.jit(jax.vmap(make_lane(loss_fn, models.teacher, **arguments)))
+  return Trained(*jax.device_get(program(models.teacher_params, models.student_params, models.keys)))
 
 
 def make_lane(loss_fn: LossFn, teacher: Teacher, *, num_steps: int, batch_size: int, optimizer: Optimizer,
@@ -68,14 +64,17 @@ def make_lane(loss_fn: LossFn, teacher: Teacher, *, num_steps: int, batch_size: 
   """The training of one lane, (teacher_params, student_params, key) -> Trained, each update on fresh samples.
 
   Args:
-    loss_fn: as for images.
-    teacher: event shape (T,).
-    num_steps: updates.
-    batch_size: B.
+    loss_fn: a loss as for images.
+    teacher: a teacher of event shape (T,).
+    num_steps: the number of updates.
+    batch_size: the number of examples B of an update.
     optimizer: a function of the lane's teacher parameters, which preconditioners use.
-    teacher_samples: whether a batch holds x from the teacher (x-reconstruction).
-    snapshot_every: updates between two snapshots of the parameters; it divides num_steps. None: no snapshots.
-    teacher_at: (teacher_params, step) -> those that the loss sees, for annealing.
+    teacher_samples: whether a batch holds x from the teacher (x-reconstruction) instead of z.
+    snapshot_every: the number of updates between two snapshots of the parameters; it divides num_steps. None: no snapshots.
+    teacher_at: (teacher_params, step) -> the parameters that the loss sees, for annealing.
+
+  Raises:
+    InputError: there is no update or no example, or snapshot_every does not divide the updates.
   """
   if num_steps < 1 or batch_size < 1:
     raise InputError(f'Training needs one update and one example or more, got {num_steps} and {batch_size}.')
@@ -112,8 +111,3 @@ def make_lane(loss_fn: LossFn, teacher: Teacher, *, num_steps: int, batch_size: 
     return Trained(params, loss.reshape(-1), snapshots)
 
   return train_lane
-
-
-def repeat(params: Any, times: int) -> Any:
-  """Lanes [L, ...] -> [times * L, ...], the whole list again and again."""
-  return jax.tree.map(lambda leaf: jnp.tile(leaf, (times, *(1,) * (leaf.ndim - 1))), params)

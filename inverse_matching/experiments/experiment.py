@@ -1,0 +1,133 @@
+"""What every figure is made with: the call of launch.reproduce, the rows and files that it leaves, the stages it goes through."""
+import json
+import pathlib
+import time
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
+
+from absl import logging
+from matplotlib import pyplot as plt
+import numpy as np
+
+from inverse_matching.evaluation import tables
+from inverse_matching.runtime import files
+
+
+class Rows(list[dict[str, Any]]):
+  """The rows of a JSON of numbers. A row may lack a field that others have, or hold None there."""
+
+  def where(self, **fields: Any) -> 'Rows':
+    """The rows whose fields have these values."""
+    return Rows(row for row in self if all(row.get(name) == value for name, value in fields.items()))
+
+  def having(self, column: str) -> 'Rows':
+    """The rows that have a value in a column."""
+    return Rows(row for row in self if row.get(column) is not None)
+
+  def groups(self, *columns: str) -> dict[tuple, 'Rows']:
+    """The rows by their values in these columns (a list as a tuple), in the order in which those come first."""
+    groups: dict[tuple, Rows] = {}
+    for row in self:
+      key = tuple(tuple(row[column]) if isinstance(row[column], list) else row[column] for column in columns)
+      groups.setdefault(key, Rows()).append(row)
+    return groups
+
+  def distinct(self, column: str) -> list[Any]:
+    """Every value of a column once, in the order in which they come first."""
+    return list(dict.fromkeys(row[column] for row in self if column in row))
+
+  def values(self, column: str) -> np.ndarray:
+    """The numbers of a column, in float64, of the rows that have one: [N]."""
+    return np.array([row[column] for row in self.having(column)], np.float64)
+
+  def median(self, column: str) -> float:
+    """The median of a column."""
+    return float(np.median(self.values(column)))
+
+  def middle(self, column: str) -> dict[str, Any]:
+    """The row that has the median of a column, of an even number of rows the lower one."""
+    return sorted(self, key=lambda row: row[column])[(len(self) - 1) // 2]
+
+  def lines(self, columns: Sequence[str]) -> list[list[str]]:
+    """A header and a line for each row, as cells."""
+    return [list(columns), *([_cell(row[column]) for column in columns] for row in self)]
+
+  def table(self, columns: Sequence[str]) -> str:
+    """`lines` as text."""
+    return tables.plain(self.lines(columns))
+
+  def median_table(self, by: Sequence[str], columns: Sequence[str]) -> str:
+    """A line for each group of rows with equal `by`: the medians of the columns, with the quartiles in brackets."""
+    lines = [[*by, 'seeds', *columns]]
+    for key, group in self.groups(*by).items():
+      lines.append([*map(_cell, key), str(len(group)), *(_median_cell(group.values(column)) for column in columns)])
+    return tables.plain(lines)
+
+
+def _cell(value: Any) -> str:
+  if isinstance(value, list):  # a shape
+    return 'x'.join(map(str, value))
+  return f'{value:.3g}' if isinstance(value, (float, np.floating)) else str(value)
+
+
+def _median_cell(values: np.ndarray) -> str:
+  if not len(values):
+    return ''
+  low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+  return f'{middle:.3g}' if len(values) == 1 else f'{middle:.3g} [{low:.3g}, {high:.3g}]'
+
+
+class Experiment(NamedTuple):
+  """A call of launch.reproduce."""
+  config: Mapping[str, Any]
+  path: pathlib.Path  # the workdir, in which the teacher, the pairs and each student get a folder
+  command: str  # the command line, which every JSON holds
+  devices: int | None = None  # the number of local devices; None: the largest number that divides the batch
+
+  def write(self, name: str, settings: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> Rows:
+    """Writes NAME.json and returns its rows as the file holds them."""
+    file = self.path / f'{name}.json'
+    files.write_json(file, {'command': self.command, 'settings': settings, 'rows': rows})
+    return Rows(files.read_json(file)['rows'])
+
+  def cached(self, name: str, settings: Mapping[str, Any], function: Callable[[], Iterable[Mapping[str, Any]]]) -> Rows:
+    """Returns the rows of NAME.json if it was made with the same settings; else calls the function for them and writes it."""
+    file = self.path / f'{name}.json'
+    if file.exists():
+      document = files.read_json(file)
+      if document['settings'] == json.loads(json.dumps(settings)):  # JSON has lists for tuples
+        return Rows(document['rows'])
+    return self.write(name, settings, function())
+
+
+class Result(NamedTuple):
+  """The numbers of an experiment, its pictures and its table, of which the caller makes NAME.json and NAME.png."""
+  rows: Rows
+  pictures: Mapping[str, plt.Figure]  # what follows NAME in the name of the file -> picture
+  table: str
+
+
+class Stages:
+  """Names each stage as it starts, and keeps its seconds in timing.json; there, 'now' is the one that is being done."""
+
+  def __init__(self, path: pathlib.Path, total: int):
+    self._path, self._total, self._count = path, total, 0
+    self._timing = {'stages': {}, **(files.read_json(path) if path.exists() else {})}
+
+  def run(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Calls the function and returns what it returns. A stage that was done before keeps the seconds it took then."""
+    self._count += 1
+    logging.info('[%d/%d] %s', self._count, self._total, name)
+    self.write(now={'stage': name, 'number': self._count, 'of': self._total, 'since': time.time()})
+    start = time.monotonic()
+    result = function(*args, **kwargs)
+    # A stage may be met again when it is done (no work) or half done (a part of it).
+    seconds = self._timing['stages']
+    seconds[name] = max(seconds.get(name, 0.0), time.monotonic() - start)
+    self._timing.pop('now', None)
+    self.write()
+    return result
+
+  def write(self, **entries: Any) -> None:
+    """Adds entries and writes timing.json."""
+    self._timing |= entries
+    files.write_json(self._path, self._timing)
