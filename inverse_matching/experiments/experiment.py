@@ -1,4 +1,4 @@
-"""What every figure is made with: the call of launch.reproduce, the rows and files that it leaves, the stages it goes through."""
+"""What every figure is made with: the call of launch.reproduce, the rows and files that it leaves, and its stages."""
 import json
 import pathlib
 import time

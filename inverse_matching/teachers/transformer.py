@@ -30,4 +30,4 @@ def transformer(event_shape: tuple[int, int, int], *, num_blocks: int = 4, num_l
                                               dropout=dropout)
   return build.chain([
       build.autoregressive(event_shape, init, conditional, order=patches[::1 - 2 * (i % 2)].reshape(-1),
-                                cached=cached) for i in range(num_blocks)])
+                           cached=cached) for i in range(num_blocks)])

@@ -73,7 +73,7 @@ def test_a_teacher_without_an_inverse(context):
   one_way = elementwise.gaussian._replace(z_to_x=None, sample=draw)
   shape = small_run.EVENT
   teacher = build.autoregressive(shape, constructors.dense_params(shape), constructors.dense_conditional(shape),
-                                      elementwise=one_way)
+                                 elementwise=one_way)
   run = small_run.RUN._replace(teacher=teacher)
   samples = evaluate.draw_teacher_samples(run, 20, 3)
   np.testing.assert_allclose(run.teacher.x_to_z(run.params, samples.x)[0], samples.z, atol=1e-3)

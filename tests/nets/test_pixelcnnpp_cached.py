@@ -93,7 +93,7 @@ def test_a_chain_is_solved_block_by_block():
   """Two autoregressive blocks of opposite orders."""
   settings = dict(num_blocks=1, num_filters=4, num_levels=1)
   chain = build.chain([teachers.make('pixelcnn', (3, 3, 1), **settings),
-                            teachers.make('pixelcnn', (3, 3, 1), order=range(8, -1, -1), **settings)])
+                       teachers.make('pixelcnn', (3, 3, 1), order=range(8, -1, -1), **settings)])
   params = constructors.random_params(chain.init, 0.8)
   x = jax.random.normal(jax.random.key(2), (3, 3, 3, 1))
   z = chain.x_to_z(params, x)[0]

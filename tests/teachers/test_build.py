@@ -109,7 +109,7 @@ def test_only_the_first_of_a_chain_may_be_discrete():
 def test_chain_with_a_block_that_has_no_inverse():
   """The chain then has none either, and says so when sampled."""
   one_way = build.from_transform((3,), priors.standard_normal((3,)), lambda key: (),
-                                      lambda params, x, cond: (x, jnp.zeros(len(x))))
+                                 lambda params, x, cond: (x, jnp.zeros(len(x))))
   chained = build.chain([constructors.dense_teacher((3,)), one_way])
   assert one_way.z_to_x is None and chained.z_to_x is None
   for model in (one_way, chained):
@@ -121,7 +121,7 @@ def test_head_without_inverse():
   """An autoregressive teacher whose elementwise map has no inverse has a likelihood but no solver."""
   one_way = gaussian._replace(z_to_x=None, differentiable=False)
   teacher = build.autoregressive((3,), constructors.dense_params((3,)), constructors.dense_conditional((3,)),
-                                      elementwise=one_way)
+                                 elementwise=one_way)
   assert teacher.z_to_x is None and teacher.sweep is None and not teacher.differentiable
   assert not build.chain([teacher, constructors.dense_teacher((3,))]).differentiable
   with pytest.raises(InputError, match='cannot be inverted'):

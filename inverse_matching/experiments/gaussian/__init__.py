@@ -9,8 +9,17 @@ import types
 from inverse_matching.errors import InputError
 from inverse_matching.experiments import figures
 from inverse_matching.experiments.experiment import Experiment, Stages
-from inverse_matching.experiments.gaussian import claims, figure1, figure2, figure3, modes, norms
-from inverse_matching.experiments.gaussian import proposition1, spectra, stiffness
+from inverse_matching.experiments.gaussian import (
+  claims,
+  figure1,
+  figure2,
+  figure3,
+  modes,
+  norms,
+  proposition1,
+  spectra,
+  stiffness,
+)
 
 _MODULES = {'1': figure1, '2': figure2, '3': figure3, 'proposition1': proposition1, 'norms': norms, 'spectra': spectra,
             'modes': modes, 'stiffness': stiffness}
