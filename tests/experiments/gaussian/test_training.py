@@ -8,7 +8,7 @@ import pytest
 from inverse_matching import losses, students, teachers
 from inverse_matching.analysis import expansion, kl_gaussians
 from inverse_matching.errors import InputError
-from inverse_matching.experiments.gaussian import figure2, figure3, lanes, measures, remedies, training
+from inverse_matching.experiments.gaussian import figure2, figure3, lanes, remedies, training
 from inverse_matching.teachers.gaussian import precompute
 from inverse_matching.types import Batch
 
@@ -48,7 +48,7 @@ def test_path_derivative_is_zero_at_the_optimum_where_the_total_derivative_is_no
 @pytest.mark.slow
 def test_x_reconstruction_beats_the_others_in_64_dimensions():
   pair = lanes.make(64, ['I'], 2, seed=1)
-  kl = {loss: np.median(measures.kl(pair.teacher_params, figure2.train(pair, loss, SHORT).params))
+  kl = {loss: np.median(lanes.kl(pair.teacher_params, training.train(pair, loss, SHORT).params))
         for loss in figure2.LOSSES}
   assert kl['x_reconstruction'] < 0.1 * min(kl['reverse_kl'], kl['z_reconstruction'])
 
@@ -56,9 +56,9 @@ def test_x_reconstruction_beats_the_others_in_64_dimensions():
 def test_a_lane_does_not_depend_on_the_others_and_snapshots_are_its_way():
   pair = lanes.make(3, ['I', '0.1 I'], 2, seed=0)
   settings = dict(num_steps=20, batch_size=8, learning_rate=0.01)
-  every = figure2.train(pair, 'reverse_kl', settings, snapshot_every=5)
+  every = training.train(pair, 'reverse_kl', settings, snapshot_every=5)
   alone = lanes.make(3, ['I'], 1, seed=0)
-  single = figure2.train(alone, 'reverse_kl', settings)
+  single = training.train(alone, 'reverse_kl', settings)
   assert every.loss.shape == (4, 20) and every.snapshots['matrix'].shape == (4, 5, 3, 3) and single.snapshots is None
   np.testing.assert_allclose(every.params['matrix'][0], single.params['matrix'][0], rtol=1e-4, atol=1e-5)
   np.testing.assert_array_equal(every.snapshots['matrix'][:, 0], pair.student_params['matrix'])
@@ -70,7 +70,7 @@ def test_a_lane_does_not_depend_on_the_others_and_snapshots_are_its_way():
 def test_kl_of_snapshots_is_that_of_each():
   pair = lanes.make(3, ['I'], 2, seed=0)
   snapshots = jax.tree.map(lambda leaf: np.stack([leaf, 2 * leaf], axis=1), jax.device_get(pair.student_params))
-  found = measures.kl(pair.teacher_params, snapshots)
+  found = lanes.kl(pair.teacher_params, snapshots)
   expected = kl_gaussians(np.full(3, -2.0), 2 * np.eye(3), np.asarray(pair.teacher_params['matrix'])[1])
   assert found.shape == (2, 2) and found[1, 1] == pytest.approx(expected)
 
@@ -98,8 +98,8 @@ def test_initial_factors():
     (lambda: lanes.make(0, ['I'], 1, seed=0), 'one dimension'),
     (lambda: lanes.make(2, ['N(0,2)'], 1, seed=0), 'Unknown initial R'),
     (lambda: students.linear(2, initial='zeros'), 'Unknown initial'),
-    (lambda: figure2.train(lanes.make(2, ['I'], 1, seed=0), 'reverse_kl', SHORT, snapshot_every=7), 'must divide'),
-    (lambda: figure2.train(lanes.make(2, ['I'], 1, seed=0), 'reverse_kl', SHORT, num_steps=0), 'one update'),
+    (lambda: training.train(lanes.make(2, ['I'], 1, seed=0), 'reverse_kl', SHORT, snapshot_every=7), 'must divide'),
+    (lambda: training.train(lanes.make(2, ['I'], 1, seed=0), 'reverse_kl', SHORT, num_steps=0), 'one update'),
 ])
 def test_refuses(call, message):
   with pytest.raises(InputError, match=message):
@@ -161,7 +161,7 @@ def test_natural_gradient_reaches_an_ill_conditioned_teacher_that_adam_does_not(
   pair = pair._replace(teacher_params=precompute({'mean': pair.teacher_params['mean'], 'matrix': matrix}))
   settings = dict(num_steps=800, batch_size=64, learning_rate=0.005)
   schedule = optax.cosine_decay_schedule(0.2, 800)
-  natural = figure2.train(pair, 'reverse_kl', settings, optimizer=remedies.natural_gradient(schedule))
-  adam = figure2.train(pair, 'reverse_kl', settings)
-  kl = [float(measures.kl(pair.teacher_params, trained.params)[0]) for trained in (natural, adam)]
+  natural = training.train(pair, 'reverse_kl', settings, optimizer=remedies.natural_gradient(schedule))
+  adam = training.train(pair, 'reverse_kl', settings)
+  kl = [float(lanes.kl(pair.teacher_params, trained.params)[0]) for trained in (natural, adam)]
   assert kl[0] < 0.05 < 1 < kl[1]
