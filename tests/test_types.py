@@ -19,6 +19,6 @@ def test_deterministic_keeps_the_key_from_the_model():
   student = types.Student((2,), None, lambda params, z, cond=None, key=None: seen.append((params, z, cond, key)), False)
   types.deterministic(student).z_to_x('params', 'z', 'cond', 'key')
   teacher = types.Teacher((2,), None, None, None, None,
-                          lambda params, x, cond=None, key=None: seen.append((params, x, cond, key)), None, None)
-  types.deterministic(teacher).log_prob('params', 'x', 'cond', 'key')
-  assert seen == [('params', 'z', 'cond', None), ('params', 'x', 'cond', None)]
+                          lambda params, x, cond=None, key=None, mask=None: seen.append((params, x, cond, key, mask)), None, None)
+  types.deterministic(teacher).log_prob('params', 'x', 'cond', 'key', 'mask')
+  assert seen == [('params', 'z', 'cond', None), ('params', 'x', 'cond', None, 'mask')]

@@ -43,6 +43,6 @@ def test_capstone():
   rows = [row(arm, low, low + 0.1, 'kernel_distance', 'data') for arm, low in (
       ('teacher', 0.5), ('resnet/x_reconstruction_l1_noise', 0.1), ('resnet/x_reconstruction_l2_noise', 0.9),
       ('resnet/x_reconstruction_l1', 0.1))]
-  found = claims.capstone(rows)
+  found = claims.claims(rows, claims.CAPSTONE)
   assert [(claim.text.split('_')[-2], claim.verdict) for claim in found] == [('l2', 'disagrees'), ('l1', 'agrees')]
   assert set(found) <= set(claims.claims(rows))

@@ -7,6 +7,7 @@ from prepared import write_prepared
 import pytest
 
 from inverse_matching.experiments import report
+from inverse_matching.experiments.experiment import Rows
 
 
 @pytest.mark.slow
@@ -30,9 +31,9 @@ def test_figure_6_of_colour_images(tmp_path):
 
 def test_over_seeds():
   """The range of each number; nothing for one seed."""
-  rows = [{'arm': 'a', 'metric': 'coverage', 'reference': 'teacher', 'value': value, 'seed': seed}
-          for seed, value in ((2, 0.5), (3, 0.25), (4, 0.75))]
-  assert report._over_seeds(rows[:1]) == ''
+  rows = Rows({'arm': 'a', 'metric': 'coverage', 'reference': 'teacher', 'value': value, 'seed': seed}
+              for seed, value in ((2, 0.5), (3, 0.25), (4, 0.75)))
+  assert report._over_seeds(Rows(rows[:1])) == ''
   assert '| 0.25 to 0.75 |' in report._over_seeds(rows) and 'over 3 seeds' in report._over_seeds(rows)
 
 

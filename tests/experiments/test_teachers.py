@@ -12,6 +12,7 @@ from inverse_matching.data import pairs
 from inverse_matching.errors import InputError
 from inverse_matching.evaluation import statistics
 from inverse_matching.experiments import teachers
+from inverse_matching.experiments.experiment import Experiment
 
 SMALL = dict(num_filters=4, num_blocks=1, num_levels=1)
 
@@ -32,7 +33,7 @@ def test_settings():
 def test_a_config_of_one_kind_is_refused(tmp_path):
   """Its kinds would not be what they are called."""
   with pytest.raises(InputError, match='this config is of the kind categorical: give it without'):
-    teachers.run(digits.get_config('smoke,categorical').to_dict(), str(tmp_path), '')
+    teachers.run(Experiment(digits.get_config('smoke,categorical').to_dict(), tmp_path, ''))
   assert not list(tmp_path.iterdir())
 
 

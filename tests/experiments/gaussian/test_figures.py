@@ -77,7 +77,7 @@ def test_squared_norm_goes_to_the_second_moment_and_the_norm_to_its_root():
 
 
 def test_controlled_teachers_have_the_spectrum_asked_for():
-  pair, sigma, q = spectra.controlled_pair(4, 100.0, 2, seed=0)
+  pair, sigma, q = spectra.controlled_models(4, 100.0, 2, seed=0)
   matrix = np.asarray(pair.teacher_params['matrix'][1])
   np.testing.assert_allclose(np.linalg.svd(matrix, compute_uv=False)[::-1], sigma, rtol=1e-4)
   along = np.linalg.norm(q[1].T @ matrix, axis=-1)
