@@ -18,7 +18,7 @@ def test_deterministic_keeps_the_key_from_the_model():
   seen = []
   student = types.Student((2,), None, lambda params, z, cond=None, key=None: seen.append((params, z, cond, key)), False)
   types.deterministic(student).z_to_x('params', 'z', 'cond', 'key')
-  teacher = types.Teacher((2,), None, None, None, None,
-                          lambda params, x, cond=None, key=None, mask=None: seen.append((params, x, cond, key, mask)), None, None)
+  log_prob = lambda params, x, cond=None, key=None, mask=None: seen.append((params, x, cond, key, mask))
+  teacher = types.Teacher((2,), None, None, None, None, log_prob, None, None)
   types.deterministic(teacher).log_prob('params', 'x', 'cond', 'key', 'mask')
   assert seen == [('params', 'z', 'cond', None), ('params', 'x', 'cond', None, 'mask')]
