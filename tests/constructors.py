@@ -122,6 +122,11 @@ def random_params(init: Callable[[jax.Array], Any], gain: float, seed: int = 0):
   return jax.tree.map(draw, jax.eval_shape(init, jax.random.key(0)))
 
 
+def num_params(init: Callable[[jax.Array], Any]) -> int:
+  """The number of scalars in what init returns."""
+  return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(jax.eval_shape(init, jax.random.key(0))))
+
+
 class Case(NamedTuple):
   """A model with sharp parameters and a batch of events (x of a teacher, z of a student)."""
   model: Teacher | Student
