@@ -1,7 +1,7 @@
 """Checkpoints: the only place that knows orbax.
 
 `checkpoints/00001200/` is what orbax writes; `checkpoints/00001200.json`, written last, holds the sha256 of each file. A
-checkpoint without that manifest was cut off, one that does not match it was altered: both are passed over, aloud.
+checkpoint without that manifest was cut off, one that does not match it was altered: both are skipped with a warning.
 """
 import errno
 import hashlib

@@ -152,8 +152,9 @@ def _stiffness_text(rows: Rows) -> str:
   show = lambda arm: f'{np.median(kl(arm)):.2g} (worst seed {np.max(kl(arm)):.2g})'
   everywhere = rows.where(arm='natural', dimension=n).values('kl')
   if np.max(everywhere) < min(np.median(kl('closed_form')), np.median(kl('total'))):
-    conclusion = ('So here the caveat is ill-conditioning, which a better step cures with the noise left in, rather than a '
-                  'signal too rare to learn from; removing the noise alone helps the median but not the worst teachers.')
+    conclusion = ('So a better step reaches the teacher with the noise left in: here the signal is not too rare to learn from. '
+                  'Removing the noise alone helps the median but not the worst teachers. What share conditioning, noise and '
+                  'rarity have each is not decided.')
   else:
     conclusion = 'The natural gradient does not settle it at this budget.'
   return f'''At T = {n} from R = {init}, reverse KL ends at a KL of {show("total")} nats, and with the noise of the gradient
@@ -176,6 +177,7 @@ def run(experiment: Experiment) -> str:
   lines = [['section', 'claim', 'our number', 'verdict'], *map(list, claims)]
   settings = documents['figure2']['settings']
   commands = '\n'.join(f'    {command}' for command in dict.fromkeys(document['command'] for document in documents.values()))
+  pictures = '\n\n'.join(f'![{picture.stem}]({picture.name})' for picture in sorted(experiment.path.glob('*.png')))
   text = f'''# Gaussian teachers and students
 
 `make gaussian`, or in parts, as recorded in the files:
@@ -197,7 +199,7 @@ KL(student || teacher) in nats, the median over seeds (the worst seed in bracket
 
 {tables.markdown(_stiffness_table(experiments["stiffness"]))}
 
-![stiffness](stiffness.png)
+{pictures}
 '''
   files.write_bytes(experiment.path / 'README.md', text.encode())
   return tables.plain([[line[0], line[1], line[3]] for line in lines])
