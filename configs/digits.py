@@ -23,8 +23,8 @@ One word takes another teacher, for all commands and figures; `--figure=teachers
 
 What a head needs can be set field by field too: `config.teacher.elementwise`, `num_mixtures`, `num_units`, `num_layers`,
 `prior` (normal or uniform), `levels` and `order` (see inverse_matching/teachers/orders.py) hold None where the teacher's
-default is to stand. The flow students of figure 4 generate in one order: of the transformer, whose blocks have two, they can only be
-approximations.
+default is to stand. The flow students of figure 4 generate in one order: of the transformer, whose blocks have two, they can
+only be approximations.
 """
 import ml_collections
 from ml_collections.config_dict import placeholder

@@ -31,7 +31,8 @@ def call(here, module, *flags, status=0):
   return finish(start(module, *flags, cwd=here), status)
 
 
-@pytest.mark.parametrize('module', FLAGS)
+@pytest.mark.parametrize('module', ['sample', *(pytest.param(name, marks=pytest.mark.slow) for name in FLAGS
+                                                if name != 'sample')])
 def test_a_strange_folder_is_refused(here, module):
   """One sentence with the names, status 1, and nothing has run."""
   error, = call(here, module, *FLAGS[module], status=1).splitlines()
