@@ -78,6 +78,7 @@ BASE = dict(
         decay_rate=0.95),  # the learning rate is multiplied by it after every epoch
     train=dict(
         batch_size=64, num_epochs=30, seed=0,
+        precision=placeholder(str),  # of the numbers inside the networks that train: float32 (None too) or bfloat16
         ema_decay=0.999,  # of the average of the parameters, which sampling and evaluation use; 0: no average
         grad_clip=10.0,  # largest norm of the gradient; None: no clipping
         log_every_steps=10, evaluate_every_epochs=5, checkpoint_every_epochs=5,

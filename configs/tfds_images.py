@@ -31,8 +31,8 @@ def base(name: str) -> dict[str, Any]:
       loss=common.loss('x_reconstruction'),
       optimizer=dict(name='adam', learning_rate=0.0005, decay_rate=0.95),
       train=dict(
-          batch_size=64, num_epochs=100, seed=0, ema_decay=0.0, grad_clip=placeholder(float), log_every_steps=100,
-          evaluate_every_epochs=5, checkpoint_every_epochs=1, keep_checkpoints=2),
+          batch_size=64, num_epochs=100, seed=0, precision=placeholder(str), ema_decay=0.0, grad_clip=placeholder(float),
+          log_every_steps=100, evaluate_every_epochs=5, checkpoint_every_epochs=1, keep_checkpoints=2),
       pairs=dict(num=60000, seed=1, solver='auto'),
       evaluation=dict(
           num_samples=2000, seed=2,

@@ -30,8 +30,8 @@ SPEECH = dict(
     num_train=placeholder(int), num_held_out=placeholder(int), split_seed=0,  # utterances; None: all
     num_validation=placeholder(int))
 RECORDINGS = dict(SPEECH, data_dir=placeholder(str))  # folder of prepared data sets; None: the one that TFDS_DATA_DIR names
-TRAIN = dict(seed=0, ema_decay=0.999, grad_clip=10.0, log_every_steps=10, evaluate_every_epochs=5, checkpoint_every_epochs=1,
-             keep_checkpoints=2)
+TRAIN = dict(seed=0, precision=placeholder(str), ema_decay=0.999, grad_clip=10.0, log_every_steps=10, evaluate_every_epochs=5,
+             checkpoint_every_epochs=1, keep_checkpoints=2)
 TEACHER_TRAIN = dict(TRAIN, grad_clip=20000.0)  # its loss is the sum over a crop, not the mean, and so are its gradients
 
 BASE = dict(

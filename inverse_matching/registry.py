@@ -46,7 +46,7 @@ def imported(kind: str, name: str) -> Callable:
 
 
 def build(kind: str, table: Table, name: str, given: Mapping[str, Any], settings: Mapping[str, Any], *, returns: type,
-          section: str | None = None, how: str = '') -> Any:
+          section: str | None = None, how: str = '', dtype: str | None = None) -> Any:
   """Calls the factory of that name with (*given, **settings), and checks what it returns.
 
   A user's own factory gets those settings that it names, since the config it is named in holds those of the default too; a
@@ -62,23 +62,29 @@ def build(kind: str, table: Table, name: str, given: Mapping[str, Any], settings
     returns: the type that is promised.
     section: of the config, for messages; None is the kind.
     how: how a user makes one, for the message about a wrong type.
+    dtype: of the numbers inside a network; unless it is None, the factory must take it.
 
   Raises:
-    InputError: there is no such factory, a setting is not one of its own, or it returns something else.
+    InputError: there is no such factory, a setting is not one of its own, it takes no dtype, or it returns something else.
   """
   own, section = is_own(name), section or kind
   factory = imported(kind, name) if own else choose(kind, table, name, ', or your own as \'package.module:factory\'')
   signature = _signature(kind, name, factory)
   parameters = signature.parameters
+  takes_all = any(p.kind == p.VAR_KEYWORD for p in parameters.values())
   if own:
     _check_promise(kind, name, signature, given, returns)
-    takes_all = any(p.kind == p.VAR_KEYWORD for p in parameters.values())
     has_default = lambda field: field not in parameters or parameters[field].default is not inspect.Parameter.empty
     settings = {field: value for field, value in settings.items() if value is not None or not has_default(field)}
     unused = [field for field in settings if field not in parameters and not takes_all]
     if unused:
       logging.info('%s does not take %s: left out.', name, ', '.join(f'config.{section}.{field}' for field in unused))
     settings = {field: value for field, value in settings.items() if field not in unused}
+  if dtype is not None:
+    if 'dtype' not in parameters and not takes_all:
+      raise InputError(f'The {kind} {name!r} takes no dtype, so that it cannot be trained in {dtype}: set '
+                       'config.train.precision=float32, or let the factory take it.')
+    settings = {**settings, 'dtype': dtype}
   try:
     signature.bind(*given.values(), **settings)
   except TypeError as error:

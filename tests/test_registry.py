@@ -42,6 +42,21 @@ def test_own_factory_gets_the_fields_that_it_names():
   assert all(not leaf.any() for leaf in jax.tree.leaves(student.init(jax.random.key(0))))
 
 
+def test_a_factory_without_dtype_refuses_bfloat16():
+  """One's own or registered, in one sentence; one that takes it gets it."""
+  for make, name in ((students.make, 'constructors:dense_flow'), (teachers.make, 'constructors:dense_teacher')):
+    make(name, (4,), scale=0.0)
+    with pytest.raises(InputError, match=f"{name}' takes no dtype, so that it cannot be trained in bfloat16: set "
+                       'config.train.precision=float32, or let the factory take it'):
+      make(name, (4,), scale=0.0, dtype='bfloat16')
+  with pytest.raises(AssertionError, match='bfloat16'):
+    teachers.make('test_registry:with_dtype', (4,), dtype='bfloat16')
+
+
+def with_dtype(event_shape, dtype=None):
+  raise AssertionError(dtype)
+
+
 def not_a_teacher(event_shape):
   return event_shape
 

@@ -8,16 +8,18 @@ A layer can be evaluated on the whole image or, at a `Cursor`, on a part of it: 
 the `right` stream. It then keeps what later parts need of its input in the Flax collection `cache`. One definition serves
 training and cached sampling.
 """
-import functools
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Sequence
 import zlib
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from inverse_matching import random
 from inverse_matching.errors import InputError
+from inverse_matching.nets import precision
+from inverse_matching.nets.operations import concat_elu, convolution, gated
 from inverse_matching.types import Array, Params
 
 KERNELS = {'down': (2, 3), 'right': (2, 2)}
@@ -47,26 +49,22 @@ def take_column(x: Array, at: Cursor | None) -> Array:
   return x if at is None else jax.lax.dynamic_slice_in_dim(x, at.column, 1, axis=2)
 
 
-def functions(net: nn.Module, event_shape: tuple[int, ...]) -> tuple[Callable[[Array], Params], Callable]:
-  """(init, apply) of a network over [B, *event_shape]: key -> params, and (params, x, key=None) -> what the network returns.
+def functions(net: nn.Module, event_shape: tuple[int, ...], dtype: str | None = None,
+              head: str = 'head') -> tuple[Callable[[Array], Params], Callable]:
+  """(init, apply) of a network over [B, *event_shape]: key -> params, and (params, x, key=None) -> its output.
 
-  `key` holds one key for each example [B], and is for a network with dropout.
+  `key` holds one key for each example [B], and is for a network with dropout. Parameters are float32; `apply` computes in
+  `dtype`, see precision.cast, but for the layer named `head`.
   """
 
   def init(key):
     return net.lazy_init(key, jax.ShapeDtypeStruct((1, *event_shape), jnp.float32))['params']
 
   def apply(params, x, key=None):
+    params, x = precision.cast(params, dtype, head), precision.cast(x, dtype)
     return net.apply({'params': params}, x, *(() if key is None else (random.stream(key, 'dropout'),)))
 
   return init, apply
-
-
-def concat_elu(x: Array) -> Array:
-  """[elu(x), elu(-x)] on the last axis, with one exponential instead of two."""
-  # Not -|x|: its gradient at zero has the wrong sign. Not expm1: XLA's CPU backend does not vectorise it everywhere.
-  e = jnp.exp(jnp.where(x > 0, -x, x)) - 1
-  return jnp.concatenate([jnp.where(x > 0, x, e), jnp.where(x > 0, e, -x)], axis=-1)
 
 
 def shift_down(x: Array) -> Array:
@@ -99,36 +97,6 @@ def kernel_init(scale: float) -> nn.initializers.Initializer:
   return nn.initializers.variance_scaling(scale, 'fan_in', 'normal')
 
 
-def _conv(x: Array, kernel: Array, stride: int, padding: tuple, rhs: str) -> Array:
-  return jax.lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=('NHWC', rhs, 'NHWC'))
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
-def convolution(x: Array, kernel: Array, stride: int, padding: tuple) -> Array:
-  """x [B, H, W, C] * kernel [h, w, C, F] -> [B, H', W', F], with a VJP that XLA's CPU backend computes fast.
-
-  Inside a loop that backend is 30 times slower on a convolution whose kernel is not in HWIO order, and JAX transposes HWIO to
-  HWOI. Here the tangent is written with HWOI, so that its transpose, which the score of a student sweeps over, has HWIO.
-
-  The gradient of the kernel is a convolution too, with the batch in the place of channels; it is 3 times slower on 64 images of
-  28x28 at once than on a few at a time. Here the tangent is made of such parts, so its transpose is a sum over them.
-  """
-  return _conv(x, kernel, stride, padding, 'HWIO')
-
-
-PART = 4096  # positions (images x height x width) in a part: what stays in the cache of a core
-
-
-@convolution.defjvp
-def _convolution_jvp(stride, padding, primals, tangents):
-  (x, kernel), (dx, dkernel) = primals, tangents
-  batch, height, width, _ = x.shape
-  size = batch if jax.default_backend() != 'cpu' else max(1, PART // (height * width))
-  parts = [_conv(x[i:i + size], dkernel, stride, padding, 'HWIO') for i in range(0, batch, size)]
-  tangent = jnp.concatenate(parts) + _conv(dx, kernel.swapaxes(2, 3), stride, padding, 'HWOI')
-  return convolution(x, kernel, stride, padding), tangent
-
-
 class CausalConv(nn.Module):
   """A convolution that sees rows up to the present one and, for `right`, columns up to the present one."""
   features: int
@@ -145,12 +113,12 @@ class CausalConv(nn.Module):
     kernel = self.param('kernel', kernel_init(self.init_scale), (height, width, x.shape[-1], self.features))
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
     if at is None:
-      return convolution(x, kernel, self.stride, ((height - 1, 0), sides)) + bias
+      return convolution(x, kernel, bias, padding=((height - 1, 0), sides), stride=self.stride)
     if self.direction == 'down':
       cache = self.variable('cache', 'above', jnp.zeros, (x.shape[0], height - 1, *x.shape[2:]))
       x = jnp.concatenate([cache.value, x], axis=1)
       cache.value = x[:, 1:]
-      return convolution(x, kernel, self.stride, ((0, 0), sides)) + bias
+      return convolution(x, kernel, bias, padding=((0, 0), sides), stride=self.stride)
     # The last rows of the input, each in the slot of its number modulo `height`, so that a new row moves nothing.
     cache = self.variable('cache', 'rows', jnp.zeros, (x.shape[0], height, at.width + left, x.shape[-1]))
     cache.value = jax.lax.dynamic_update_slice(cache.value, x, (0, at.row % height, at.column + left, 0))
@@ -182,17 +150,31 @@ class Upsample(nn.Module):
 
 
 class GatedBlock(nn.Module):
-  """Gated residual block with concat-ELU and an optional skip input (Salimans et al., 2017)."""
+  """Gated residual block with concat-ELU and optional skip inputs (Salimans et al., 2017)."""
   direction: str
   dropout: float
 
   @nn.compact
-  def __call__(self, x: Array, skip: Array | None, keys: Array | None, at: Cursor | None = None) -> Array:
+  def __call__(self, x: Array, active: Array, skips: Sequence[Array], keys: Array | None, at: Cursor | None = None) -> Array:
+    """x [B, R, S, C] -> the same shape; `active` is concat_elu(x), `skips` are concat_elu of what else it sees."""
     features = x.shape[-1]
-    h = CausalConv(features, self.direction)(concat_elu(x), at)
-    if skip is not None:
-      h = h + nn.Dense(features, kernel_init=kernel_init(1.0))(concat_elu(skip))
+    h = CausalConv(features, self.direction)(active, at)
+    if skips:
+      h = h + SkipProduct(features, name='Dense_0')(skips)
     h = dropout(concat_elu(h), keys, self.dropout, self.path)
-    h = CausalConv(2 * features, self.direction, init_scale=0.1)(h, at)
-    value, gate = jnp.split(h, 2, axis=-1)
-    return x + value * nn.sigmoid(gate)
+    return gated(x, CausalConv(2 * features, self.direction, init_scale=0.1)(h, at))
+
+
+class SkipProduct(nn.Module):
+  """A dense layer on concat_elu of several inputs side by side, as a product for each of them, which copies nothing."""
+  features: int
+
+  @nn.compact
+  def __call__(self, skips: Sequence[Array]) -> Array:
+    """concat_elu [B, R, S, 2 C] of each input -> [B, R, S, features]."""
+    sizes = [skip.shape[-1] // 2 for skip in skips]
+    # The rows of the kernel: elu(x) of all inputs, then elu(-x) of all.
+    kernel = self.param('kernel', kernel_init(1.0), (2 * sum(sizes), self.features))
+    bias = self.param('bias', nn.initializers.zeros, (self.features,))
+    positive, negative = (jnp.split(half, np.cumsum(sizes)[:-1]) for half in jnp.split(kernel, 2))
+    return sum(skip @ jnp.concatenate(rows) for skip, *rows in zip(skips, positive, negative)) + bias

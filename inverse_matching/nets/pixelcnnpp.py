@@ -14,14 +14,15 @@ from inverse_matching.errors import check_at_least
 from inverse_matching.nets import causal_conv
 from inverse_matching.nets.causal_conv import Cursor
 from inverse_matching.nets.heads import Head
+from inverse_matching.nets.operations import concat_elu
 from inverse_matching.types import Array, Conditional, Params, ZToX
 
 
 class Stream(nn.Module):
   """One causal stream: gated blocks through coarser and coarser resolutions and back, with skips across.
 
-  Maps the input [B, R, S, num_filters] to the output of every block by name, 'out' being the last. A block also sees the
-  entry of its name in `beside`. At a cursor R is 1, and S is 1 in the `right` stream.
+  Maps the input [B, R, S, num_filters] to concat_elu of the output of every block by name, and the last output itself as 'out'.
+  A block also sees the entry of its name in `beside`. At a cursor R is 1, and S is 1 in the `right` stream.
   """
   direction: str
   num_blocks: int
@@ -31,37 +32,40 @@ class Stream(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array, beside: dict[str, Array], keys: Array | None, at: Cursor | None) -> dict[str, Array]:
-    outputs, skips, cursors = {}, [x], [at]
+    outputs, cursors = {}, [at]
+    active = concat_elu(x)
+    skips = [active]  # what later blocks see, as concat_elu of it
 
-    def block(name, x, skip):
+    def block(name, x, active, skips):
       seen = [causal_conv.take_column(beside[name], cursors[-1])] if beside else []
-      seen = seen + [skip] if skip is not None else seen
-      seen = jnp.concatenate(seen, axis=-1) if seen else None
-      outputs[name] = causal_conv.GatedBlock(self.direction, self.dropout, name=name)(x, seen, keys, cursors[-1])
-      return outputs[name]
+      x = causal_conv.GatedBlock(self.direction, self.dropout, name=name)(x, active, seen + skips, keys, cursors[-1])
+      outputs[name] = concat_elu(x)
+      return x, outputs[name]
 
-    active = self.num_levels if at is None else at.levels
+    levels = self.num_levels if at is None else at.levels
     for level in range(self.num_levels):
       if level:
         # Also where the coarser resolution waits: the convolution keeps its input.
         x = causal_conv.CausalConv(self.num_filters, self.direction, stride=2, name=f'stride{level}')(x, cursors[-1])
-        if level == active:
+        if level == levels:
           x = None
           break
-        skips.append(x)
+        active = concat_elu(x)
+        skips.append(active)
         cursors.append(cursors[-1] and cursors[-1].coarser())
       for i in range(self.num_blocks):
-        x = block(f'encode{level}_{i}', x, None)
-        skips.append(x)
+        x, active = block(f'encode{level}_{i}', x, active, [])
+        skips.append(active)
 
-    for level in reversed(range(active)):
+    for level in reversed(range(levels)):
       if level < self.num_levels - 1:
         size = skips[-1].shape[1:3]
         x = causal_conv.Upsample(self.num_filters, name=f'upsample{level}')(x, *size, cursors[-1])
+        active = concat_elu(x)
       else:
-        x = skips.pop()
+        skips.pop()  # x itself
       for i in range(self.num_blocks + (level < self.num_levels - 1)):
-        x = block(f'decode{level}_{i}', x, skips.pop())
+        x, active = block(f'decode{level}_{i}', x, active, [skips.pop()])
       cursors.pop()
     assert not skips
     return {**outputs, 'out': x}
@@ -97,7 +101,7 @@ class PixelCNNPP(nn.Module):
   def pixels(self, left: Array, beside: dict[str, Array], keys: Array | None = None, at: Cursor | None = None) -> Array:
     """Features [B, R, S, num_outputs] from the pixels to the left [B, R, S, C + 1], shifted right by one, and `rows`."""
     x = causal_conv.take_column(beside['above_right'], at) + self.left(left, at)
-    return self.head(nn.elu(self.right(x, beside, keys, at)['out']))
+    return self.head(nn.elu(self.right(x, beside, keys, at)['out'].astype(jnp.float32)))
 
 
 def mark(x: Array) -> Array:
@@ -106,7 +110,8 @@ def mark(x: Array) -> Array:
 
 
 def conditional(event_shape: tuple[int, int, int], head: Head, *, num_blocks: int, num_filters: int, num_levels: int,
-                dropout: float) -> tuple[Callable[[Array], Params], Conditional, Callable[[Callable], ZToX]]:
+                dropout: float, dtype: str | None = None) -> tuple[Callable[[Array], Params], Conditional,
+                                                                   Callable[[Callable], ZToX]]:
   """(init, conditional, cached) of a PixelCNN++ over images.
 
   Args:
@@ -116,13 +121,14 @@ def conditional(event_shape: tuple[int, int, int], head: Head, *, num_blocks: in
     num_filters: channels of a block. The paper has 32.
     num_levels: number of resolutions, each half the one before.
     dropout: rate inside the residual blocks, rounded to 1/256.
+    dtype: see nets.precision; `cached` is float32.
 
   Raises:
     InputError: a number below 1.
   """
   check_at_least(1, num_blocks=num_blocks, num_filters=num_filters, num_levels=num_levels)
   net = PixelCNNPP(head.num_outputs, num_blocks, num_filters, num_levels, dropout)
-  init, apply = causal_conv.functions(net, event_shape)
+  init, apply = causal_conv.functions(net, event_shape, dtype)
   height, width, channels = event_shape
   period = 2**(num_levels - 1)
   padded_height, padded_width = -(-height // period) * period, -(-width // period) * period

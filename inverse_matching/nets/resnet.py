@@ -5,7 +5,8 @@ from flax import linen as nn
 import jax.numpy as jnp
 
 from inverse_matching.errors import InputError
-from inverse_matching.nets.causal_conv import concat_elu, dropout, kernel_init
+from inverse_matching.nets.causal_conv import dropout, kernel_init
+from inverse_matching.nets.operations import concat_elu, convolution
 from inverse_matching.types import Array
 
 
@@ -28,24 +29,38 @@ class ResNet(nn.Module):
   bottleneck: int | None
   bottleneck_skip: bool
 
+  @property
+  def head(self) -> str:
+    """The name of the last layer."""
+    return 'Dense_0' if self.bottleneck is None else 'Dense_2'
+
   @nn.compact
   def __call__(self, z: Array, keys: Array | None = None) -> Array:
     # A channel of ones tells the padding from the image.
-    h = _conv(self.num_filters)(jnp.concatenate([z, jnp.ones_like(z[..., :1])], axis=-1))
+    h = Conv(self.num_filters)(jnp.concatenate([z, jnp.ones_like(z[..., :1])], axis=-1))
     for i in range(self.num_blocks):
       if self.bottleneck is not None and i == self.num_blocks // 2:
         narrow = nn.Dense(self.bottleneck)(h.reshape(h.shape[0], -1))
         wide = nn.Dense(h.size // h.shape[0])(narrow).reshape(h.shape)
         h = h + wide if self.bottleneck_skip else wide
       dilation = self.dilations[i % len(self.dilations)]
-      r = _conv(self.num_filters, dilation)(concat_elu(h))
+      r = Conv(self.num_filters, dilation)(concat_elu(h))
       r = dropout(concat_elu(r), keys, self.dropout, (*self.path, str(i)))
-      h = h + _conv(self.num_filters, dilation, init_scale=0.1)(r)
-    return nn.Dense(z.shape[-1], kernel_init=kernel_init(0.1))(concat_elu(h))
+      h = h + Conv(self.num_filters, dilation, init_scale=0.1)(r)
+    return nn.Dense(z.shape[-1], kernel_init=kernel_init(0.1))(concat_elu(h).astype(jnp.float32))
 
 
-def _conv(features: int, dilation: int = 1, init_scale: float = 1.0) -> nn.Conv:
-  return nn.Conv(features, (3, 3), kernel_dilation=dilation, kernel_init=kernel_init(init_scale))
+class Conv(nn.Module):
+  """A 3 x 3 convolution that keeps the size."""
+  features: int
+  dilation: int = 1
+  init_scale: float = 1.0
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    kernel = self.param('kernel', kernel_init(self.init_scale), (3, 3, x.shape[-1], self.features))
+    bias = self.param('bias', nn.initializers.zeros, (self.features,))
+    return convolution(x, kernel, bias, padding=((self.dilation, self.dilation),) * 2, dilation=self.dilation)
 
 
 def check_receptive_field(event_shape: tuple[int, int, int], num_blocks: int, dilations: Sequence[int]) -> None:

@@ -13,12 +13,14 @@ import jax
 import jax.numpy as jnp
 
 from inverse_matching.errors import InputError
+from inverse_matching.nets import precision
 from inverse_matching.nets.features import check_features
 from inverse_matching.types import Array, Conditional, Gaussian, Params, ZToX
 
 # In units of initial_scale: what is further out the network sees as that far out. Full scale by default. Without it 26 of 3,600
 # utterances of the teacher of configs/vocoder.py:demo ran away to infinity (launch.make_pairs --num=3600 --seed=1).
 FURTHEST = 20.0
+HEAD = ('outputs', 'outputs_bias')  # of what a sample is predicted by: the last layer
 
 
 def _dot(x: Array, matrix: Array) -> Array:
@@ -53,13 +55,13 @@ def gru(inputs: Array, recurrent: Array) -> Array:
     state, _ = _cell(state, inputs, recurrent)
     return state, state
 
-  return jax.lax.scan(step, jnp.zeros((inputs.shape[1], len(recurrent))), inputs)[1]
+  return jax.lax.scan(step, jnp.zeros((inputs.shape[1], len(recurrent)), inputs.dtype), inputs)[1]
 
 
 @gru.defjvp
 def _gru_jvp(primals, tangents):
   (inputs, recurrent), (inputs_dot, recurrent_dot) = primals, tangents
-  start = jnp.zeros((inputs.shape[1], len(recurrent)))
+  start = jnp.zeros((inputs.shape[1], len(recurrent)), inputs.dtype)
 
   def step(state, inputs):
     state, parts = _cell(state, inputs, recurrent)
@@ -84,7 +86,7 @@ def _gru_jvp(primals, tangents):
 
 
 def conditional(frame_sizes: tuple[int, int], num_features: int, width: int, initial_scale: float,
-                min_log_scale: float) -> tuple[Callable[[Array], Params], Conditional, Callable]:
+                min_log_scale: float, dtype: str | None = None) -> tuple[Callable[[Array], Params], Conditional, Callable]:
   """(init, conditional, cached) of Gaussian conditionals; for the settings see teachers.samplernn."""
   long, short = frame_sizes
   ratio = long // short
@@ -122,7 +124,7 @@ def conditional(frame_sizes: tuple[int, int], num_features: int, width: int, ini
   def theta_of(tier, before, above):
     """Of samples, from those before them [..., short] and a vector of their place [..., W]."""
     hidden = jax.nn.relu(_dot(before, tier['inputs']) + above)
-    hidden = jax.nn.relu(_dot(hidden, tier['hidden']) + tier['hidden_bias'])
+    hidden = jax.nn.relu(_dot(hidden, tier['hidden']) + tier['hidden_bias']).astype(jnp.float32)
     mean, log_scale = jnp.split(_dot(hidden, tier['outputs']) + tier['outputs_bias'], 2, axis=-1)
     # A smooth floor: below it the gradient fades, but a hard one would have none, and the scale never rise again.
     return Gaussian(initial_scale * mean[..., 0], min_log_scale + jax.nn.softplus(log_scale[..., 0] + offset))
@@ -144,15 +146,15 @@ def conditional(frame_sizes: tuple[int, int], num_features: int, width: int, ini
     del key
     check(x, cond)
     batch, length = x.shape
-    seen = see(x)
+    seen, cond, top, middle = precision.cast((see(x), cond, params['top'], params['middle']), dtype)
+    sample = {**precision.cast(params['sample'], dtype), **{name: params['sample'][name] for name in HEAD}}
     inputs = frames_before(seen, long)
     inputs = inputs if cond is None else jnp.concatenate([inputs, cond], axis=-1)
-    above = outputs(params['top'], states(params['top'], gates(params['top'], inputs))).reshape(batch, -1, width)
-    above = states(params['middle'], gates(params['middle'], frames_before(seen, short), above))
-    above = outputs(params['middle'], above).reshape(batch * length, width)
+    above = outputs(top, states(top, gates(top, inputs))).reshape(batch, -1, width)
+    above = outputs(middle, states(middle, gates(middle, frames_before(seen, short), above))).reshape(batch * length, width)
     padded = jnp.pad(seen, ((0, 0), (short, 0)))
     before = jnp.stack([padded[:, i:i + length] for i in range(short)], axis=-1)
-    value = theta_of(params['sample'], before.reshape(-1, short), above)
+    value = theta_of(sample, before.reshape(-1, short), above)
     return jax.tree.map(lambda leaf: leaf.reshape(x.shape), value)
 
   def cached(elementwise_z_to_x: Callable[[Array, Any], Array]) -> ZToX:

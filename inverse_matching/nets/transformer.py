@@ -6,12 +6,12 @@ come with their dimensions in the order of the block, patch after patch.
 A layer can be evaluated on all patches, or on a run of them with the keys and values of the patches before kept. One
 definition serves training and cached sampling.
 """
+import math
 from typing import Any, Callable
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from inverse_matching.elementwise import gaussian
 from inverse_matching.errors import InputError, check_at_least
@@ -36,9 +36,9 @@ class Attention(nn.Module):
       kv_cache = jax.lax.dynamic_update_slice(kv_cache, jnp.stack([key, value]), (0, 0, at, 0))
       key, value = kv_cache
     by_head = lambda a: a.reshape(batch, -1, self.num_heads, width // self.num_heads)
-    scores = jnp.einsum('bqhd,bkhd->bhqk', by_head(query), by_head(key)) / np.sqrt(width // self.num_heads)
+    scores = jnp.einsum('bqhd,bkhd->bhqk', by_head(query), by_head(key)) / math.sqrt(width // self.num_heads)
     causal = jnp.arange(key.shape[1]) <= at + jnp.arange(count)[:, None]
-    weights = jax.nn.softmax(jnp.where(causal, scores, -jnp.inf))
+    weights = jax.nn.softmax(jnp.where(causal, scores.astype(jnp.float32), -jnp.inf)).astype(x.dtype)
     seen = jnp.einsum('bhqk,bkhd->bqhd', weights, by_head(value)).reshape(x.shape)
     return nn.Dense(width, kernel_init=kernel_init(0.1))(seen), kv_cache
 
@@ -51,6 +51,11 @@ class Transformer(nn.Module):
   num_heads: int
   num_patches: int
   dropout: float
+
+  @property
+  def head(self) -> str:
+    """The name of the last layer."""
+    return f'Dense_{2 * self.num_layers + 1}'
 
   @nn.compact
   def __call__(self, x: Array, keys: Array | None = None, kv_cache: Array | None = None,
@@ -69,12 +74,12 @@ class Transformer(nn.Module):
       hidden = nn.Dense(self.width, kernel_init=kernel_init(0.1))(hidden)
       h = h + dropout(hidden, keys, self.dropout, (*self.path, f'hidden{i}'))
     # Zeros: the flow begins at the identity.
-    out = nn.Dense(self.num_outputs, kernel_init=nn.initializers.zeros)(norm()(h))
+    out = nn.Dense(self.num_outputs, kernel_init=nn.initializers.zeros)(norm()(h).astype(jnp.float32))
     return out, None if kv_cache is None else jnp.stack(layers)
 
 
 def conditional(event_shape: tuple[int, int, int], patch_size: int, *, num_layers: int, width: int, num_heads: int,
-                dropout: float = 0.0) -> tuple[Callable[[Array], Params], Conditional, Callable]:
+                dropout: float = 0.0, dtype: str | None = None) -> tuple[Callable[[Array], Params], Conditional, Callable]:
   """(init, conditional, cached) of Gaussian conditionals over patches.
 
   Args:
@@ -84,6 +89,7 @@ def conditional(event_shape: tuple[int, int, int], patch_size: int, *, num_layer
     width: units.
     num_heads: of attention.
     dropout: rate on what each layer adds, rounded to 1/256.
+    dtype: see nets.precision; `cached` is float32.
 
   Raises:
     InputError: a number below 1, or heads that do not divide the width.
@@ -95,7 +101,7 @@ def conditional(event_shape: tuple[int, int, int], patch_size: int, *, num_layer
   size = patch_size**2 * event_shape[2]
   num_patches = event_shape[0] // patch_size * (event_shape[1] // patch_size)
   net = Transformer(size * head.num_outputs, num_layers, width, num_heads, num_patches, dropout)
-  init, apply = functions(net, (num_patches, size))
+  init, apply = functions(net, (num_patches, size), dtype, head=net.head)
 
   def tokens(value):
     return value.reshape(len(value), -1, size)

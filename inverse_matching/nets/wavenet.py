@@ -9,11 +9,13 @@ from typing import Callable
 import jax
 import jax.numpy as jnp
 
+from inverse_matching.nets import precision
 from inverse_matching.nets.features import check_features
 from inverse_matching.nets.heads import MAX_LOG_SCALE
 from inverse_matching.types import Array, Conditional, Gaussian, Params
 
 SLOPE = 0.4  # of the leaky ReLU on features (ClariNet)
+HEAD = ('outputs', 'outputs_bias')  # of a flow: its last layer
 
 
 def later(x: Array, steps: int) -> Array:
@@ -32,7 +34,7 @@ def _flow(params: Params, z: Array, projected: Array | None) -> tuple[Array, Arr
   batch, length = z.shape
   width = params['residual'].shape[-1]
   rows = batch * length
-  h = later(z, 1)[..., None] * params['front'] + params['front_bias']
+  h = later(z, 1)[..., None].astype(params['front'].dtype) * params['front'] + params['front_bias']
   for i, (gate, bias, residual, residual_bias) in enumerate(zip(*(
       jnp.unstack(params[name]) for name in ('gate', 'gate_bias', 'residual', 'residual_bias')))):
     taps = (h.reshape(rows, width) @ gate).reshape(batch, length, -1)
@@ -45,12 +47,12 @@ def _flow(params: Params, z: Array, projected: Array | None) -> tuple[Array, Arr
     value, gate = jnp.split(jnp.tanh(here), 2, axis=-1)
     h = h + ((value * (0.5 + 0.5 * gate)).reshape(rows, width) @ residual + residual_bias).reshape(h.shape)
   hidden = jax.nn.relu(jax.nn.relu(h).reshape(rows, width) @ params['hidden'] + params['hidden_bias'])
-  out = (hidden @ params['outputs'] + params['outputs_bias']).reshape(batch, length, 2)
+  out = (hidden.astype(jnp.float32) @ params['outputs'] + params['outputs_bias']).reshape(batch, length, 2)
   return out[..., 0], MAX_LOG_SCALE * jnp.tanh(out[..., 1] / MAX_LOG_SCALE)
 
 
 def conditional(num_features: int, num_flows: int, num_layers: int, width: int, feature_width: int, initial_scale: float,
-                remat: bool) -> tuple[Callable[[Array], Params], Conditional]:
+                remat: bool, dtype: str | None = None) -> tuple[Callable[[Array], Params], Conditional]:
   """(init, conditional) of x = mean(z_<t) + exp(log_scale(z_<t)) z_t; for the settings see students.wavenet."""
 
   def init(key):
@@ -92,14 +94,15 @@ def conditional(num_features: int, num_flows: int, num_layers: int, width: int, 
   def theta(params, z, cond=None, key=None):
     del key
     check_features(cond, z.shape[1], num_features)
-    projected = None if cond is None else project(params['features'], cond)
+    flows = {**precision.cast(params['flows'], dtype), **{name: params['flows'][name] for name in HEAD}}
+    projected = None if cond is None else project(*precision.cast((params['features'], cond), dtype))
     carry = (z, jnp.zeros_like(z), jnp.zeros_like(z))
     if remat:
       # In a scan, since XLA's CPU backend keeps the activations of what is unrolled.
-      carry, _ = jax.lax.scan(jax.checkpoint(step), carry, (params['flows'], projected))
+      carry, _ = jax.lax.scan(jax.checkpoint(step), carry, (flows, projected))
     else:
       for i in range(num_flows):
-        carry, _ = step(carry, jax.tree.map(lambda leaf, i=i: leaf[i], (params['flows'], projected)))
+        carry, _ = step(carry, jax.tree.map(lambda leaf, i=i: leaf[i], (flows, projected)))
     _, mean, log_scale = carry
     return Gaussian(initial_scale * mean, math.log(initial_scale) + log_scale)
 

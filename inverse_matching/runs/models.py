@@ -43,8 +43,16 @@ class StudentRun(NamedTuple):
   params: Params
 
 
-def _teacher(config: Mapping[str, Any], space: Space) -> Teacher:
-  teacher = teachers.make(event_shape=space.event_shape, **config['teacher'], **space.model_settings)
+def _dtype(config: Mapping[str, Any]) -> str | None:
+  """The numbers that a network trains in, None for float32; what is reported of it is of float32 always."""
+  precision = config['train'].get('precision')
+  if precision not in (None, 'float32', 'bfloat16'):
+    raise InputError(f'config.train.precision is {precision!r}: set it to float32 or bfloat16.')
+  return precision if precision == 'bfloat16' else None
+
+
+def _teacher(config: Mapping[str, Any], space: Space, dtype: str | None = None) -> Teacher:
+  teacher = teachers.make(event_shape=space.event_shape, dtype=dtype, **config['teacher'], **space.model_settings)
   if teacher.levels is not None and config['data'].get('logit_lambda') is not None:
     raise InputError('The teacher is one of discrete data, which the logit is not: set config.data.logit_lambda to None in the '
                      'config file, or take a continuous config.teacher.elementwise.')
@@ -65,8 +73,9 @@ def train_teacher(config: Mapping[str, Any], workdir: str | os.PathLike, devices
   sections = {name: config[name] for name in ('data', 'teacher', 'optimizer', 'train')}
   source = catalogue.load(config['data'])
   teacher = _teacher(config, source.space)
+  to_train = _teacher(config, source.space, _dtype(config))
   task = loop.Task(
-      'teacher', losses.maximum_likelihood(teacher), losses.maximum_likelihood(deterministic(teacher)), teacher.init,
+      'teacher', losses.maximum_likelihood(to_train), losses.maximum_likelihood(deterministic(teacher)), teacher.init,
       source.train, source.validation, source.space.prepare(config['train']['seed']), epoch_size=source.space.epoch_size,
       check=functools.partial(teachers.check, teacher, **source.space.check_settings))
   with workdirs.open_run(workdir, {'kind': 'teacher', **sections}, source.space.facts) as path:
@@ -85,8 +94,8 @@ def load_teacher(workdir: str | os.PathLike) -> TeacherRun:
   return TeacherRun(config, space, teacher, params, checkpoint.tree_hash(params), load)
 
 
-def _student(config: Mapping[str, Any], space: Space) -> Student:
-  return students.make(event_shape=space.event_shape, **config['student'], **space.model_settings)
+def _student(config: Mapping[str, Any], space: Space, dtype: str | None = None) -> Student:
+  return students.make(event_shape=space.event_shape, dtype=dtype, **config['student'], **space.model_settings)
 
 
 def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: TeacherRun,
@@ -104,8 +113,13 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
   teacher, space, seed = teacher_run.teacher, teacher_run.space, config['train']['seed']
   if config['loss']['name'] == 'oracle_prediction' and pairs is None:
     raise InputError('oracle_prediction trains on pairs (z, T^-1(z)): run launch.make_pairs and give --pairs.')
+  dtype = _dtype(config)
+  if dtype is not None and config['loss'].get('estimator') == 'path':
+    raise InputError(f'The path estimator needs the score of the student, which {dtype} would spoil: set '
+                     'config.train.precision=float32, or config.loss.estimator=total.')
   student = _student(config, space)
-  loss_fn = losses.make(teacher=teacher, student=student, **config['loss'])
+  # The teacher stays in float32: rounded, its encodings would be others.
+  loss_fn = losses.make(teacher=teacher, student=_student(config, space, dtype), **config['loss'])
   evaluation_loss_fn = losses.make(teacher=teacher, student=deterministic(student), **config['loss'])
   if pairs is None:
     examples, held_out, prepare = teacher_run.source.train, teacher_run.source.validation, space.prepare(seed)

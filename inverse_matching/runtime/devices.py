@@ -7,7 +7,7 @@ from concurrent import futures
 import contextlib
 import resource
 import sys
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Mapping
 
 import jax
 import numpy as np
@@ -68,17 +68,39 @@ def _never_empty(tree: Any) -> Any:
   return tree, np.float32(0)
 
 
-def map_step(step: Callable[[Any, Any, Any], tuple[Any, Any]], num_devices: int) -> Callable:
+def map_step(step: Callable[[Any, Any, Any], tuple[Any, Any]], num_devices: int,
+             compiler_options: Mapping[str, Any] | None = None) -> Callable:
   """Maps step(state, constants, batch) -> (state, metrics) over devices; the results must be equal on all of them.
 
   The batch [B, ...], of several processes the part of this one, is split over the local devices, the rest is replicated; the
-  state is donated.
+  state is donated. `compiler_options` are for this program alone.
   """
   mapped = jax.pmap(lambda state, constants, batch: step(state, constants[0], batch), axis_name=AXIS,
                     in_axes=(None, None, 0), out_axes=None, donate_argnums=0, devices=_everywhere(num_devices))
 
+  if compiler_options:
+    mapped = _compiled_with(mapped, compiler_options)
+
   def run(state, constants, batch):
     return mapped(state, _never_empty(constants), _split(batch, num_devices))
+
+  return run
+
+
+def _compiled_with(mapped: Callable, options: Mapping[str, Any]) -> Callable:
+  """`mapped` compiled with options at its first call, whose shapes all others have."""
+  compiled = []
+
+  def run(*args):
+    if not compiled:
+      # Programs that call libraries cannot be written into the cache of compiled programs (jax 0.12): the attempt fails loudly.
+      least = jax.config.jax_persistent_cache_min_compile_time_secs
+      jax.config.update('jax_persistent_cache_min_compile_time_secs', float('inf'))
+      try:
+        compiled.append(mapped.lower(*args).compile(compiler_options=dict(options)))
+      finally:
+        jax.config.update('jax_persistent_cache_min_compile_time_secs', least)
+    return compiled[0](*args)
 
   return run
 

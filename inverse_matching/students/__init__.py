@@ -9,6 +9,10 @@ from inverse_matching.types import Student
 STUDENTS = {'flow': pixelcnn_flow, 'resnet': resnet, 'wavenet': wavenet}
 
 
-def make(name: str, event_shape: tuple[int, ...], **config) -> Student:
-  """The student of that name for events of that shape; InputError if there is none or a setting is not its own."""
-  return registry.build('student', STUDENTS, name, {'event_shape': event_shape}, config, returns=Student)
+def make(name: str, event_shape: tuple[int, ...], *, dtype: str | None = None, **config) -> Student:
+  """The student of that name for events of that shape; InputError if there is none or a setting is not its own.
+
+  `dtype` is that of the numbers inside its network, see nets.precision; None is float32.
+  """
+  return registry.build('student', STUDENTS, name, {'event_shape': event_shape}, config, returns=Student,
+                        dtype=dtype)

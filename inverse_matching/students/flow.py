@@ -28,14 +28,17 @@ def flow(event_shape: tuple[int, ...], init: Callable[[Array], Params], conditio
 
 
 def pixelcnn_flow(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num_filters: int = 32, num_levels: int = 3,
-                  dropout: float = 0.0, order: str | Sequence[int] | None = None) -> Student:
+                  dropout: float = 0.0, order: str | Sequence[int] | None = None,
+                  dtype: str | None = None) -> Student:
   """The paper's student for images: the architecture of the teacher (section 4.1.2), applied to z.
 
   Args:
     event_shape: (H, W, C).
     num_blocks, num_filters, num_levels, dropout: of the network, see nets.pixelcnnpp.conditional.
     order: that of the teacher, see orders.make: T^-1 is triangular in it.
+    dtype: of the numbers inside the network, see nets.precision; None is float32.
   """
   init, conditional, _ = pixelcnnpp.conditional(event_shape, heads.make(gaussian, event_shape[-1]), num_blocks=num_blocks,
-                                                num_filters=num_filters, num_levels=num_levels, dropout=dropout)
+                                                num_filters=num_filters, num_levels=num_levels, dropout=dropout,
+                                                dtype=dtype)
   return flow(event_shape, init, orders.reordered(conditional, orders.make(order, event_shape)))

@@ -8,7 +8,8 @@ from inverse_matching.types import Student, StudentOutput, check_event
 
 
 def resnet(event_shape: tuple[int, int, int], *, num_blocks: int, num_filters: int, dilations: Sequence[int] = (1, 2, 4),
-           dropout: float = 0.0, bottleneck: int | None = None, bottleneck_skip: bool = False) -> Student:
+           dropout: float = 0.0, bottleneck: int | None = None, bottleneck_skip: bool = False,
+           dtype: str | None = None) -> Student:
   """x = net(z), each output seeing all of z.
 
   Args:
@@ -19,6 +20,7 @@ def resnet(event_shape: tuple[int, int, int], *, num_blocks: int, num_filters: i
     dropout: rate inside the blocks, rounded to 1/256.
     bottleneck: see nets.resnet.ResNet.
     bottleneck_skip: see nets.resnet.ResNet.
+    dtype: of the numbers inside the network, see nets.precision; None is float32.
 
   Raises:
     InputError: a number below 1, or a receptive field that does not span the image.
@@ -26,7 +28,7 @@ def resnet(event_shape: tuple[int, int, int], *, num_blocks: int, num_filters: i
   check_at_least(1, num_blocks=num_blocks, num_filters=num_filters)
   check_receptive_field(event_shape, num_blocks, dilations)
   net = ResNet(num_blocks, num_filters, tuple(dilations), dropout, bottleneck, bottleneck_skip)
-  init, apply = functions(net, event_shape)
+  init, apply = functions(net, event_shape, dtype, head=net.head)
 
   def z_to_x(params, z, cond=None, key=None):
     del cond

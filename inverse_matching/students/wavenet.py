@@ -6,7 +6,8 @@ from inverse_matching.types import Student
 
 
 def wavenet(event_shape: tuple[int | None] = (None,), *, num_features: int, num_flows: int = 6, num_layers: int = 10,
-            width: int = 64, feature_width: int = 64, initial_scale: float = 0.05, remat: bool = False) -> Student:
+            width: int = 64, feature_width: int = 64, initial_scale: float = 0.05, remat: bool = False,
+            dtype: str | None = None) -> Student:
   """Waveforms [T] from z by `num_flows` flows, z_t <- mean_t(z_<t) + scale_t(z_<t) z_t, in one pass.
 
   The flows compose to one Gaussian per sample given z before it (ClariNet: Ping et al., 2019), the conditional of the output.
@@ -23,6 +24,7 @@ def wavenet(event_shape: tuple[int | None] = (None,), *, num_features: int, num_
     initial_scale: standard deviation of x at initialisation, where mean is 0: take about that of the waveforms.
     remat: whether a backward pass computes the activations of a flow again, which divides memory by about num_flows, and
       compile time; sampling is then slower.
+    dtype: of the numbers inside the network, see nets.precision; None is float32.
 
   Raises:
     InputError: a number that must be positive and is not, or an event that is not a waveform.
@@ -33,4 +35,5 @@ def wavenet(event_shape: tuple[int | None] = (None,), *, num_features: int, num_
     raise InputError(f'initial_scale must be positive, got {initial_scale}.')
   if len(event_shape) != 1:
     raise InputError(f'The WaveNet student is over waveforms of shape (T,), got event shape {tuple(event_shape)}.')
-  return flow(event_shape, *net.conditional(num_features, num_flows, num_layers, width, feature_width, initial_scale, remat))
+  return flow(event_shape, *net.conditional(num_features, num_flows, num_layers, width, feature_width, initial_scale, remat,
+                                            dtype))

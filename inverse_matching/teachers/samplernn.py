@@ -10,7 +10,8 @@ from inverse_matching.types import Teacher
 
 
 def samplernn(event_shape: tuple[int | None] = (None,), *, num_features: int, frame_sizes: Sequence[int] = (80, 10),
-              width: int = 1024, min_log_scale: float = -7.0, initial_scale: float = 0.05) -> Teacher:
+              width: int = 1024, min_log_scale: float = -7.0, initial_scale: float = 0.05,
+              dtype: str | None = None) -> Teacher:
   """An autoregressive teacher over waveforms [T], T a multiple of frame_sizes[0].
 
   cond is features [B, T / frame_sizes[0], num_features]; a sample sees those of its frame and of earlier ones. The paper gives
@@ -25,6 +26,7 @@ def samplernn(event_shape: tuple[int | None] = (None,), *, num_features: int, fr
     min_log_scale: floor of log sigma, smooth.
     initial_scale: sigma at initialisation, where the mean is 0. The networks see x in units of it: take about the standard
       deviation of the waveforms. They do not tell apart what lies beyond 20 such units.
+    dtype: of the numbers inside the network, see nets.precision; None is float32.
 
   Raises:
     InputError: sizes that do not fit each other, a scale that is not above the floor.
@@ -39,7 +41,7 @@ def samplernn(event_shape: tuple[int | None] = (None,), *, num_features: int, fr
   check_at_least(0, num_features=num_features)
   if initial_scale <= math.exp(min_log_scale):
     raise InputError(f'initial_scale must be above exp(min_log_scale) = {math.exp(min_log_scale):.3g}, got {initial_scale}.')
-  init, conditional, cached = net.conditional(sizes, num_features, width, initial_scale, min_log_scale)
+  init, conditional, cached = net.conditional(sizes, num_features, width, initial_scale, min_log_scale, dtype)
   teacher = build.autoregressive(event_shape, init, conditional, cached=cached)
   if event_shape[0] is not None:
     return teacher

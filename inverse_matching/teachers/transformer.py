@@ -6,7 +6,7 @@ from inverse_matching.types import Teacher
 
 
 def transformer(event_shape: tuple[int, int, int], *, num_blocks: int = 4, num_layers: int = 2, width: int = 64,
-                num_heads: int = 4, patch_size: int = 2, dropout: float = 0.0) -> Teacher:
+                num_heads: int = 4, patch_size: int = 2, dropout: float = 0.0, dtype: str | None = None) -> Teacher:
   """A chain of autoregressive blocks over patches, in alternating order (TarFlow: Zhai et al., 2024).
 
   A block maps the patches by x -> (x - mean) / scale, with mean and scale from a causal transformer over the patches before.
@@ -20,6 +20,7 @@ def transformer(event_shape: tuple[int, int, int], *, num_blocks: int = 4, num_l
     num_heads: of attention.
     patch_size: side of the square patches.
     dropout: rate inside the blocks, rounded to 1/256.
+    dtype: of the numbers inside the networks, see nets.precision; None is float32.
 
   Raises:
     InputError: no blocks, patches that do not tile the image, heads that do not divide the width.
@@ -27,7 +28,7 @@ def transformer(event_shape: tuple[int, int, int], *, num_blocks: int = 4, num_l
   check_at_least(1, num_blocks=num_blocks)
   patches = orders.patches(event_shape, patch_size)
   init, conditional, cached = net.conditional(event_shape, patch_size, num_layers=num_layers, width=width, num_heads=num_heads,
-                                              dropout=dropout)
+                                              dropout=dropout, dtype=dtype)
   return build.chain([
       build.autoregressive(event_shape, init, conditional, order=patches[::1 - 2 * (i % 2)].reshape(-1),
                            cached=cached) for i in range(num_blocks)])

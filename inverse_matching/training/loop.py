@@ -13,7 +13,7 @@ import numpy as np
 from inverse_matching.data.source import Examples
 from inverse_matching.data.stream import Stream
 from inverse_matching.errors import InputError
-from inverse_matching.runtime import processes
+from inverse_matching.runtime import onednn, processes
 from inverse_matching.runtime.devices import choose_devices, map_step, peak_memory, replicate
 from inverse_matching.runtime.progress import Progress
 from inverse_matching.training import checkpoint
@@ -156,7 +156,8 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
     return state.ema
 
   step_fn = map_step(
-      make_train_step(task.loss_fn, optimizer, ema_decay=settings['ema_decay'], prepare=task.prepare), num_devices)
+      make_train_step(task.loss_fn, optimizer, ema_decay=settings['ema_decay'], prepare=task.prepare), num_devices,
+      onednn.compiler_options() if settings.get('precision') == 'bfloat16' else None)
   evaluate = _held_out_loss(task, num_devices)
   state, teacher_params = replicate((state, task.teacher_params), num_devices)
   metrics_writer = MetricsWriter(workdir, start)

@@ -12,16 +12,6 @@ from inverse_matching.nets import causal_conv, heads
 KEYS = random.keys_at(0, np.arange(64, dtype=np.uint32))
 
 
-def test_concat_elu_is_two_elus():
-  """Values and gradients of [elu(x), elu(-x)], at zero too."""
-  x = jnp.concatenate([jnp.linspace(-20, 20, 401), jnp.array([0.0, -0.0, 1e-6, -1e-6, 100.0, -100.0])])[:, None]
-  expected = lambda x: jnp.concatenate([jax.nn.elu(x), jax.nn.elu(-x)], -1)
-  np.testing.assert_allclose(causal_conv.concat_elu(x), expected(x), rtol=1e-6, atol=1e-7)
-  for weights in ((1.0, 0.0), (0.0, 1.0)):
-    slope = lambda f, w=weights: jax.grad(lambda x: jnp.sum(f(x) * jnp.array([w])))(x)
-    np.testing.assert_allclose(slope(causal_conv.concat_elu), slope(expected), rtol=1e-6, atol=1e-7)
-
-
 @pytest.mark.parametrize('rate', [0.25, 0.5, 0.1])
 def test_dropout_mean_and_scale(rate):
   """A share `rate` (rounded to 1/256) is zero, the rest is scaled so that the mean stays."""
@@ -62,17 +52,6 @@ def test_causal_conv_sees_only_what_it_may(direction, width):
   expected = np.zeros((5, 5))
   expected[2:4, (slice(1, 4) if direction == 'down' else slice(2, 4))] = 1
   np.testing.assert_array_equal(seen, expected)
-
-
-def test_the_gradient_by_parts_is_the_gradient(monkeypatch):
-  """The kernel's gradient summed over parts of the batch, one of them smaller, and the input's, against plain autodiff."""
-  x, kernel = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate([(5, 6, 4, 3), (2, 3, 3, 2)]))
-  loss = lambda f: lambda x, kernel: jnp.sum(jnp.sin(f(x, kernel)))
-  plain = loss(lambda x, kernel: causal_conv._conv(x, kernel, 2, ((1, 0), (1, 1)), 'HWIO'))
-  expected = jax.grad(plain, (0, 1))(x, kernel)
-  monkeypatch.setattr(causal_conv, 'PART', 48)  # two images of 6x4
-  got = jax.grad(loss(lambda x, kernel: causal_conv.convolution(x, kernel, 2, ((1, 0), (1, 1)))), (0, 1))(x, kernel)
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), got, expected)
 
 
 def test_upsample_places_blocks():

@@ -18,7 +18,7 @@ from inverse_matching.runs import pairs as pair_runs
 from inverse_matching.runs import samples as sample_runs
 from inverse_matching.runtime import devices, files
 from inverse_matching.solvers import batched
-from inverse_matching.training import checkpoint
+from inverse_matching.training import checkpoint, loop
 
 
 @pytest.fixture(autouse=True)
@@ -209,6 +209,46 @@ def test_distill_and_load(tmp_path):
     distill(tmp_path / 'student', loss={'distance': 'l1'})
   with pytest.raises(InputError, match='teacher_hash is'):
     distill(tmp_path / 'student', run=make_run(1))
+
+
+class Killed(Exception):
+  """Stands for kill -9: nothing is saved."""
+
+
+def test_bfloat16_goes_on_to_the_bit(tmp_path, monkeypatch):
+  """A killed run ends with the bits of one that was not; they are not those of float32; parameters and reports are float32."""
+  train = lambda path, **train: runs.distill({**CONFIG, 'student': dict(name='resnet', num_blocks=1, num_filters=4),
+                                              'train': {**CONFIG['train'], **train}}, path, RUN, devices=2).params
+  expected = train(tmp_path / 'whole', precision='bfloat16')
+  with monkeypatch.context() as patch:
+    update = loop.Progress.update
+
+    def killing(self, count=1, **numbers):
+      update(self, count, **numbers)
+      if self._done == 4:
+        raise Killed
+
+    patch.setattr(loop.Progress, 'update', killing)
+    with pytest.raises(Killed):
+      train(tmp_path / 'killed', precision='bfloat16')
+  got = train(tmp_path / 'killed', precision='bfloat16')
+  jax.tree.map(np.testing.assert_array_equal, got, expected)
+  assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(got))
+  full = train(tmp_path / 'full')
+  assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(full)))
+  student = runs.load_student(tmp_path / 'whole', RUN).student
+  assert 'bf16' not in str(jax.make_jaxpr(lambda z: student.z_to_x(got, z).x)(np.zeros((2, *EVENT), np.float32)))
+
+
+@pytest.mark.parametrize('sections,words', [
+    ({'train': {'precision': 'float16'}}, "config.train.precision is 'float16': set it to float32 or bfloat16"),
+    ({'train': {'precision': 'bfloat16'}}, 'takes no dtype'),
+    ({'train': {'precision': 'bfloat16'}, 'loss': {'name': 'reverse_kl', 'estimator': 'path'}}, 'The path estimator needs')])
+def test_precisions_that_are_refused(tmp_path, sections, words):
+  """Another one, a student that has none, an objective that it would spoil; nothing is left behind."""
+  with pytest.raises(InputError, match=words):
+    distill(tmp_path / 'student', **sections)
+  assert not (tmp_path / 'student').exists()
 
 
 @pytest.mark.slow

@@ -21,10 +21,10 @@ def test_there_are_eight_devices():
   assert jax.local_device_count() == 8
 
 
-def sgd_run(num_devices, num_steps=3):
+def sgd_run(num_devices, num_steps=3, dtype=None):
   """Losses and parameters of a few SGD steps of a network with dropout, on noisy reconstructions."""
   teacher = constructors.dense_teacher(EVENT)
-  student = students.make('resnet', EVENT, num_blocks=1, num_filters=4, dropout=0.5)
+  student = students.make('resnet', EVENT, num_blocks=1, num_filters=4, dropout=0.5, dtype=dtype)
   loss_fn = losses.make('x_reconstruction', teacher, student, noise_std=0.3)
   prepare = lambda raw: Batch(x=raw['x'], key=random.keys_at(0, raw['position']))
   optimizer = optax.sgd(0.1)
@@ -48,6 +48,15 @@ def test_one_device_equals_eight():
       np.testing.assert_allclose(a[name], b[name], rtol=1e-5, err_msg=name)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), state, other_state)
   assert one[0]['grad_norm'] > 1e-2 and one[0]['loss'] != one[-1]['loss']
+
+
+def test_one_device_equals_two_in_bfloat16():
+  """Up to its rounding, which each device does for itself."""
+  (state, one), (other_state, two) = sgd_run(1, dtype='bfloat16'), sgd_run(2, dtype='bfloat16')
+  for a, b in zip(one, two):
+    for name in a:
+      np.testing.assert_allclose(a[name], b[name], rtol=0.02, err_msg=name)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0.02, atol=2e-3), state, other_state)
 
 
 def test_the_step_is_traced_once():
