@@ -23,8 +23,8 @@ def inverse(of: MaskedAutoregressive) -> Callable[[Array], Array]:
 
 
 def with_params(of: MaskedAutoregressive, params: Params) -> MaskedAutoregressive:
-  """Returns the bijection with other parameters."""
-  return eqx.combine(params, eqx.filter(of, eqx.is_inexact_array, inverse=True))
+  """Returns the bijection with other parameters, and its weights masked once and for all."""
+  return paramax.unwrap(eqx.combine(params, eqx.filter(of, eqx.is_inexact_array, inverse=True)))
 
 
 def teacher(event_shape: tuple[int, ...], of: MaskedAutoregressive) -> Teacher:
@@ -41,8 +41,7 @@ def teacher(event_shape: tuple[int, ...], of: MaskedAutoregressive) -> Teacher:
 
   def conditional(params, x, cond=None, key=None):
     del cond, key
-    masked = paramax.unwrap(with_params(of, params)).masked_autoregressive_mlp
-    raw = jax.vmap(masked)(x.reshape(-1, num_dims))
+    raw = jax.vmap(with_params(of, params).masked_autoregressive_mlp)(x.reshape(-1, num_dims))
     loc, scale = jax.vmap(loc_and_scale)(raw.reshape(x.size, -1))
     return Gaussian((-loc / scale).reshape(x.shape), -jnp.log(scale).reshape(x.shape))
 

@@ -1,14 +1,14 @@
 """Our training step against eager PyTorch's, and our exact sampling against flowjax's, side by side on the CPU.
 
     taskset -c 0 python -m benchmarks.peers --output=peers.json
-    python -m benchmarks.peers --compare=sampling --flow_width=64 --flow_steps=200
+    TFDS_DATA_DIR=runs/data python -m benchmarks.peers --compare=sampling --flow_data=mnist --flow_batches=64 --rounds=3
 
 `train_step`: a step of maximum likelihood of the PixelCNN++ teacher, and the same step of the same network in PyTorch, in
 float32 and under autocast to bfloat16. The weights are ours, and both must have the same loss. Ours computes more: norms, the
 moving average, the check that all is finite.
 
 `sampling`: x = T^-1(z) of one masked autoregressive flow, by its own inverse in flowjax and by our solvers, which get the same
-network as a teacher. It is trained on the digits first, since the number of sweeps depends on that. Both must find the same x.
+network as a teacher. It is trained first, since the number of sweeps depends on that. Both must find the same x.
 
 A ratio is the time of the other over ours: above 1, ours is faster. It is the median over interleaved rounds, with quartiles.
 PyTorch and flowjax are no requirements of this project: pip install torch==2.13.0 flowjax==19.1.2.
@@ -24,33 +24,35 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import interleaved
-from configs import digits
 from inverse_matching import losses, random, solvers, teachers
 from inverse_matching.data import catalogue
+from inverse_matching.data.source import Source
 from inverse_matching.data.stream import Stream
 from inverse_matching.errors import InputError
 from inverse_matching.evaluation import tables
 from inverse_matching.runs import prior_draws
 from inverse_matching.runtime import files
 from inverse_matching.runtime.devices import map_step, replicate
-from inverse_matching.solvers.batched import solver_fn
 from inverse_matching.training.step import init_state, make_optimizer, make_train_step
 from inverse_matching.types import Batch, Params, Teacher
 from launch import common
 
 FLAGS = flags.FLAGS
+PEERS = {'train_step': ('torch', '2.13.0'), 'sampling': ('flowjax', '19.1.2')}  # comparison -> module, version
 OURS = {'float32': {}}  # precision of our step -> the settings of the teacher that choose it
 TOLERANCE = 1e-4  # of what both sides must agree on
 LEARNING_RATE = 1e-3
+BATCH, LOGIT_LAMBDA = 64, 0.01  # with which the flow is trained
 
 
-def installed(module: str, package: str) -> Any:
-  """Returns the module; raises InputError with the package to install if it is not there."""
+def peer_of(comparison: str) -> Any:
+  """Returns the module that is compared with; raises InputError with the package to install if it is not there."""
+  module, version = PEERS[comparison]
   try:
     return importlib.import_module(module)
   except ModuleNotFoundError as error:
-    raise InputError(f'{module} is not installed, which this comparison is made with: run pip install {package}, or choose the '
-                     'other one by --compare.') from error
+    raise InputError(f'{module} is not installed, with which {comparison} is compared: run pip install {module}=={version}, or '
+                     'choose the other comparison by --compare.') from error
 
 
 def difference(what: str, ours: Any, theirs: Any) -> float:
@@ -107,7 +109,7 @@ def torch_trainer(torch: Any, network: dict[str, int], params: Params, x: np.nda
 
 def train_step(size: int, network: dict[str, int], batch_size: int, rounds: int) -> list[dict]:
   """Rows {"ours", "peer", "shape", "batch", "num_params", "seconds", "peer_seconds", "ratio", "low", "high"}."""
-  torch = installed('torch', 'torch==2.13.0')
+  torch = peer_of('train_step')
   torch.set_num_threads(len(os.sched_getaffinity(0)))  # as XLA does
   shape = (size, size, 1)
   x = np.random.default_rng(0).normal(size=(batch_size, *shape)).astype(np.float32)
@@ -127,32 +129,32 @@ def train_step(size: int, network: dict[str, int], batch_size: int, rounds: int)
           for name in ours for peer in peers]
 
 
-def trained(teacher: Teacher, config: Any, num_steps: int) -> Params:
-  """Returns the parameters of a teacher after steps on the data of a config."""
-  source = catalogue.load(config.data)
-  stream = Stream(source.train, config.train.batch_size, config.train.seed)
-  advance, params = trainer(teacher, teacher.init(jax.random.key(0)), source.space.prepare(config.train.seed)), None
+def trained(teacher: Teacher, source: Source, num_steps: int) -> Params:
+  """Returns the parameters of a teacher after so many steps on a data set."""
+  stream = Stream(source.train, BATCH, seed=0)
+  advance, params = trainer(teacher, teacher.init(jax.random.key(0)), source.space.prepare(0)), None
   for step in range(num_steps):
     _, params = advance(stream[step])
   return params
 
 
-def sampling(width: int, depth: int, num_steps: int, batches: list[int], rounds: int) -> list[dict]:
+def sampling(data: str, width: int, depth: int, num_steps: int, batches: list[int], rounds: int) -> list[dict]:
   """Rows {"ours", "peer", "shape", "batch", "num_params", "sweeps", "difference", "seconds", "peer_seconds", "ratio", ...}."""
-  installed('flowjax', 'flowjax==19.1.2')
+  peer_of('sampling')
   from benchmarks import flowjax_maf
-  shape, peer = (8, 8, 1), 'flowjax inverse'
-  bijection = flowjax_maf.bijection(math.prod(shape), width, depth)
-  teacher = flowjax_maf.teacher(shape, bijection)
-  params = trained(teacher, digits.get_config(), num_steps)
-  inverse = flowjax_maf.inverse(flowjax_maf.with_params(bijection, params))
+  source = catalogue.load({'name': data, 'logit_lambda': LOGIT_LAMBDA})
+  shape, peer = source.space.event_shape, 'flowjax inverse'
+  start = flowjax_maf.bijection(math.prod(shape), width, depth)
+  bijection = flowjax_maf.with_params(start, trained(flowjax_maf.teacher(shape, start), source, num_steps))
+  teacher, inverse = flowjax_maf.teacher(shape, bijection), flowjax_maf.inverse(bijection)
+  params = teacher.init(jax.random.key(0))  # those of the bijection
+  solve = {name: jax.jit(lambda params, z, name=name: solvers.solve(teacher, params, z, solver=name))
+           for name in ('fixed_point', 'ancestral')}
   rows = []
   for batch in batches:
-    z = prior_draws(teacher, 0, np.arange(batch))
-    flat = jnp.asarray(z.reshape(batch, -1))
-    solve = {name: solver_fn(teacher, name, 1, chunk=batch) for name in ('fixed_point', 'ancestral')}
+    z = jnp.asarray(prior_draws(teacher, 0, np.arange(batch)))
     runs = {name: lambda f=f, z=z: jax.block_until_ready(f(params, z)) for name, f in solve.items()}
-    runs[peer] = lambda flat=flat: jax.block_until_ready(inverse(flat))
+    runs[peer] = lambda z=z: jax.block_until_ready(inverse(z.reshape(len(z), -1)))
     found = {name: run() for name, run in runs.items()}  # compiles too
     theirs = found.pop(peer).reshape(z.shape)
     seconds = interleaved.seconds(runs, rounds)
@@ -171,9 +173,10 @@ def compared(ours: np.ndarray, peer: np.ndarray) -> dict[str, float]:
 def main() -> None:
   jax.config.update('jax_platforms', 'cpu')
   network = dict(num_blocks=FLAGS.num_blocks, num_filters=FLAGS.num_filters, num_levels=FLAGS.num_levels)
-  flow = dict(width=FLAGS.flow_width, depth=FLAGS.flow_depth, num_steps=FLAGS.flow_steps)
+  flow = dict(data=FLAGS.flow_data, width=FLAGS.flow_width, depth=FLAGS.flow_depth, num_steps=FLAGS.flow_steps)
   measure = {'train_step': lambda: train_step(FLAGS.size, network, FLAGS.batch_size, FLAGS.rounds),
              'sampling': lambda: sampling(**flow, batches=[int(b) for b in FLAGS.flow_batches], rounds=FLAGS.rounds)}
+  versions = {name: str(peer_of(name).__version__) for name in FLAGS.compare}  # all, before anything is measured
   rows = []
   for name in FLAGS.compare:
     part = measure[name]()
@@ -183,7 +186,7 @@ def main() -> None:
   if FLAGS.output:
     files.write_json(FLAGS.output, {'command': common.command(), 'settings': {
         **network, 'flow': flow, 'rounds': FLAGS.rounds, 'cores': len(os.sched_getaffinity(0)),
-        'solver_tolerance': solvers.TOLERANCE}, 'rows': rows})
+        'solver_tolerance': solvers.TOLERANCE, 'versions': {'jax': jax.__version__, **versions}}, 'rows': rows})
 
 
 if __name__ == '__main__':
@@ -193,6 +196,7 @@ if __name__ == '__main__':
   flags.DEFINE_integer('num_blocks', 3, 'Of the PixelCNN++.')
   flags.DEFINE_integer('num_filters', 32, 'Of the PixelCNN++.')
   flags.DEFINE_integer('num_levels', 3, 'Of the PixelCNN++.')
+  flags.DEFINE_string('flow_data', 'digits', 'Images that the flow is trained on, a name as in config.data.')
   flags.DEFINE_integer('flow_width', 512, 'Hidden units in a layer of the flow.', lower_bound=1)
   flags.DEFINE_integer('flow_depth', 2, 'Hidden layers of the flow.', lower_bound=1)
   flags.DEFINE_integer('flow_steps', 2000, 'Training steps of the flow.', lower_bound=1)
