@@ -39,6 +39,7 @@ def test_different_results_are_not_compared():
       peers.difference('x', np.array([1.0, 100.0]), np.array([1.0, theirs]))
 
 
+@pytest.mark.slow
 def test_the_network_in_pytorch():
   """It trains as ours: the same losses in each of some steps, on images whose size is odd at both resolutions."""
   torch = pytest.importorskip('torch')
@@ -60,6 +61,7 @@ def test_rows_of_a_training_step():
   assert all(row['low'] <= row['ratio'] <= row['high'] and row['batch'] == 2 for row in rows)
 
 
+@pytest.mark.slow
 def test_the_flow_of_flowjax():
   """The teacher has its z and log-determinant; what is solved is what flowjax inverts, by either solver."""
   pytest.importorskip('flowjax')
