@@ -6,13 +6,13 @@
 The step is that of a teacher on random images, by default with the network of the digits. On a CPU --devices makes devices that
 share the cores, so that only the first number means much there.
 """
-import time
 from unittest import mock
 
 from absl import app, flags
 import jax
 import numpy as np
 
+from benchmarks import interleaved
 from inverse_matching import losses, random, teachers
 from inverse_matching.evaluation import tables
 from inverse_matching.runtime import files
@@ -44,17 +44,6 @@ def _runner(mapped, state, batch):
   return run
 
 
-def _seconds(runs: dict, rounds: int) -> dict:
-  """Of each function, [rounds], interleaved."""
-  seconds = {name: [] for name in runs}
-  for _ in range(rounds):
-    for name, run in runs.items():
-      start = time.perf_counter()
-      run()
-      seconds[name].append(time.perf_counter() - start)
-  return {name: np.array(values) for name, values in seconds.items()}
-
-
 def measure(shape: tuple[int, int, int], network: dict, batch_size: int, rounds: int) -> list[dict]:
   """Rows {"step", "devices", "batch", "seconds", "ratio", "low", "high"}: the median time of a step, and the median and the
   quartiles over the rounds of a ratio: of `pmap` the time over that of `jit`, of `weak` that of one device over that of all,
@@ -71,7 +60,7 @@ def measure(shape: tuple[int, int, int], network: dict, batch_size: int, rounds:
     if n == 1:
       with mock.patch.object(training_step, 'mean_over_devices', lambda tree: tree):  # there is no axis to take it over
         runs['jit'] = _runner(jax.jit(step, donate_argnums=0), jax.jit(init)(), batch)
-  seconds = _seconds(runs, rounds)
+  seconds = interleaved.seconds(runs, rounds)
   rows = []
   for name, n, ratio in [('jit', 1, None), ('pmap', 1, seconds[1] / seconds['jit']),
                          *(('weak', n, seconds[1] / seconds[n]) for n in counts[1:])]:

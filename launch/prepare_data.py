@@ -18,7 +18,7 @@ from inverse_matching.errors import InputError
 from launch import common
 
 FLAGS = common.FLAGS
-flags.DEFINE_enum('dataset', None, [*tfds_images.SIZES, *CORPORA], 'Data set.', required=True)
+flags.DEFINE_enum('dataset', None, [*tfds_images.SETS, *CORPORA], 'Data set.', required=True)
 flags.DEFINE_string('data_dir', None, 'Folder of prepared data sets, as in config.data.data_dir; default: the environment '
                     'variable TFDS_DATA_DIR, else ~/tensorflow_datasets.')
 flags.DEFINE_string('archives', None, 'Folder that holds the original files in a folder of the name of the data set; nothing '

@@ -12,7 +12,7 @@ from inverse_matching.data.speech.corpora import CORPORA
 # name -> factory(**settings) -> Source. A user's own is 'package.module:factory'.
 SOURCES: dict[str, Callable[..., Source]] = {
     'digits': images.digits,
-    **{name: functools.partial(images.prepared, name) for name in tfds_images.SIZES},
+    **{name: functools.partial(images.prepared, name) for name in tfds_images.SETS},
     'synthetic': speech.synthetic,
     **{name: functools.partial(speech.prepared, name) for name in CORPORA},
 }

@@ -109,7 +109,7 @@ def prepared(name: str, *, levels: int | None = None, logit_lambda: float | None
   """Returns a data set that launch.prepare_data wrote; its test split is held out.
 
   Args:
-    name: a name in tfds_images.SIZES.
+    name: a name in tfds_images.SETS.
     levels: see `source`; also for logit_lambda and num_validation.
     logit_lambda: of the logit.
     data_dir: see tfds_images.read; also for the next two and the last.

@@ -19,7 +19,7 @@ def prepare(name: str, data_dir: str | os.PathLike | None = None, archives: str 
   """Writes a data set as tfds_images.read takes it; one that is there and whole is left as it is.
 
   Args:
-    name: a name in tfds_images.SIZES.
+    name: a name in tfds_images.SETS.
     data_dir: see tfds_images.read.
     archives: folder with the original files in a folder of the data set's name; nothing is downloaded then.
 

@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 from inverse_matching.data import catalogue
 from inverse_matching.data.images import dataset as images
 from inverse_matching.data.images import prepare as prepare_images
+from inverse_matching.data.images import tfds as tfds_images
 from inverse_matching.errors import InputError
 
 SIZES = {'train': 30, 'test': 12}
@@ -69,7 +70,8 @@ def test_data_dir_is_that_of_tfds_by_default(data_dir, monkeypatch):
 
 @pytest.mark.parametrize('name,shape', [('mnist', (28, 28, 1)), ('fashion_mnist', (28, 28, 1)), ('cifar10', (32, 32, 3))])
 def test_every_data_set(tmp_path, name, shape):
-  """The three names are in the table, with the shape of their images. The files are mocked; chunks keep their order."""
+  """The three names are in the table, with the version of TFDS and the shape of their images. The files are mocked; chunks keep
+  their order."""
 
   class Source:
     def __len__(self):
@@ -78,7 +80,8 @@ def test_every_data_set(tmp_path, name, shape):
     def __getitems__(self, keys):
       return [{'image': png(image(key, shape)), 'label': key % 10} for key in keys]
 
-  folder = tmp_path / name / str(tfds.builder_cls(name).VERSION)
+  folder = tfds_images.folder(name, tmp_path)
+  assert folder == tmp_path / name / str(tfds.builder_cls(name).VERSION)
   folder.mkdir(parents=True)
   (folder / 'dataset_info.json').touch()
   with tfds.testing.mock_data(as_data_source_fn=lambda self, split, **unused: [Source() for _ in split]):
@@ -166,11 +169,15 @@ def test_prepared_data_are_left_as_they_are(data_dir, monkeypatch):
   """And need no TensorFlow; without it, what is missing cannot be made, and the sentence has the command."""
   find_spec = importlib.util.find_spec
   monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name == 'tensorflow' else find_spec(name))
-  before = {path: path.stat().st_mtime_ns for path in data_dir.rglob('*')}
+  times = lambda: {path: path.stat().st_mtime_ns for path in data_dir.rglob('*.*') if path.is_file()}
+  before = times()
   prepare_images.prepare('mnist', data_dir)
-  assert {path: path.stat().st_mtime_ns for path in data_dir.rglob('*')} == before
+  assert before.items() < times().items() and len(times()) == len(before) + 2  # and the one file that is mapped
+  before = times()
+  prepare_images.prepare('mnist', data_dir)
+  assert times() == before
   flip(data_dir / 'mnist' / '3.0.1')
-  for name in ('mnist', 'cifar10'):
+  for name in ('mnist', 'cifar10'):  # damaged, missing
     with pytest.raises(InputError, match=f"Preparing {name} needs TensorFlow.* pip install 'inverse_matching.data.'"):
       prepare_images.prepare(name, data_dir)
 
