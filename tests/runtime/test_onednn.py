@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from inverse_matching.errors import InputError
+from inverse_matching.nets import operations
 from inverse_matching.runtime import onednn
 from inverse_matching.runtime.devices import map_step
 
@@ -63,7 +64,9 @@ def test_the_program_calls_it_and_computes_the_same():
   x, w = (jax.random.normal(jax.random.key(i), shape).astype(jnp.bfloat16) for i, shape in enumerate([(65536, 64), (64, 64)]))
   step = lambda state, constants, batch: (state, jax.lax.pmean(jnp.sum((batch @ state).astype(jnp.float32), 0), 'devices'))
   product = x.astype(jnp.float32) @ w.astype(jnp.float32)
-  assert '__onednn$matmul' in jax.jit(lambda a, b: a @ b).lower(x, w).compile(compiler_options=options).as_text()
+  convolve = operations.Window(((1, 0), (1, 1))).convolve
+  args = jnp.ones((32, 28, 28, 64), jnp.bfloat16), jnp.ones((2, 3, 64, 32), jnp.bfloat16)
+  assert '__onednn$convolution' in jax.jit(convolve).lower(*args).compile(compiler_options=options).as_text()
   before = jax.config.jax_persistent_cache_min_compile_time_secs
   _, got = map_step(step, 2, options)(w, None, np.asarray(x))
   assert jax.config.jax_persistent_cache_min_compile_time_secs == before
