@@ -23,7 +23,7 @@ MOST_CPU_DEVICES = 8  # made without being asked for: each has its own copy of t
 def make_cpu_devices(number: int | None = None) -> None:
   """Makes so many devices of a CPU, before anything else of JAX; None: one for each core that this process may use, up to 8.
 
-  One device alone leaves the other cores almost idle. Without a number, JAX_NUM_CPU_DEVICES and XLA's own flag in the
+  One device alone makes little use of a second core. Without a number, JAX_NUM_CPU_DEVICES and XLA's own flag in the
   environment are left to say how many. Accelerators do not notice.
   """
   if number is None:
