@@ -1,7 +1,14 @@
 # Everything runs in $(VENV), made from requirements.lock on first use and made anew when that file or setup.py changes.
-PYTHON ?= python3
+PYTHON ?=
 VENV ?= .venv
+TESTS ?=
 LOCK_FLAGS ?=
+
+# What makes the environment: PYTHON, or the first of these that runs and can make one. A pyenv shim may be there and not run.
+PYENV = $$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1[23].*[0-9]/bin/python 2>/dev/null | sort -V | tail -n 1)
+FIND_PYTHON = for p in $(or $(PYTHON),python3.13 python3.12 $(PYENV) python3.11 python3); do \
+  "$$p" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v "$$p" && exit; done; \
+  echo 'error: no Python 3.11 or newer with venv runs$(if $(PYTHON), as $(PYTHON)): name one, as PYTHON=python3.12 does.' >&2; exit 1
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -9,33 +16,36 @@ REPRODUCE := $(BIN)/python -m launch.reproduce --figure=4,5
 GAUSSIAN := 1,2,3,proposition1,norms,spectra,modes,stiffness,claims
 UV := build/uv
 
-.PHONY: help install digits gaussian smoke test test-slow test-survival lint lock clean
+.PHONY: help install python digits gaussian smoke test test-slow test-survival lint lock clean
 
 help:
 	@echo 'make install    the environment alone, in $(VENV)'
+	@echo 'make python     names the Python that would make it'
 	@echo 'make digits     figures 4 and 5 of the paper on handwritten digits, into runs/digits'
 	@echo 'make gaussian   figures 1 to 3 and the studies of Gaussian teachers, into runs/gaussian'
 	@echo 'make smoke      the path of make digits, tiny, into runs/smoke'
-	@echo 'make test       the tests'
+	@echo 'make test       the tests, or those in TESTS="tests/solvers tests/losses"'
 	@echo 'make test-slow  the tests that take long'
 	@echo 'make test-survival  kills, full disks, damaged files, several processes; SURVIVAL=--kills=200 for more'
 	@echo 'make lint       the style checks'
 	@echo 'make lock       requirements.lock from setup.py; LOCK_FLAGS=--upgrade takes the newest versions'
 	@echo 'make clean      removes the environment, builds and caches; runs/ stays'
 	@echo
-	@echo 'PYTHON=... names the Python (3.11 or newer) that makes the environment, VENV=... where it is made.'
+	@echo 'PYTHON=... names the Python (3.11 or newer; else the newest from 3.13 down) that makes the environment,'
+	@echo 'VENV=... where it is made.'
 
 $(READY): requirements.lock setup.py
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo 'error: $(PYTHON) is not Python 3.11 or newer: name one that is, as in make PYTHON=python3.12.' >&2; exit 1; }
 	@test ! -e $(VENV) -o -f $(VENV)/pyvenv.cfg || { \
 	  echo 'error: $(VENV) exists and is no environment of Python: remove it, or name another VENV.' >&2; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
+	@python=$$($(FIND_PYTHON)) && echo "$(VENV): $$("$$python" --version), $$python" && "$$python" -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 install: $(READY)
+
+python:
+	@$(FIND_PYTHON)
 
 digits: $(READY)
 	$(REPRODUCE) --config=configs/digits.py --workdir=runs/digits
@@ -47,7 +57,7 @@ smoke: $(READY)
 	$(REPRODUCE) --config=configs/digits.py:smoke --workdir=runs/smoke
 
 test: $(READY)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow" $(TESTS)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -m "slow and not survival"
@@ -60,7 +70,7 @@ lint: $(READY)
 
 # uv is needed here alone, and comes into a folder of its own.
 lock:
-	$(PYTHON) -m venv $(UV)
+	python=$$($(FIND_PYTHON)) && "$$python" -m venv $(UV)
 	$(UV)/bin/python -m pip install --disable-pip-version-check --quiet uv
 	$(UV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --custom-compile-command 'make lock' $(LOCK_FLAGS) --extra test --extra tensorboard setup.py -o requirements.lock

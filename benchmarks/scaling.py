@@ -3,9 +3,14 @@
     python -m benchmarks.scaling --output=scaling.json
     python -m benchmarks.scaling --devices=8 --size=28 --num_blocks=3 --num_filters=32 --batch_size=64
 
-The step is that of a teacher on random images, by default with the network of the digits. On a CPU --devices makes devices that
-share the cores, so that only the first number means much there.
+The step is that of a teacher on random images, by default with the network of the digits. On a CPU n devices run in a process
+that is held on n cores, since one device would borrow the cores of the others; the processes take turns, step by step.
 """
+import contextlib
+import multiprocessing
+import os
+import time
+from typing import Any, Callable
 from unittest import mock
 
 from absl import app, flags
@@ -15,7 +20,7 @@ import numpy as np
 from benchmarks import interleaved
 from inverse_matching import losses, random, teachers
 from inverse_matching.evaluation import tables
-from inverse_matching.runtime import files
+from inverse_matching.runtime import devices, files
 from inverse_matching.runtime.devices import map_step, replicate
 from inverse_matching.training import step as training_step
 from inverse_matching.training.step import init_state, make_optimizer, make_train_step
@@ -32,54 +37,82 @@ def _make_step(teacher):
   return step, lambda: init_state(teacher.init(jax.random.key(0)), optimizer)
 
 
-def _runner(mapped, state, batch):
-  """A function of no arguments that makes a step and waits for it."""
-  held = [state]
+def _runner(name: str, n: int, shape: tuple[int, int, int], network: dict[str, Any], batch_size: int) -> Callable[[], float]:
+  """A function of no arguments that makes a step on n devices, waits for it and returns its seconds."""
+  step, init = _make_step(teachers.make('pixelcnn', shape, **network))
+  x = np.random.default_rng(0).normal(size=(n * batch_size, *shape)).astype(np.float32)
+  batch = {'x': x, 'position': np.arange(len(x), dtype=np.uint32)}
+  if name == 'jit':
+    mapped, held, mean = jax.jit(step, donate_argnums=0), [jax.jit(init)()], lambda tree: tree  # no axis to take it over
+  else:
+    mapped, held, mean = map_step(step, n), [replicate(init(), n)], devices.mean_over_devices
 
   def run():
+    start = time.perf_counter()
     held[0], metrics = mapped(held[0], None, batch)
     jax.block_until_ready(metrics)
+    return time.perf_counter() - start
 
-  run()  # compiles
+  with mock.patch.object(training_step, 'mean_over_devices', mean):
+    run()  # compiles
   return run
 
 
-def measure(shape: tuple[int, int, int], network: dict, batch_size: int, rounds: int) -> list[dict]:
+def _serve(connection, cores: set[int], name: str, n: int, *settings) -> None:
+  """In a process of its own, which ends with the one that started it: a runner, called whenever there is a message."""
+  os.sched_setaffinity(0, cores)
+  devices.make_cpu_devices(n)
+  run = _runner(name, n, *settings)
+  connection.send('ready')
+  with contextlib.suppress(EOFError):
+    while connection.recv():
+      connection.send(run())
+
+
+def _elsewhere(name: str, n: int, *settings) -> Callable[[], float]:
+  """The same as `_runner`, in a process that is held on n cores, or on all there are if those are fewer."""
+  here, there = multiprocessing.Pipe()
+  cores = set(sorted(os.sched_getaffinity(0))[:n])
+  multiprocessing.get_context('spawn').Process(target=_serve, args=(there, cores, name, n, *settings), daemon=True).start()
+  there.close()
+  here.recv()
+
+  def run():
+    here.send('go')
+    return here.recv()
+
+  return run
+
+
+def measure(counts: list[int], make_runner: Callable, rounds: int, batch_size: int) -> list[dict[str, Any]]:
   """Rows {"step", "devices", "batch", "seconds", "ratio", "low", "high"}: the median time of a step, and the median and the
   quartiles over the rounds of a ratio: of `pmap` the time over that of `jit`, of `weak` that of one device over that of all,
   which is 1 where devices cost nothing."""
-  teacher = teachers.make('pixelcnn', shape, **network)
-  step, init = _make_step(teacher)
-  rng = np.random.default_rng(0)
-  counts = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= jax.local_device_count()]
-  runs = {}
-  for n in counts:
-    size = n * batch_size
-    batch = {'x': rng.normal(size=(size, *shape)).astype(np.float32), 'position': np.arange(size, dtype=np.uint32)}
-    runs[n] = _runner(map_step(step, n), replicate(init(), n), batch)
-    if n == 1:
-      with mock.patch.object(training_step, 'mean_over_devices', lambda tree: tree):  # there is no axis to take it over
-        runs['jit'] = _runner(jax.jit(step, donate_argnums=0), jax.jit(init)(), batch)
-  seconds = interleaved.seconds(runs, rounds)
-  rows = []
-  for name, n, ratio in [('jit', 1, None), ('pmap', 1, seconds[1] / seconds['jit']),
-                         *(('weak', n, seconds[1] / seconds[n]) for n in counts[1:])]:
-    low, value, high = (None,) * 3 if ratio is None else np.quantile(ratio, (0.25, 0.5, 0.75))
-    rows.append({'step': name, 'devices': n, 'batch': n * batch_size,
-                 'seconds': float(np.median(seconds['jit' if name == 'jit' else n])), 'ratio': value, 'low': low, 'high': high})
+  runs = {(name, n): make_runner(name, n) for name, n in [('jit', 1), *(('pmap', n) for n in counts)]}
+  times = [{key: run() for key, run in runs.items()} for _ in range(rounds)]  # interleaved
+  seconds = {key: np.array([of[key] for of in times]) for key in runs}
+  one, rows = seconds['pmap', 1], []
+  for (name, n), values in seconds.items():
+    over, under = (one, seconds['jit', 1]) if n == 1 else (one, values)
+    ratio = {'ratio': None, 'low': None, 'high': None} if name == 'jit' else interleaved.ratio(over, under)
+    rows.append({'step': name if n == 1 else 'weak', 'devices': n, 'batch': n * batch_size,
+                 'seconds': float(np.median(values)), **ratio})
   return rows
 
 
 def main(argv) -> None:
   del argv
-  if FLAGS.devices is not None:
-    jax.config.update('jax_num_cpu_devices', FLAGS.devices)
   network = dict(num_blocks=FLAGS.num_blocks, num_filters=FLAGS.num_filters, num_levels=FLAGS.num_levels, dropout=FLAGS.dropout)
-  rows = measure((FLAGS.size, FLAGS.size, FLAGS.channels), network, FLAGS.batch_size, FLAGS.rounds)
+  devices.make_cpu_devices(FLAGS.devices)
+  device, available = jax.local_devices()[0], jax.local_device_count()
+  pinned = device.platform == 'cpu' and hasattr(os, 'sched_setaffinity')
+  counts = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= min(available, FLAGS.devices or available)]
+  settings = (FLAGS.size, FLAGS.size, FLAGS.channels), network, FLAGS.batch_size
+  make_runner = lambda name, n: (_elsewhere if pinned else _runner)(name, n, *settings)
+  rows = measure(counts, make_runner, FLAGS.rounds, FLAGS.batch_size)
   cell = lambda value: f'{value:.4g}' if isinstance(value, float) else '' if value is None else str(value)
   print(tables.plain([list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]))
   if FLAGS.output:
-    device = jax.local_devices()[0]
     files.write_json(FLAGS.output, {'command': common.command(), 'settings': {
         **network, 'rounds': FLAGS.rounds, 'device': f'{device.platform} {device.device_kind}'}, 'rows': rows})
 
@@ -92,7 +125,7 @@ if __name__ == '__main__':
   flags.DEFINE_integer('num_levels', 3, 'Of the network.')
   flags.DEFINE_float('dropout', 0.3, 'Of the network.')
   flags.DEFINE_integer('batch_size', 64, 'Examples of a device in a step.')
-  flags.DEFINE_integer('devices', None, 'On a CPU, how many devices to make; default: the local ones.', lower_bound=1)
+  flags.DEFINE_integer('devices', None, 'The most devices; default: the local ones, on a CPU one for each core.', lower_bound=1)
   flags.DEFINE_integer('rounds', 40, 'Interleaved rounds.')
   flags.DEFINE_string('output', None, 'JSON to write.')
   app.run(main)

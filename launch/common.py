@@ -19,7 +19,7 @@ from ml_collections import config_flags
 from inverse_matching import registry
 from inverse_matching.errors import InputError
 from inverse_matching.runs import trust
-from inverse_matching.runtime import files, processes
+from inverse_matching.runtime import devices, files, processes
 from inverse_matching.training import loop
 
 FLAGS = flags.FLAGS
@@ -37,7 +37,8 @@ def define_flags(config: str | None = None, distributed: bool = True, loads: boo
   flags.DEFINE_string('workdir', None, 'Folder of the run. Called again with the same one, a stopped run goes on.',
                       required=True)
   flags.DEFINE_integer('devices', None, 'Local devices to use (on a CPU, that many are made); default: the largest number '
-                       'that divides the batch.', lower_bound=1)
+                       'that divides the batch, of all local devices (on a CPU, of one for each core that the process may use, '
+                       f'up to {devices.MOST_CPU_DEVICES}; of a process of --distributed, one).', lower_bound=1)
   if distributed:
     flags.DEFINE_boolean('distributed', False, 'Join the other processes of this run, each started with the same command by '
                          f'srun, by mpirun, on a TPU pod, or with {", ".join(processes.VARIABLES)} set.')
@@ -164,13 +165,14 @@ def _setup() -> None:
   logging.get_absl_handler().setFormatter(std_logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
   if 'devices' not in FLAGS:  # a command that computes nothing
     return
-  if FLAGS.devices is not None:
-    jax.config.update('jax_num_cpu_devices', FLAGS.devices)
+  distributed = 'distributed' in FLAGS and FLAGS.distributed
+  if FLAGS.devices is not None or not distributed:  # several processes may share the cores, and need equally many devices
+    devices.make_cpu_devices(FLAGS.devices)
   # z, T, T^-1 and likelihoods are exact to float32; accelerators would round matrix products to TF32 or bfloat16.
   jax.config.update('jax_default_matmul_precision', 'highest')
   if jax.config.jax_compilation_cache_dir is None:  # nor does JAX_COMPILATION_CACHE_DIR name one
     jax.config.update('jax_compilation_cache_dir', _compile_cache())
-  if 'distributed' in FLAGS and FLAGS.distributed:
+  if distributed:
     processes.initialize()
   if not processes.is_first():
     logging.set_verbosity(logging.ERROR)

@@ -19,8 +19,9 @@ LIMIT = 600  # seconds that a command may take
 
 
 def environment(**more: Any) -> dict[str, str]:
-  """One device and few threads, so that two runs on one machine have the same bits; the models of tests can be named."""
-  return {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': f'{ROOT}:{ROOT}/tests', **{k: str(v) for k, v in more.items()}}
+  """One device unless --devices says more, as on any other machine; the models of tests can be named."""
+  return {**os.environ, 'JAX_PLATFORMS': 'cpu', 'JAX_NUM_CPU_DEVICES': '1', 'PYTHONPATH': f'{ROOT}:{ROOT}/tests',
+          **{k: str(v) for k, v in more.items()}}
 
 
 def start(module: str, *flags: Any, env: Mapping[str, str] | None = None, before: Sequence[str] = (),

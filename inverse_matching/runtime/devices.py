@@ -5,6 +5,7 @@ A training step is over the devices of all processes; functions of examples are 
 """
 from concurrent import futures
 import contextlib
+import os
 import resource
 import sys
 from typing import Any, Callable, Iterator, Mapping
@@ -16,6 +17,21 @@ from inverse_matching.errors import InputError
 
 AXIS = 'devices'
 DEFAULT_CHUNK = 64  # examples per device and call when sampling and evaluating; part of what fixes the bits of a result
+MOST_CPU_DEVICES = 8  # made without being asked for: each has its own copy of the parameters
+
+
+def make_cpu_devices(number: int | None = None) -> None:
+  """Makes so many devices of a CPU, before anything else of JAX; None: one for each core that this process may use, up to 8.
+
+  One device alone makes little use of a second core. Without a number, JAX_NUM_CPU_DEVICES and XLA's own flag in the
+  environment are left to say how many. Accelerators do not notice.
+  """
+  if number is None:
+    if jax.config.jax_num_cpu_devices >= 0 or 'xla_force_host_platform_device_count' in os.environ.get('XLA_FLAGS', ''):
+      return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    number = min(cores, MOST_CPU_DEVICES)
+  jax.config.update('jax_num_cpu_devices', number)
 
 
 def choose_devices(batch_size: int | None = None, requested: int | None = None) -> int:
@@ -118,24 +134,29 @@ def map_examples(function: Callable, num_devices: int, chunk: int | None = None)
   """Maps function(params, *arrays [chunk, ...]) -> pytree of [chunk, ...] over examples, devices and chunks.
 
   Every call sees `chunk` examples on each device, the last ones padded by repetition: an example's result is the same bits
-  whatever the number of examples and devices.
+  whatever the number of examples and devices. Devices that would only repeat are left out.
 
   Returns:
     run(params, *arrays [n, ...], progress=None) -> pytree of numpy arrays [n, ...]; `arrays` may be pytrees of such, and
     `progress` is called with the number of examples after each call.
   """
-  mapped = jax.pmap(lambda params, arrays: function(params[0], *arrays), in_axes=(None, 0),
-                    devices=jax.local_devices()[:num_devices])
-  step = num_devices * (chunk or DEFAULT_CHUNK)
+  chunk = chunk or DEFAULT_CHUNK
+  programs = {}  # number of devices -> a program over so many
 
-  def call(params, *arrays):
-    out = jax.device_get(mapped(_never_empty(params), _split(arrays, num_devices)))
-    return jax.tree.map(lambda a: np.asarray(a).reshape(step, *a.shape[2:]), out)
+  def program(needed):
+    used = min((n for n in programs if n >= needed), default=needed)  # to compile costs more than to repeat
+    if used not in programs:
+      programs[used] = jax.pmap(lambda params, arrays: function(params[0], *arrays), in_axes=(None, 0),
+                                devices=jax.local_devices()[:used])
+    return programs[used], used
 
   def run(params, *arrays, progress=None):
     total, parts = _size(arrays), []
+    mapped, used = program(min(num_devices, _num_chunks(total, chunk)))
+    step = used * chunk
     for start, part in _chunks(arrays, step):
-      parts.append(call(params, *part))
+      out = jax.device_get(mapped(_never_empty(params), _split(part, used)))
+      parts.append(jax.tree.map(lambda a: np.asarray(a).reshape(step, *a.shape[2:]), out))
       if progress is not None:
         progress(min(step, total - start))
     return _joined(parts, total)
@@ -148,21 +169,21 @@ def map_chunks(function: Callable, num_devices: int, chunk: int | None = None) -
 
   Each device has a thread that takes chunk after chunk.
   """
-  devices, chunk = jax.local_devices()[:num_devices], chunk or DEFAULT_CHUNK
+  chunk = chunk or DEFAULT_CHUNK
 
   def run(params, *arrays, progress=None):
-    # One device needs no copies: placing the parameters costs as much as a few sweeps of one small image.
-    there = [params] if num_devices == 1 else [jax.device_put(params, device) for device in devices]
     total, parts = _size(arrays), []
+    devices = jax.local_devices()[:min(num_devices, _num_chunks(total, chunk))]
+    # One device needs no copies: placing the parameters costs as much as a few sweeps of one small image.
+    there = [params] if len(devices) == 1 else [jax.device_put(params, device) for device in devices]
 
     def call(i, part):
-      device = i % num_devices
-      part = part if num_devices == 1 else jax.device_put(part, devices[device])
-      return jax.device_get(function(there[device], *part))
+      part = part if len(devices) == 1 else jax.device_put(part, devices[i])
+      return jax.device_get(function(there[i], *part))
 
     with contextlib.ExitStack() as stack:
       threads = [stack.enter_context(futures.ThreadPoolExecutor(1)) for _ in devices]
-      calls = [(start, threads[i % num_devices].submit(call, i, part))
+      calls = [(start, threads[i % len(devices)].submit(call, i % len(devices), part))
                for i, (start, part) in enumerate(_chunks(arrays, chunk))]
       for start, future in calls:
         parts.append(future.result())
@@ -175,6 +196,10 @@ def map_chunks(function: Callable, num_devices: int, chunk: int | None = None) -
 
 def _size(arrays: Any) -> int:
   return len(jax.tree.leaves(arrays)[0])
+
+
+def _num_chunks(total: int, chunk: int) -> int:
+  return max(1, -(-total // chunk))
 
 
 def _chunks(arrays: Any, size: int) -> Iterator[tuple[int, Any]]:

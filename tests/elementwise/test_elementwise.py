@@ -263,10 +263,10 @@ def test_normal_quantile_far_out():
 
 @pytest.mark.parametrize('name,settings,words', [
     ('gausian', {}, r"did you mean 'gaussian'"),
-    ('gaussian', {'num_mixtures': 3}, "unexpected keyword argument 'num_mixtures'; its own fields are none"),
+    ('gaussian', {'num_mixtures': 3}, "config.teacher does not fit 'gaussian': .*'num_mixtures'; its own fields are none"),
     ('mixture_of_logistics', {'levels': 3}, 'its own fields are num_mixtures, prior'),
     ('mixture_of_logistics', {'num_mixtures': 0}, 'num_mixtures must be at least 1, got 0'),
-    ('categorical', {}, "missing a required argument: 'levels'"),
+    ('categorical', {}, "config.teacher does not fit 'categorical': .*'levels'; its own fields are "),
     ('discretized_mixture_of_logistics', {'levels': 1}, 'levels must be at least 2, got 1'),
     ('logistic', {'prior': 'gaussian'}, "Unknown prior 'gaussian': use one of normal, uniform"),
 ])

@@ -1,12 +1,13 @@
 """The command lines, run as people run them, from the teacher to the numbers."""
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
 
-from commands import ROOT, SMOKE, launch, launched, refused, user_environment
+from commands import ROOT, SMOKE, free_port, launch, launched, refused, user_environment
 import numpy as np
 from PIL import Image
 import pytest
@@ -77,6 +78,27 @@ def test_a_finished_command_does_nothing(folder):
   before = {p: p.stat().st_mtime_ns for p in paths}
   launched('train_teacher', *SMOKE, f'--workdir={folder}/teacher')
   assert before == {p: p.stat().st_mtime_ns for p in paths}
+
+
+COUNT = """
+import jax
+from launch import common
+common.define_flags()
+common.run(lambda: print(jax.local_device_count()))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, 'sched_getaffinity'), reason='this system does not tell the cores of a process')
+@pytest.mark.parametrize('flags,count', [([], None), (['--devices=3'], 3), (['--distributed'], 1),
+                                         (['--distributed', '--devices=2'], 2)])
+def test_devices_of_a_cpu(flags, count):
+  """One for each core; one for a process that is not alone."""
+  count = count or min(8, len(os.sched_getaffinity(0)))
+  env = {**user_environment(), 'JAX_COORDINATOR_ADDRESS': f'localhost:{free_port()}', 'JAX_NUM_PROCESSES': '1',
+         'JAX_PROCESS_ID': '0'}
+  process = subprocess.run([sys.executable, '-c', COUNT, *flags, '--workdir=none'], cwd=ROOT, env=env, capture_output=True,
+                           text=True, check=False)
+  assert process.stdout == f'{count}\n', process.stderr
 
 
 COMMANDS = {

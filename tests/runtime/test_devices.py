@@ -1,4 +1,6 @@
-"""Results do not depend on the number of devices."""
+"""How many devices there are, and that results do not depend on it."""
+import types
+
 import chex
 import constructors
 import jax
@@ -9,6 +11,7 @@ import pytest
 
 from inverse_matching import losses, random, students
 from inverse_matching.errors import InputError
+from inverse_matching.runtime import devices
 from inverse_matching.runtime.devices import choose_devices, map_examples, map_step, mean_over_devices, replicate
 from inverse_matching.training.step import init_state, make_train_step
 from inverse_matching.types import Batch
@@ -125,6 +128,41 @@ def test_map_examples_reports_progress():
   seen = []
   map_examples(lambda _, x: x, 2, 4)(None, np.zeros((19, 1)), progress=seen.append)
   assert seen == [8, 8, 3]
+
+
+def test_map_examples_leaves_out_devices_that_would_repeat():
+  """A chunk of few examples is computed once; a later call with less to do takes the program that is there."""
+  traced, called = [], []
+
+  def function(_, x):
+    traced.append(len(x))
+    return jax.pure_callback(lambda x: called.append(len(x)) or x, jax.typeof(x), x)
+
+  run = map_examples(function, 8, 4)
+  for num, devices_used in ((3, 1), (9, 3), (70, 8), (2, 1), (17, 8)):
+    called.clear()
+    np.testing.assert_array_equal(run(None, np.arange(num)), np.arange(num))
+    assert called == [4] * (devices_used * -(-num // (4 * devices_used))), num
+  assert len(traced) == 3
+
+
+@pytest.mark.parametrize('cores,made', [(1, 1), (2, 2), (8, 8), (64, 8)])
+def test_a_device_for_each_core(monkeypatch, cores, made):
+  """As many as the process may use, up to eight, unless the environment or the caller says how many."""
+  monkeypatch.setattr(devices.os, 'sched_getaffinity', lambda pid: set(range(cores)), raising=False)
+  monkeypatch.delenv('XLA_FLAGS', raising=False)
+
+  def number(given=None, environment=-1):
+    told = []
+    config = types.SimpleNamespace(jax_num_cpu_devices=environment, update=lambda name, value: told.append((name, value)))
+    monkeypatch.setattr(devices.jax, 'config', config)
+    devices.make_cpu_devices(given)
+    return dict(told).get('jax_num_cpu_devices')
+
+  assert number() == made and number(given=3) == 3 and number(given=20) == 20
+  assert number(environment=5) is None and number(given=2, environment=5) == 2
+  monkeypatch.setenv('XLA_FLAGS', '--xla_force_host_platform_device_count=4')
+  assert number() is None and number(given=2) == 2
 
 
 def test_choose_devices():
