@@ -18,14 +18,15 @@ import numpy as np
 
 from inverse_matching import losses, random, students, teachers
 from inverse_matching.evaluation import tables
-from inverse_matching.runtime import files
-from inverse_matching.runtime.devices import map_step, replicate
+from inverse_matching.runtime import files, onednn
+from inverse_matching.runtime.devices import map_step, peak_memory, replicate
 from inverse_matching.training.step import init_state, make_optimizer, make_train_step
 from inverse_matching.types import Batch
 from launch import common
 
 FLAGS = flags.FLAGS
 MATRIX = 2048
+RESNET = dict(num_blocks=8, num_filters=64, dilations=(1, 2, 4))  # of configs/mnist.py:paper
 OBJECTIVES = ('z_reconstruction', 'x_reconstruction', 'oracle_prediction', 'reverse_kl')
 
 
@@ -34,10 +35,13 @@ def _state(init, optimizer, num_devices):
 
 
 def measure(shape: tuple[int, int, int], network: dict, batch_size: int, num_devices: int, rounds: int,
-            steps: list[str]) -> list[dict]:
-  """Rows {"step", "shape", "batch", "devices", "examples_per_second", "gflops_per_step", "share_of_matmul"}: medians of
-  interleaved rounds. FLOPs are those that XLA counts in the compiled program of one device, times the devices."""
-  teacher, student = teachers.make('pixelcnn', shape, **network), students.make('flow', shape, **network)
+            steps: list[str], precision: str = 'float32', student_name: str = 'flow') -> list[dict]:
+  """Rows {"step", "shape", "batch", "devices", "seconds", "examples_per_second", "gflops_per_step", "share_of_matmul", ...}:
+  medians of interleaved rounds. FLOPs are those that XLA counts in the compiled program of one device, times the devices."""
+  dtype = {'dtype': 'bfloat16'} if precision == 'bfloat16' else {}
+  teacher, to_train = (teachers.make('pixelcnn', shape, **network, **each) for each in ({}, dtype))
+  student = students.make(student_name, shape, **(RESNET if student_name == 'resnet' else network), **dtype)
+  options = onednn.compiler_options() if dtype else None
   teacher_params = replicate(teacher.init(jax.random.key(1)), num_devices)
   optimizer = make_optimizer(learning_rate=1e-3, decay_rate=1.0, steps_per_epoch=1, grad_clip=None)
   keys = random.keys_at(0, jnp.arange(batch_size, dtype=jnp.uint32))
@@ -47,11 +51,11 @@ def measure(shape: tuple[int, int, int], network: dict, batch_size: int, num_dev
              for name, fields in {'x_reconstruction': 'x', 'maximum_likelihood': 'x', 'oracle_prediction': 'xz'}.items()}
   runs, flops = {}, {}
   for name in steps:
-    loss = losses.maximum_likelihood(teacher) if name == 'maximum_likelihood' else losses.make(name, teacher, student)
+    loss = losses.maximum_likelihood(to_train) if name == 'maximum_likelihood' else losses.make(name, teacher, student)
     init = teacher.init if name == 'maximum_likelihood' else student.init
     step = make_train_step(loss, optimizer, ema_decay=0.999, prepare=prepare.get(name, lambda raw: Batch(
         key=random.keys_at(0, raw['position']))))
-    mapped, state = map_step(step, num_devices), [_state(init, optimizer, num_devices)]
+    mapped, state = map_step(step, num_devices, options), [_state(init, optimizer, num_devices)]
     share = jax.tree.map(lambda a: a[:batch_size // num_devices], raw)
     flops[name] = num_devices * _flops(loss, init, teacher_params, prepare.get(name), share)
 
@@ -63,9 +67,11 @@ def measure(shape: tuple[int, int, int], network: dict, batch_size: int, num_dev
   matrix = jax.random.normal(jax.random.key(2), (MATRIX, MATRIX))
   product = jax.jit(lambda a: a @ a)
   runs['matmul'] = lambda: jax.block_until_ready(product(matrix))
-  seconds = {name: [] for name in runs}
-  for run in runs.values():
+  seconds, compile_seconds = {name: [] for name in runs}, {}
+  for name, run in runs.items():
+    start = time.perf_counter()
     run()
+    compile_seconds[name] = time.perf_counter() - start
   for _ in range(rounds):
     for name, run in runs.items():
       start = time.perf_counter()
@@ -75,7 +81,8 @@ def measure(shape: tuple[int, int, int], network: dict, batch_size: int, num_dev
   rate = 2 * MATRIX**3 / median['matmul']
   return [{'step': name, 'shape': list(shape), 'batch': batch_size, 'devices': num_devices, 'seconds': median[name],
            'examples_per_second': batch_size / median[name], 'gflops_per_step': flops[name] / 1e9,
-           'share_of_matmul': flops[name] / median[name] / rate, 'matmul_gflops_per_second': rate / 1e9} for name in steps]
+           'share_of_matmul': flops[name] / median[name] / rate, 'matmul_gflops_per_second': rate / 1e9,
+           'compile_seconds': compile_seconds[name], **peak_memory()} for name in steps]
 
 
 def _flops(loss, init, teacher_params, prepare, raw) -> float:
@@ -90,12 +97,15 @@ def main(argv) -> None:
   del argv
   if FLAGS.devices > 1:
     jax.config.update('jax_num_cpu_devices', FLAGS.devices)
+  jax.config.update('jax_default_matmul_precision', 'highest')  # as the commands have it
   network = dict(num_blocks=FLAGS.num_blocks, num_filters=FLAGS.num_filters, num_levels=FLAGS.num_levels)
-  rows = measure((FLAGS.size, FLAGS.size, FLAGS.channels), network, FLAGS.batch_size, FLAGS.devices, FLAGS.rounds, FLAGS.steps)
+  rows = measure((FLAGS.size, FLAGS.size, FLAGS.channels), network, FLAGS.batch_size, FLAGS.devices, FLAGS.rounds, FLAGS.steps,
+                 FLAGS.precision, FLAGS.student)
   cell = lambda value: f'{value:.3g}' if isinstance(value, float) else str(value)
   print(tables.plain([list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]))
   if FLAGS.output:
-    files.write_json(FLAGS.output, {'command': common.command(), 'settings': {**network, 'rounds': FLAGS.rounds}, 'rows': rows})
+    files.write_json(FLAGS.output, {'command': common.command(), 'settings': {
+        **network, 'rounds': FLAGS.rounds, 'precision': FLAGS.precision, 'student': FLAGS.student}, 'rows': rows})
 
 
 if __name__ == '__main__':
@@ -108,6 +118,8 @@ if __name__ == '__main__':
   flags.DEFINE_integer('devices', 1, 'Local devices; on a CPU so many are made.', lower_bound=1)
   flags.DEFINE_multi_enum('steps', ['maximum_likelihood', 'x_reconstruction', 'oracle_prediction'],
                           ['maximum_likelihood', *OBJECTIVES], 'What to time.')
+  flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], 'Inside the network that trains.')
+  flags.DEFINE_enum('student', 'flow', ['flow', 'resnet'], 'With the settings of the networks, or those of mnist:paper.')
   flags.DEFINE_integer('rounds', 3, 'Interleaved rounds.')
   flags.DEFINE_string('output', None, 'JSON to write.')
   app.run(main)
