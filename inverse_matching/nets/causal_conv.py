@@ -123,9 +123,17 @@ PART = 4096  # positions (images x height x width) in a part: what stays in the 
 def _convolution_jvp(stride, padding, primals, tangents):
   (x, kernel), (dx, dkernel) = primals, tangents
   batch, height, width, _ = x.shape
-  size = batch if jax.default_backend() != 'cpu' else max(1, PART // (height * width))
-  parts = [_conv(x[i:i + size], dkernel, stride, padding, 'HWIO') for i in range(0, batch, size)]
-  tangent = jnp.concatenate(parts) + _conv(dx, kernel.swapaxes(2, 3), stride, padding, 'HWOI')
+
+  def in_parts(x, dkernel):
+    size = max(1, PART // (height * width))
+    return jnp.concatenate([_conv(x[i:i + size], dkernel, stride, padding, 'HWIO') for i in range(0, batch, size)])
+
+  def whole(x, dkernel):
+    return _conv(x, dkernel, stride, padding, 'HWIO')
+
+  # Chosen where the program is lowered: one that is exported for an accelerator is traced on a CPU.
+  tangent = jax.lax.platform_dependent(x, dkernel, cpu=in_parts, default=whole)
+  tangent = tangent + _conv(dx, kernel.swapaxes(2, 3), stride, padding, 'HWOI')
   return convolution(x, kernel, stride, padding), tangent
 
 
