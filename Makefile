@@ -16,14 +16,15 @@ REPRODUCE := $(BIN)/python -m launch.reproduce --figure=4,5
 GAUSSIAN := 1,2,3,proposition1,norms,spectra,modes,stiffness,claims
 UV := build/uv
 
-.PHONY: help install python digits gaussian smoke test test-slow test-survival lint lock clean
+.PHONY: help install python digits figures gaussian smoke test test-slow test-survival lint lock clean
 
 help:
 	@echo 'make install    the environment alone, in $(VENV)'
 	@echo 'make python     names the Python that would make it'
-	@echo 'make digits     figures 4 and 5 of the paper on handwritten digits, into runs/digits'
+	@echo 'make digits     figures 4 and 5 of the paper on handwritten digits, with the main students, into runs/digits'
+	@echo 'make figures    the same with all students'
 	@echo 'make gaussian   figures 1 to 3 and the studies of Gaussian teachers, into runs/gaussian'
-	@echo 'make smoke      the path of make digits, tiny, into runs/smoke'
+	@echo 'make smoke      the path of make figures, tiny, into runs/smoke'
 	@echo 'make test       the tests, or those in TESTS="tests/solvers tests/losses"'
 	@echo 'make test-slow  the tests that take long'
 	@echo 'make test-survival  kills, full disks, damaged files, several processes; SURVIVAL=--kills=200 for more'
@@ -48,6 +49,9 @@ python:
 	@$(FIND_PYTHON)
 
 digits: $(READY)
+	$(REPRODUCE) --config=configs/digits.py:main --workdir=runs/digits
+
+figures: $(READY)
 	$(REPRODUCE) --config=configs/digits.py --workdir=runs/digits
 
 gaussian: $(READY)

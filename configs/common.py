@@ -115,4 +115,5 @@ FIGURE_5 = ('resnet/x_reconstruction_l2', 'resnet/x_reconstruction_l1', 'resnet/
             'resnet/x_reconstruction_l1_noise', 'resnet/x_reconstruction_l1_l2_noise')
 FIGURE_6 = ('resnet/x_reconstruction_l1_noise',)
 TEACHERS_STUDY = ('resnet/x_reconstruction_l1', 'resnet/oracle_prediction_l1')  # ResNets suit a teacher of any order
+MAIN = dict(figures={'5': ('resnet/x_reconstruction_l1', 'resnet/x_reconstruction_l1_noise')})  # overlay of the word `main`
 PATH = dict(figures={'4': ('flow/reverse_kl', 'flow/reverse_kl_path', *FIGURE_4[1:])})  # overlay of the word `path`

@@ -4,9 +4,9 @@
 
 Below 30 minutes on 2 CPU cores; the teacher ends at 1.92 bits/dim on held-out images, 1.80 on training images.
 
-Variants, separated by commas: `path` adds reverse KL with the path derivative to figure 4 (7 minutes more); `smoke` is the
-same, tiny; the name of an arm (such as `resnet/x_reconstruction_l1_noise`) puts its student and loss into the config, for
-launch.distill.
+Variants, separated by commas: `path` adds reverse KL with the path derivative to figure 4 (7 minutes more); `main` leaves two
+ResNets in figure 5; `smoke` is the same as all, tiny; the name of an arm (such as `resnet/x_reconstruction_l1_noise`) puts its
+student and loss into the config, for launch.distill.
 
 One word takes another teacher, for all commands and figures; `--figure=teachers` compares them all:
 
@@ -129,7 +129,7 @@ SCALES = {
 
 def get_config(variant: str = 'default') -> ml_collections.ConfigDict:
   """Config of a variant: 'default', 'path', 'smoke', a kind of teacher, the name of an arm, or several with commas between."""
-  config = common.build('configs/digits.py', variant, BASE, SCALES, {'path': common.PATH})
+  config = common.build('configs/digits.py', variant, BASE, SCALES, {'path': common.PATH, 'main': common.MAIN})
   if config.teacher.name != 'pixelcnn':
     config.sampling.large = {}  # its settings are those of a PixelCNN++
   return config

@@ -8,7 +8,8 @@ from inverse_matching.errors import InputError
 from inverse_matching.experiments import appendix_a, distillation, gaussian, logit_lambda, sampling, teachers, vocoder
 from inverse_matching.experiments.experiment import Experiment
 
-FIGURES = {**gaussian.FIGURES, **{figure: functools.partial(distillation.run, figure=figure) for figure in ('4', '5', '6')},
+SHARED = ('4', '5', '6')  # made together where several are asked for: of one teacher, one set of samples
+FIGURES = {**gaussian.FIGURES, **{figure: functools.partial(distillation.run, numbers=[figure]) for figure in SHARED},
            'appendix_a': appendix_a.run, 'lambda': logit_lambda.run, 'sampling': sampling.run, 'teachers': teachers.run,
            'vocoder': vocoder.run}
 # The sections that a figure takes from the config, where not every config with a teacher has them.
@@ -29,4 +30,11 @@ def reproduce(figure: str, config: Mapping[str, Any], workdir: str, command: str
     if section and (section not in config or section == 'figures' and name not in config[section]):
       raise InputError(f'This config has no settings for figure {name}: give another --config, or none for the default.')
   experiment = Experiment(config, pathlib.Path(workdir), command, devices)
-  return '\n\n'.join(FIGURES[name](experiment) for name in names)
+  together = [name for name in names if name in SHARED]
+  tables = []
+  for name in names:
+    if name not in SHARED:
+      tables.append(FIGURES[name](experiment))
+    elif name == together[0]:
+      tables.append(distillation.run(experiment, together))
+  return '\n\n'.join(tables)

@@ -75,7 +75,7 @@ def run(experiment: Experiment) -> str:
     InputError: the prior of the teacher is not the standard normal.
   """
   config, path, devices = experiment.config, experiment.path, experiment.devices
-  stages = Stages(path / 'timing.json', 3)
+  stages = Stages(path / 'timing.json', ['train the teacher', 'train the classifier of the metrics', 'appendix A'])
   teacher_run = stages.run('train the teacher', runs.train_teacher, config, path / 'teacher', devices)
   if not priors.is_standard_normal(teacher_run.teacher.prior, teacher_run.teacher.event_shape):
     raise InputError('Appendix A scales draws of a standard normal prior, which this teacher does not have: use prior=normal '

@@ -2,7 +2,7 @@
 import functools
 import math
 import pathlib
-from typing import Any, Iterable, Mapping, NamedTuple
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 import jax
 import numpy as np
@@ -29,28 +29,40 @@ class Outcome(NamedTuple):
   rows: list[dict[str, Any]]  # of all seeds
   stages: Stages  # that were gone through
 
+  def of(self, arms: Iterable[str]) -> 'Outcome':
+    """The same with these students alone."""
+    arms = list(arms)
+    rows = [row for row in self.rows if row['arm'] in arms or row['arm'] not in self.students]
+    return self._replace(students={arm: self.students[arm] for arm in arms}, rows=rows)
 
-def run(experiment: Experiment, figure: str) -> str:
+
+def run(experiment: Experiment, numbers: Iterable[str]) -> str:
   """Trains what is missing, evaluates, and writes figureN.png, figureN.json, reconstructionsN.png, report.md, timing.json.
 
   Args:
     experiment: its config is as for `carry_out`, with the section figures (figure -> the names of its arms, in order).
-    figure: '4' has the flow students, '5' the ResNet students, '6' one of them beside the teacher.
+    numbers: of the figures: '4' has the flow students, '5' the ResNet students, '6' one of them beside the teacher.
 
   Returns:
-    The table as text.
+    The tables as text.
   """
-  config = experiment.config
-  outcome = carry_out(experiment, config['figures'][figure], more_stages=1)
-  outcome.stages.run('draw and time', _draw, experiment, figure, outcome)
-  rows = experiment.write(f'figure{figure}', settings(config, outcome.teacher_run), outcome.rows)
+  arms = {figure: experiment.config['figures'][figure] for figure in numbers}
+  outcome = carry_out(experiment, dict.fromkeys(arm for each in arms.values() for arm in each),
+                      more_stages=[f'draw and time figure {figure}' for figure in arms])
+  return '\n\n'.join(_write(experiment, figure, outcome.of(each)) for figure, each in arms.items())
+
+
+def _write(experiment: Experiment, figure: str, outcome: Outcome) -> str:
+  """Writes what belongs to a figure; returns its table."""
+  outcome.stages.run(f'draw and time figure {figure}', _draw, experiment, figure, outcome)
+  rows = experiment.write(f'figure{figure}', settings(experiment.config, outcome.teacher_run), outcome.rows)
   report.write(experiment.path)
-  first = rows.where(seed=config['evaluation']['seed'])
+  first = rows.where(seed=experiment.config['evaluation']['seed'])
   return '\n'.join([f'Figure {figure}', tables.plain(tables.by_arm(first, report.MAIN, intervals=False)),
                     *(f'{claim.text}: {claim.verdict} ({claim.number})' for claim in claims.claims(first, claims.CAPSTONE))])
 
 
-def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: int = 0,
+def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Sequence[str] = (),
               teacher_config: Mapping[str, Any] | None = None, classifier: pathlib.Path | None = None) -> Outcome:
   """Trains and evaluates a teacher and its students, as far as that is not done.
 
@@ -59,15 +71,19 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: int =
       overlay, see overlays.merge). An arm is named student/objective. config.evaluation.num_seeds, if given, repeats the
       evaluation with that many seeds of the samples.
     arms: the names of the students.
-    more_stages: how many stages come after these.
+    more_stages: the stages that come after these.
     teacher_config: the config that the teacher is trained with; None is that of the experiment.
     classifier: the folder in which the classifier of the metrics has its own; None is that of the teacher.
   """
   config, path, _, devices = experiment
   configs, seeds = student_configs(config, arms), sample_seeds(config)
   draws = any(student['loss']['name'] == 'oracle_prediction' for student in configs.values())
-  total = 1 + draws + len(configs) + len(seeds) * (3 + len(configs)) + more_stages
-  stages = Stages(path / 'timing.json', total)
+  suffixes = {seed: '' if seed == seeds[0] else f'_seed{seed}' for seed in seeds}
+  evaluations = [f'{what}{suffixes[seed]}' for seed in reversed(seeds) for what in (
+      'pairs to evaluate with', 'train the classifier of the metrics', 'evaluate the teacher',
+      *(f'evaluate {arm}' for arm in configs))]
+  stages = Stages(path / 'timing.json', ['train the teacher', *['pairs to train on'] * draws,
+                                         *(f'distil {arm}' for arm in configs), *evaluations, *more_stages], _cost)
   teacher_run = stages.run('train the teacher', runs.train_teacher, teacher_config or config, path / 'teacher', devices)
   pairs_from = runs.source_of_pairs(teacher_run.teacher)
   pairs = {}
@@ -78,7 +94,7 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: int =
 
   rows = []
   for seed in reversed(seeds):  # the first one last: its context draws the pictures
-    suffix = '' if seed == seeds[0] else f'_seed{seed}'
+    suffix = suffixes[seed]
     folder = stages.run(f'pairs to evaluate with{suffix}', runs.make_pairs, teacher_run, path / f'evaluation_pairs{suffix}',
                         num=2 * config['evaluation']['num_samples'], seed=seed, solver=config['pairs']['solver'],
                         pairs_from=pairs_from, devices=devices)
@@ -87,6 +103,13 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: int =
                          classifier or path / 'teacher', samples, seed=seed, devices=devices)
     rows = _evaluate(experiment, suffix, context, students, stages) + rows
   return Outcome(teacher_run, students, context, rows, stages)
+
+
+def _cost(stage: str) -> float:
+  """What a stage costs, in that of the teacher's training: about what the digits' took."""
+  if stage.startswith('distil'):
+    return 2.0 if 'reverse_kl' in stage or 'z_reconstruction' in stage else 1.0
+  return 1.0 if stage == 'train the teacher' else 0.15
 
 
 def student_configs(config: Mapping[str, Any], arms: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 from absl import logging
 from matplotlib import pyplot as plt
 import numpy as np
+import tqdm
 
 from inverse_matching.evaluation import tables
 from inverse_matching.runtime import files
@@ -107,17 +108,34 @@ class Result(NamedTuple):
 
 
 class Stages:
-  """Names each stage as it starts, and keeps its seconds in timing.json; there, 'now' is the one that is being done."""
+  """Names each stage as it starts, with the time left for all, and keeps its seconds in timing.json.
 
-  def __init__(self, path: pathlib.Path, total: int):
-    self._path, self._total, self._count = path, total, 0
+  There, 'now' is the one that is being done.
+
+  Args:
+    path: of timing.json.
+    names: of the stages, in order.
+    cost: of a stage, in any unit; the time left is that of the stages before, in proportion.
+  """
+
+  def __init__(self, path: pathlib.Path, names: Sequence[str], cost: Callable[[str], float] = lambda name: 1.0):
+    self._path, self._names, self._cost, self._count = path, list(names), cost, 0
     self._timing = {'stages': {}, **(files.read_json(path) if path.exists() else {})}
+
+  def _left(self) -> float | None:
+    """Seconds from the present stage to the end, or None before there is one to judge by."""
+    done, left = self._names[:self._count - 1], self._names[self._count - 1:]
+    seconds = sum(self._timing['stages'].get(name, 0.0) for name in done)
+    return seconds / sum(map(self._cost, done)) * sum(map(self._cost, left)) if seconds else None
 
   def run(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Calls the function and returns what it returns. A stage that was done before keeps the seconds it took then."""
     self._count += 1
-    logging.info('[%d/%d] %s', self._count, self._total, name)
-    self.write(now={'stage': name, 'number': self._count, 'of': self._total, 'since': time.time()})
+    assert self._names[self._count - 1] == name
+    left = self._left()
+    logging.info('[%d/%d] %s%s', self._count, len(self._names), name,
+                 '' if left is None else f'; about {tqdm.tqdm.format_interval(left)} left for all')
+    self.write(now={'stage': name, 'number': self._count, 'of': len(self._names), 'since': time.time(), 'seconds_left': left})
     start = time.monotonic()
     result = function(*args, **kwargs)
     # A stage may be met again when it is done (no work) or half done (a part of it).

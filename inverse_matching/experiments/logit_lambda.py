@@ -56,7 +56,7 @@ def run(experiment: Experiment) -> str:
   for value in study['logit_lambdas']:
     settings = settings_of(experiment.config, value)
     folder, seed = experiment.path / 'lambda' / str(value), settings['evaluation']['seed']
-    distillation.run(experiment._replace(config=settings, path=folder), figure='4')
+    distillation.run(experiment._replace(config=settings, path=folder), ['4'])
     teacher_run = runs.load_teacher(folder / 'teacher')
     rows_of_value = files.read_json(folder / 'figure4.json')['rows']
     if teacher_run.teacher.conditional is not None:

@@ -47,7 +47,9 @@ def run(experiment: Experiment) -> str:
   configs = distillation.student_configs(config, config['figures']['vocoder'])
   seeds = distillation.sample_seeds(config)
   draws = any(student['loss']['name'] == 'oracle_prediction' for student in configs.values())
-  stages = Stages(path / 'timing.json', 3 + draws + len(configs) + len(seeds))
+  stages = Stages(path / 'timing.json', [
+      'train the teacher', 'encodings of the recordings', *['draws of the teacher'] * draws,
+      *(f'distil {arm}' for arm in configs), *(f'speak and measure, seed {seed}' for seed in seeds), 'reconstruct'])
   teacher_run = stages.run('train the teacher', runs.train_teacher, merge(config, config['teacher_study']), path / 'teacher',
                            devices)
   make_pairs = functools.partial(runs.make_pairs, teacher_run, seed=config['pairs']['seed'], solver=config['pairs']['solver'],

@@ -38,7 +38,9 @@ def _stages(path: pathlib.Path) -> list[str]:
   now = timing.get('now')
   if not now:
     return []
-  return [f'stage {now["number"]} of {now["of"]}, {now["stage"]}, since {_interval(time.time() - now["since"])}']
+  since = time.time() - now['since']
+  left = f', about {_interval(now["seconds_left"] - since)} left for all' if now.get('seconds_left') else ''
+  return [f'stage {now["number"]} of {now["of"]}, {now["stage"]}, since {_interval(since)}{left}']
 
 
 def _run(path: pathlib.Path) -> str:

@@ -51,9 +51,9 @@ def test_pairs_and_stages(tmp_path):
       pairs.shard_path(folder, i).write_bytes(b'')
       os.utime(pairs.shard_path(folder, i), (0, 100 + 10 * i))
     files.write_json(tmp_path / 'timing.json', {'stages': {}, 'now': {
-        'stage': 'pairs to train on', 'number': 2, 'of': 9, 'since': time.time() - 61}})
+        'stage': 'pairs to train on', 'number': 2, 'of': 9, 'since': time.time() - 61, 'seconds_left': 600.5}})
     first, second = status.describe(tmp_path).splitlines()
-  assert first == 'stage 2 of 9, pairs to train on, since 01:01'
+  assert first == 'stage 2 of 9, pairs to train on, since 01:01, about 08:59 left for all'
   assert second == 'pairs: running, 3 of 4 shards, 100 pairs/s, 00:10 left'
   files.write_json(folder / pairs.MANIFEST, {})
   assert status.describe(folder) == f'{folder}: done: 3 of 4 shards'

@@ -30,7 +30,7 @@ def _run(figure: str, experiment: Experiment) -> str:
     raise InputError(f'Figure {figure} takes configs/gaussian.py: leave --config out, or give that one.')
   name = f'figure{figure}' if figure.isdigit() else figure
   make = claims.run if figure == 'claims' else functools.partial(_make, name, _MODULES[figure])
-  return Stages(experiment.path / 'timing.json', 1).run(name, make, experiment)
+  return Stages(experiment.path / 'timing.json', [name]).run(name, make, experiment)
 
 
 def _make(name: str, module: types.ModuleType, experiment: Experiment) -> str:

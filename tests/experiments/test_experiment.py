@@ -1,0 +1,43 @@
+"""What all figures are made with."""
+import logging
+
+import pytest
+
+from inverse_matching.experiments import experiment as experiments
+from inverse_matching.runtime import files
+
+
+@pytest.fixture
+def clock(monkeypatch):
+  """Seconds that pass when a test says so."""
+  now = [1000.0]
+  monkeypatch.setattr(experiments.time, 'monotonic', lambda: now[0])
+
+  def wait(seconds):
+    now[0] += seconds
+
+  return wait
+
+
+def test_time_left_is_that_of_the_stages_before_in_proportion(tmp_path, clock, caplog):
+  """Nothing to judge by at first; then by cost; and by what timing.json has of stages that were done in an earlier call."""
+  caplog.set_level(logging.INFO)
+  cost = {'a': 1.0, 'b': 3.0, 'c': 2.0}
+  stages = experiments.Stages(tmp_path / 'timing.json', list(cost), cost.get)
+  for name in ('a', 'b'):
+    stages.run(name, clock, 60 * cost[name])
+  assert [record.getMessage() for record in caplog.records] == ['[1/3] a', '[2/3] b; about 05:00 left for all']
+  caplog.clear()
+  stages = experiments.Stages(tmp_path / 'timing.json', list(cost), cost.get)
+  for name in cost:
+    stages.run(name, clock, 1)  # a and b are found done
+  assert [record.getMessage() for record in caplog.records] == [
+      '[1/3] a', '[2/3] b; about 05:00 left for all', '[3/3] c; about 02:00 left for all']
+  assert files.read_json(tmp_path / 'timing.json') == {'stages': {'a': 60, 'b': 180, 'c': 1}}
+
+
+def test_what_is_going_on(tmp_path):
+  """timing.json tells it while it goes on."""
+  stages = experiments.Stages(tmp_path / 'timing.json', ['a', 'b'])
+  seen = stages.run('a', lambda: files.read_json(tmp_path / 'timing.json')['now'])
+  assert (seen['stage'], seen['number'], seen['of'], seen['seconds_left']) == ('a', 1, 2, None)
