@@ -31,7 +31,7 @@ from inverse_matching.data.stream import Stream
 from inverse_matching.errors import InputError
 from inverse_matching.evaluation import tables
 from inverse_matching.runs import prior_draws
-from inverse_matching.runtime import files
+from inverse_matching.runtime import files, onednn
 from inverse_matching.runtime.devices import map_step, replicate
 from inverse_matching.training.step import init_state, make_optimizer, make_train_step
 from inverse_matching.types import Batch, Params, Teacher
@@ -39,7 +39,7 @@ from launch import common
 
 FLAGS = flags.FLAGS
 PEERS = {'train_step': ('torch', '2.13.0'), 'sampling': ('flowjax', '19.1.2')}  # comparison -> module, version
-OURS = {'float32': {}}  # precision of our step -> the settings of the teacher that choose it
+PRECISIONS = {'float32': None, 'bfloat16': 'bfloat16'}  # of our step -> dtype of the teacher
 TOLERANCE = 1e-4  # of what both sides must agree on
 LEARNING_RATE = 1e-3
 BATCH, LOGIT_LAMBDA = 64, 0.01  # with which the flow is trained
@@ -64,10 +64,12 @@ def difference(what: str, ours: Any, theirs: Any) -> float:
   return found
 
 
-def trainer(teacher: Teacher, params: Params, prepare: Callable[[Any], Batch]) -> Callable[[Any], tuple[float, Params]]:
-  """Makes (raw batch) -> (loss, parameters after it): our training step by maximum likelihood, on one device."""
+def trainer(teacher: Teacher, params: Params, prepare: Callable[[Any], Batch],
+            dtype: str | None = None) -> Callable[[Any], tuple[float, Params]]:
+  """Makes (raw batch) -> (loss, parameters after it): our training step by maximum likelihood, on one device; `dtype` is the teacher's."""
   optimizer = make_optimizer(learning_rate=LEARNING_RATE, decay_rate=1.0, steps_per_epoch=1, grad_clip=None)
-  step = map_step(make_train_step(losses.maximum_likelihood(teacher), optimizer, ema_decay=0.999, prepare=prepare), 1)
+  step = map_step(make_train_step(losses.maximum_likelihood(teacher), optimizer, ema_decay=0.999, prepare=prepare), 1,
+                  onednn.compiler_options() if dtype == 'bfloat16' else None)
   state = [replicate(init_state(jax.tree.map(jnp.copy, params), optimizer), 1)]  # the step donates what it is given
 
   def advance(raw):
@@ -116,8 +118,8 @@ def train_step(size: int, network: dict[str, int], batch_size: int, rounds: int)
   raw = {'x': x, 'position': np.arange(batch_size, dtype=np.uint32)}
   prepare = lambda raw: Batch(x=raw['x'], key=random.keys_at(0, raw['position']))
   params = teachers.make('pixelcnn', shape, **network).init(jax.random.key(0))
-  ours = {f'ours {name}': trainer(teachers.make('pixelcnn', shape, **network, **settings), params, prepare)
-          for name, settings in OURS.items()}
+  ours = {f'ours {name}': trainer(teachers.make('pixelcnn', shape, dtype=dtype, **network), params, prepare, dtype)
+          for name, dtype in PRECISIONS.items()}
   ours = {name: lambda advance=advance: advance(raw)[0] for name, advance in ours.items()}
   peers = {f'torch {name}': torch_trainer(torch, network, params, x, dtype)
            for name, dtype in (('float32', None), ('bfloat16', torch.bfloat16))}
