@@ -66,7 +66,7 @@ def difference(what: str, ours: Any, theirs: Any) -> float:
 
 def trainer(teacher: Teacher, params: Params, prepare: Callable[[Any], Batch],
             dtype: str | None = None) -> Callable[[Any], tuple[float, Params]]:
-  """Makes (raw batch) -> (loss, parameters after it): our step of maximum likelihood on one device; `dtype` is the teacher's."""
+  """Makes (raw batch) -> (loss, parameters after): a step of maximum likelihood on one device; `dtype` is the teacher's."""
   optimizer = make_optimizer(learning_rate=LEARNING_RATE, decay_rate=1.0, steps_per_epoch=1, grad_clip=None)
   step = map_step(make_train_step(losses.maximum_likelihood(teacher), optimizer, ema_decay=0.999, prepare=prepare), 1,
                   onednn.compiler_options() if dtype == 'bfloat16' else None)
