@@ -6,7 +6,7 @@ The bytes are those that XLA assigns to the program for a CPU, on one device, at
 any other; an accelerator's compiler fuses and lays out otherwise. A batch fits if state, teacher, examples and working memory
 take no more than three quarters of the device, which is what JAX takes of a GPU by default.
 
-About an hour on one CPU core; --configs chooses. The scale `gpu` of the images has the networks of `paper`.
+About half an hour on a busy CPU core; --configs chooses. The scale `gpu` of the images has the networks of `paper`.
 """
 import importlib
 import math
