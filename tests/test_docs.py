@@ -10,10 +10,12 @@ from commands import ROOT
 import numpy as np
 import pytest
 
+from inverse_matching.evaluation import tables
+
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md')),
          *sorted((ROOT / 'results').glob('**/README.md'))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-MODULES = {path.stem for path in (ROOT / 'launch').glob('*.py')} - {'__init__', 'common'}
+MODULES = {path.stem for path in (ROOT / 'launch').glob('*.py')} - {'__init__', 'common', 'huge_pages'}
 COMMAND = re.compile(r'python -m (launch|benchmarks)\.(\w+)([^\n`|]*)|launch/(?:slurm|tpu_vm)\.sh (\w+)([^\n`|]*)')
 COLUMNS = {'kernel distance': 'kernel_distance', 'coverage': 'coverage', 'label entropy': 'label_entropy',
            'reverse KL': 'reverse_kl'}  # head of a column of the README -> metric
@@ -182,6 +184,19 @@ def test_numbers_of_the_readme():
       assert shown == [rounded(value, text) for value, text in zip(wanted, shown, strict=True)], (arm, column)
       checked += len(shown)
   assert checked == 3 * (5 * 4 - 1) + 4
+
+
+def test_memory_of_the_page_on_devices():
+  """The table is that of memory.json, and its batches are the largest that fit."""
+  from benchmarks import memory
+  rows = json.loads((ROOT / 'results/speed/memory.json').read_text())['rows']
+  assert tables.markdown(memory.table(rows)) in (ROOT / 'docs' / 'devices.md').read_text()
+  assert [(row['config'], row['model']) for row in rows] == [(name, model) for name, models in memory.MODELS.items()
+                                                             for model in models]
+  for row in rows:
+    for size in memory.GIGABYTES:
+      batch, needed = row[f'batch_{size}_gb'], lambda batch, row=row: row['fixed_bytes'] + batch * row['example_bytes']
+      assert needed(batch) <= memory.SHARE * size * 1e9 < needed(2 * batch or 1)
 
 
 def code_of(*pages):
