@@ -32,7 +32,8 @@ class Outcome(NamedTuple):
   def of(self, arms: Iterable[str]) -> 'Outcome':
     """The same with these students alone."""
     arms = list(arms)
-    rows = [row for row in self.rows if row['arm'] in arms or row['arm'] not in self.students]
+    student = lambda row: row['arm'].partition('@')[0]  # an arm may be measured twice, as ARM and ARM@HOW
+    rows = [row for row in self.rows if student(row) in arms or student(row) not in self.students]
     return self._replace(students={arm: self.students[arm] for arm in arms}, rows=rows)
 
 

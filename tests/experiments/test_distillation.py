@@ -6,7 +6,7 @@ from PIL import Image
 from prepared import write_prepared
 import pytest
 
-from inverse_matching.experiments import report
+from inverse_matching.experiments import distillation, report
 from inverse_matching.experiments.experiment import Rows
 
 
@@ -27,6 +27,15 @@ def test_figure_6_of_colour_images(tmp_path):
   text = (tmp_path / 'run' / 'report.md').read_text()
   assert 'over 2 seeds' in text and 'lack low-level precision' in text and not (tmp_path / 'run' / 'pairs').exists()
   assert Image.open(tmp_path / 'run' / 'figure6.png').mode.startswith('RGB')
+
+
+def test_a_figure_has_the_rows_of_its_own_arms():
+  """Those of the teacher and the data belong to all; those of an arm that is measured in two ways go with it."""
+  rows = [{'arm': arm} for arm in ('teacher', 'held_out', 'flow/a', 'resnet/b', 'resnet/b@matched')]
+  outcome = distillation.Outcome(None, {'flow/a': 1, 'resnet/b': 2}, None, rows, None)
+  arms = lambda *names: [row['arm'] for row in outcome.of(names).rows]
+  assert arms('flow/a') == ['teacher', 'held_out', 'flow/a'] and outcome.of(['flow/a']).students == {'flow/a': 1}
+  assert arms('resnet/b') == ['teacher', 'held_out', 'resnet/b', 'resnet/b@matched']
 
 
 def test_over_seeds():
