@@ -2,7 +2,7 @@
 
     python -m launch.reproduce --figure=4,5 --config=configs/digits.py --workdir=runs/digits
 
-With `:main`, 12 minutes on 2 CPU cores; the teacher ends at 1.92 bits/dim on held-out images, 1.80 on training images.
+With `:main`, 13 minutes on 2 CPU cores; the teacher ends at 1.92 bits/dim on held-out images, 1.80 on training images.
 
 Variants, separated by commas: `path` adds reverse KL with the path derivative to figure 4 (7 minutes more); `main` leaves two
 ResNets in figure 5; `smoke` is the same as all, tiny; the name of an arm (such as `resnet/x_reconstruction_l1_noise`) puts its
