@@ -8,13 +8,13 @@ from inverse_matching.errors import InputError
 DTYPES = (None, 'float32', 'bfloat16')
 
 
-def cast(tree: Any, dtype: str | None, head: str | None = None) -> Any:
+def cast(tree: Any, dtype: str | None, *heads: str) -> Any:
   """Returns the arrays of a pytree in `dtype`, for a network to compute in; None leaves them as they are.
 
   Args:
     tree: inputs, or parameters, which stay float32 where they are kept: their gradient comes back so.
     dtype: None, 'float32' or 'bfloat16'.
-    head: name of an entry that is left as it is: the last layer.
+    *heads: names of entries of a dict that are left as they are: the last layer.
 
   Raises:
     InputError: another dtype.
@@ -23,6 +23,6 @@ def cast(tree: Any, dtype: str | None, head: str | None = None) -> Any:
     raise InputError(f'dtype is {dtype!r}: take float32 or bfloat16.')
   if dtype is None:
     return tree
-  if head is not None:
-    return {name: value if name == head else cast(value, dtype) for name, value in tree.items()}
+  if heads:
+    return {name: value if name in heads else cast(value, dtype) for name, value in tree.items()}
   return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)

@@ -147,7 +147,7 @@ def conditional(frame_sizes: tuple[int, int], num_features: int, width: int, ini
     check(x, cond)
     batch, length = x.shape
     seen, cond, top, middle = precision.cast((see(x), cond, params['top'], params['middle']), dtype)
-    sample = {**precision.cast(params['sample'], dtype), **{name: params['sample'][name] for name in HEAD}}
+    sample = precision.cast(params['sample'], dtype, *HEAD)
     inputs = frames_before(seen, long)
     inputs = inputs if cond is None else jnp.concatenate([inputs, cond], axis=-1)
     above = outputs(top, states(top, gates(top, inputs))).reshape(batch, -1, width)

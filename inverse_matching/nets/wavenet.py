@@ -94,7 +94,7 @@ def conditional(num_features: int, num_flows: int, num_layers: int, width: int, 
   def theta(params, z, cond=None, key=None):
     del key
     check_features(cond, z.shape[1], num_features)
-    flows = {**precision.cast(params['flows'], dtype), **{name: params['flows'][name] for name in HEAD}}
+    flows = precision.cast(params['flows'], dtype, *HEAD)
     projected = None if cond is None else project(*precision.cast((params['features'], cond), dtype))
     carry = (z, jnp.zeros_like(z), jnp.zeros_like(z))
     if remat:
