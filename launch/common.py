@@ -172,6 +172,8 @@ def _setup() -> None:
   jax.config.update('jax_default_matmul_precision', 'highest')
   if jax.config.jax_compilation_cache_dir is None:  # nor does JAX_COMPILATION_CACHE_DIR name one
     jax.config.update('jax_compilation_cache_dir', _compile_cache())
+    # Also what is small: a network draws its parameters by a hundred programs, 7 s of compiling together.
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.05)
   if distributed:
     processes.initialize()
   if not processes.is_first():

@@ -19,6 +19,7 @@ from inverse_matching.training import checkpoint
 SHOWN = 40  # images in a panel
 COLUMNS = 5
 TIMED_DIMS = 64 * 64  # of a batch that sampling is timed on
+TIMED = 'time sampling'
 
 
 class Outcome(NamedTuple):
@@ -49,13 +50,15 @@ def run(experiment: Experiment, numbers: Iterable[str]) -> str:
   """
   arms = {figure: experiment.config['figures'][figure] for figure in numbers}
   outcome = carry_out(experiment, dict.fromkeys(arm for each in arms.values() for arm in each),
-                      more_stages=[f'draw and time figure {figure}' for figure in arms])
-  return '\n\n'.join(_write(experiment, figure, outcome.of(each)) for figure, each in arms.items())
+                      more_stages=[*(f'draw figure {figure}' for figure in arms), TIMED])
+  tables_of = [_write(experiment, figure, outcome.of(each)) for figure, each in arms.items()]
+  outcome.stages.run(TIMED, _time, outcome, dict.fromkeys(each[0] for each in arms.values()))
+  return '\n\n'.join(tables_of)
 
 
 def _write(experiment: Experiment, figure: str, outcome: Outcome) -> str:
   """Writes what belongs to a figure; returns its table."""
-  outcome.stages.run(f'draw and time figure {figure}', _draw, experiment, figure, outcome)
+  outcome.stages.run(f'draw figure {figure}', _draw, experiment, figure, outcome)
   rows = experiment.write(f'figure{figure}', settings(experiment.config, outcome.teacher_run), outcome.rows)
   report.write(experiment.path)
   first = rows.where(seed=experiment.config['evaluation']['seed'])
@@ -183,12 +186,16 @@ def _draw(experiment: Experiment, figure: str, outcome: Outcome) -> None:
   x, z = (value[:SHOWN] for value in context.data['held_out'])
   draw(path / f'reconstructions{figure}.png', {'held-out x': evaluate.to_pixels(teacher_run, x), **_student_panels(outcome, z)},
        title='Reconstructions S(T(x)) of held-out images')
-  if teacher_run.teacher.z_to_x is None:
+
+
+def _time(outcome: Outcome, arms: Iterable[str]) -> None:
+  """Puts rows of sampling by the teacher and by students of these arms into timing.json; the students of a figure share their
+  network, so that one of them is enough."""
+  run, students = outcome.teacher_run, {arm: outcome.students[arm] for arm in arms}
+  if run.teacher.z_to_x is None:
     return
   # Of large images few: an exact solver takes minutes for a batch of them.
-  batch = min(64, experiment.config['train']['batch_size'],
-              max(4, TIMED_DIMS // math.prod(teacher_run.teacher.event_shape)))
-  arm, student_run = next(iter(outcome.students.items()))  # students of a figure share their network
-  rows = timing.sampling_rows(teacher_run.teacher, teacher_run.params, {arm: (student_run.student, student_run.params)},
-                              batch=batch, seed=context.seed)
-  outcome.stages.write(**{f'sampling{figure}': rows})
+  batch = min(64, run.config['train']['batch_size'], max(4, TIMED_DIMS // math.prod(run.teacher.event_shape)))
+  rows = timing.sampling_rows(run.teacher, run.params, {arm: (each.student, each.params) for arm, each in students.items()},
+                              batch=batch, seed=outcome.context.seed)
+  outcome.stages.write(sampling=rows)
