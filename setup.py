@@ -27,6 +27,7 @@ setuptools.setup(
         'optax>=0.2.6',
         'orbax-checkpoint>=0.12',
         'pillow',
+        'safetensors',
         'scikit-learn',
         'scipy',
         'tensorflow-datasets>=4.9.10',  # reads without TensorFlow

@@ -91,9 +91,10 @@ def x_reconstruction(resnet: Mapping[str, Any], distance: str, noise_std: float 
   return dict(student=dict(resnet), loss=loss('x_reconstruction', distance=distance, noise_std=noise_std))
 
 
-def arms(resnet: Mapping[str, Any]) -> dict[str, Any]:
-  """Name of a student, network/loss -> overlay; `resnet` is the section config.student of all ResNets."""
-  return {
+def arms(resnet: Mapping[str, Any], **sections: Mapping[str, Any]) -> dict[str, Any]:
+  """Name of a student, network/loss -> overlay; `resnet` is the section config.student of all ResNets, and other sections are
+  overlays for all students."""
+  students = {
       'flow/reverse_kl': dict(loss=loss('reverse_kl')),
       'flow/reverse_kl_path': dict(loss=loss('reverse_kl', estimator='path')),
       'flow/z_reconstruction': dict(loss=loss('z_reconstruction')),
@@ -107,6 +108,7 @@ def arms(resnet: Mapping[str, Any]) -> dict[str, Any]:
       'resnet/x_reconstruction_l1_l2_noise': x_reconstruction(resnet, 'l1_l2', noise_std=0.5),
       'resnet/oracle_prediction_l1': dict(student=dict(resnet), loss=loss('oracle_prediction', distance='l1')),
   }
+  return {name: {**overlay, **sections} for name, overlay in students.items()}
 
 
 # Arms of the figures, in the order of their panels.
@@ -114,6 +116,15 @@ FIGURE_4 = ('flow/reverse_kl', 'flow/z_reconstruction', 'flow/x_reconstruction',
 FIGURE_5 = ('resnet/x_reconstruction_l2', 'resnet/x_reconstruction_l1', 'resnet/x_reconstruction_l2_noise',
             'resnet/x_reconstruction_l1_noise', 'resnet/x_reconstruction_l1_l2_noise')
 FIGURE_6 = ('resnet/x_reconstruction_l1_noise',)
+WARM_START = dict(  # objectives from random weights and from those of a good student
+    good='flow/oracle_prediction',  # the arm of that student
+    arms=('flow/reverse_kl',),
+    rates=(1e-4, 3e-4, 1e-3),  # to choose from, after num_tuning updates
+    num_tuning=300,
+    updates=(0, 100, 500, 2000),  # at which samples are drawn; multiples of 100, and the last ends the run
+    num_seeds=dict(random=1, good=3),
+    training={})  # sections that overlay those of the arm
+SMOKE_WARM_START = dict(WARM_START, rates=(1e-3,), num_tuning=100, updates=(0, 100), num_seeds=dict(random=1, good=1))
 TEACHERS_STUDY = ('resnet/x_reconstruction_l1', 'resnet/oracle_prediction_l1')  # ResNets suit a teacher of any order
 MAIN = dict(figures={'5': ('resnet/x_reconstruction_l1', 'resnet/x_reconstruction_l1_noise')})  # overlay of the word `main`
 PATH = dict(figures={'4': ('flow/reverse_kl', 'flow/reverse_kl_path', *FIGURE_4[1:])})  # overlay of the word `path`

@@ -2,7 +2,7 @@
 
     python -m launch.reproduce --figure=4,5 --config=configs/digits.py --workdir=runs/digits
 
-With `:main`, 13 minutes on 2 CPU cores; the teacher ends at 1.92 bits/dim on held-out images, 1.80 on training images.
+With `:main`, 10 minutes on 2 CPU cores; the teacher ends at 1.92 bits/dim on held-out images, 1.80 on training images.
 
 Variants, separated by commas: `path` adds reverse KL with the path derivative to figure 4 (7 minutes more); `main` leaves two
 ResNets in figure 5; `smoke` is the same as all, tiny; the name of an arm (such as `resnet/x_reconstruction_l1_noise`) puts its
@@ -75,7 +75,8 @@ BASE = dict(
     loss=common.loss('x_reconstruction'),
     optimizer=dict(
         name='adam', learning_rate=0.003,
-        decay_rate=0.95),  # the learning rate is multiplied by it after every epoch
+        schedule=placeholder(str),  # None: the learning rate is multiplied by decay_rate after every epoch; or cosine
+        decay_rate=0.95, warmup_epochs=placeholder(float)),  # None: the rate does not rise first
     train=dict(
         batch_size=64, num_epochs=30, seed=0,
         precision=placeholder(str),  # of the numbers inside the networks that train: float32 (None too) or bfloat16
@@ -86,6 +87,7 @@ BASE = dict(
     pairs=dict(
         num=8192, seed=1,  # pairs (z, T^-1(z)), for oracle prediction
         solver='auto'),  # of T^-1: ancestral, cached, fixed_point, or auto for what suits the teacher
+    encodings=dict(num=placeholder(int), seed=4),  # T(x) to store for x-reconstruction; None: made in every step
     evaluation=dict(num_samples=1000, seed=2),  # samples of the teacher and of each student, of the same z
     arms=arms(RESNET),
     teacher_kinds=common.teacher_kinds(levels=17, transformer=TRANSFORMER),
@@ -96,6 +98,7 @@ BASE = dict(
     appendix_a=dict(
         num_directions=200, seed=3,  # random directions of z
         num_shown=12),  # rows of the picture
+    warm_start=common.WARM_START,
     lambda_study=dict(  # figure 4 for each lambda; sections in here are an overlay for all of them
         logit_lambdas=(1e-6, 1e-3, 0.01, 0.05),
         train=dict(num_epochs=15)),
@@ -120,7 +123,7 @@ SCALES = {
         arms=arms(dict(RESNET, num_filters=8)),
         teacher_kinds=common.teacher_kinds(levels=17, transformer=dict(TRANSFORMER, num_blocks=2, width=8)),
         figures={'5': ('resnet/x_reconstruction_l1_noise',)},
-        appendix_a=dict(num_directions=8, num_shown=8),
+        appendix_a=dict(num_directions=8, num_shown=8), warm_start=common.SMOKE_WARM_START,
         lambda_study=dict(logit_lambdas=(1e-6, 0.05), train=dict(num_epochs=1), figures={'4': ('flow/x_reconstruction',)}),
         teachers_study=dict(kinds=common.SMOKE_KINDS, train=dict(num_epochs=1)),
         sampling=dict(batches=(1, 4), large=dict(event_shape=(6, 6, 1)))),

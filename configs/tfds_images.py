@@ -29,11 +29,13 @@ def base(name: str) -> dict[str, Any]:
       teacher=dict(name='pixelcnn', num_blocks=3, num_filters=32, num_levels=3, dropout=0.0, **common.HEAD),
       student=dict(name='flow', num_blocks=3, num_filters=32, num_levels=3, dropout=0.0, order=placeholder(str)),
       loss=common.loss('x_reconstruction'),
-      optimizer=dict(name='adam', learning_rate=0.0005, decay_rate=0.95),
+      optimizer=dict(name='adam', learning_rate=0.0005, schedule=placeholder(str), decay_rate=0.95,
+                     warmup_epochs=placeholder(float)),
       train=dict(
           batch_size=64, num_epochs=100, seed=0, precision=placeholder(str), ema_decay=0.0, grad_clip=placeholder(float),
           log_every_steps=100, evaluate_every_epochs=5, checkpoint_every_epochs=1, keep_checkpoints=2),
       pairs=dict(num=60000, seed=1, solver='auto'),
+      encodings=dict(num=placeholder(int), seed=4),
       evaluation=dict(
           num_samples=2000, seed=2,
           num_seeds=1),  # of the samples: seed, seed + 1, ...
@@ -41,6 +43,7 @@ def base(name: str) -> dict[str, Any]:
       teacher_kinds=kinds(TRANSFORMER),
       figures={'4': common.FIGURE_4, '5': common.FIGURE_5, '6': common.FIGURE_6},
       appendix_a=dict(num_directions=200, seed=3, num_shown=12),
+      warm_start=common.WARM_START,
       teachers_study=dict(kinds=common.KINDS, arms=common.TEACHERS_STUDY))
 
 
@@ -50,13 +53,14 @@ SCALES = {
     'gpu': dict(
         optimizer=dict(learning_rate=0.001, decay_rate=0.8),
         train=dict(num_epochs=15, **AVERAGED)),
-    'small': dict(
-        data=dict(num_train=10000, num_held_out=2000),
-        teacher=dict(num_blocks=1, num_filters=16), student=dict(num_blocks=1, num_filters=16),
-        optimizer=dict(learning_rate=0.002, decay_rate=0.7),
-        train=dict(batch_size=32, num_epochs=8, log_every_steps=50, evaluate_every_epochs=2, **AVERAGED),
-        pairs=dict(num=10000), evaluation=dict(num_samples=1000, num_seeds=3),
-        arms=common.arms(SMALL_RESNET), teacher_kinds=kinds(SMALL_TRANSFORMER)),
+    'cpu': dict(
+        data=dict(num_validation=2000),
+        teacher=dict(num_blocks=2, num_filters=24), student=dict(num_blocks=1, num_filters=24),
+        optimizer=dict(learning_rate=0.002, schedule='cosine', warmup_epochs=0.5),
+        train=dict(num_epochs=12, precision='bfloat16', evaluate_every_epochs=1, keep_checkpoints=12, **AVERAGED),
+        pairs=dict(num=30000), encodings=dict(num=174000), evaluation=dict(num_samples=5000),
+        arms=common.arms(SMALL_RESNET, train=dict(num_epochs=6, keep_checkpoints=2)),  # 5,442 updates
+        teacher_kinds=kinds(SMALL_TRANSFORMER)),
     'tiny': dict(
         data=dict(num_train=4000, num_held_out=1000),
         teacher=dict(num_blocks=1, num_filters=12), student=dict(num_blocks=1, num_filters=12),
@@ -69,11 +73,11 @@ SCALES = {
         teacher=dict(num_blocks=1, num_filters=4, num_levels=2), student=dict(num_blocks=1, num_filters=4, num_levels=2),
         optimizer=dict(learning_rate=0.003, decay_rate=0.6),
         train=dict(batch_size=32, num_epochs=1, log_every_steps=1, evaluate_every_epochs=1, **AVERAGED),
-        pairs=dict(num=64), evaluation=dict(num_samples=48),
+        pairs=dict(num=64), encodings=dict(num=256), evaluation=dict(num_samples=48),
         arms=common.arms(dict(SMALL_RESNET, num_filters=4)),
         teacher_kinds=kinds(dict(TRANSFORMER, num_blocks=2, num_layers=1, width=8, num_heads=2)),
         figures={'5': ('resnet/x_reconstruction_l1_noise',)},
-        appendix_a=dict(num_directions=8), teachers_study=dict(kinds=common.SMOKE_KINDS)),
+        appendix_a=dict(num_directions=8), warm_start=common.SMOKE_WARM_START, teachers_study=dict(kinds=common.SMOKE_KINDS)),
 }
 
 

@@ -12,10 +12,12 @@ common.define_flags(config='configs/digits.py')
 flags.DEFINE_string('teacher', None, 'Workdir of the teacher.', required=True)
 flags.DEFINE_string('pairs', None, 'Workdir of the pairs, made by launch.make_pairs; without it the student trains on the '
                     'teacher\'s data.')
+flags.DEFINE_string('init_from', None, 'Workdir of a student of the same form, whose parameters this one begins with.')
 
 
 def main() -> None:
-  runs.distill(common.config(), FLAGS.workdir, runs.load_teacher(FLAGS.teacher), FLAGS.pairs, FLAGS.devices)
+  runs.distill(common.config(), FLAGS.workdir, runs.load_teacher(FLAGS.teacher), FLAGS.pairs, FLAGS.devices,
+               init_from=FLAGS.init_from)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Evaluates a teacher or a student, writes evaluation.json in its workdir and prints the table.
+"""Evaluates a teacher or a student, writes evaluation.json and prints the table.
 
     python -m launch.evaluate --workdir=runs/student --teacher=runs/teacher
 """
@@ -12,11 +12,13 @@ common.define_flags()
 flags.DEFINE_string('teacher', None, 'Workdir of the teacher, if --workdir is a student.')
 flags.DEFINE_integer('num_samples', 1000, 'Number of samples to compare.', lower_bound=2)
 flags.DEFINE_integer('seed', 2, 'Seed of the evaluation; not that of the training pairs.')
+flags.DEFINE_string('output', None, 'Folder for evaluation.json and the classifier of the metrics; default: the workdir, and '
+                    'for the classifier that of the teacher.')
 
 
 def main() -> None:
   print(evaluate.evaluate_run(FLAGS.workdir, FLAGS.teacher, num=FLAGS.num_samples, seed=FLAGS.seed,
-                              command=common.command(), devices=FLAGS.devices))
+                              command=common.command(), devices=FLAGS.devices, output=FLAGS.output))
 
 
 if __name__ == '__main__':

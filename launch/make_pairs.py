@@ -15,7 +15,7 @@ flags.DEFINE_integer('seed', 1, 'Seed of the prior draws; use another one for ev
 flags.DEFINE_enum('solver', 'auto', solvers.SOLVERS, 'How T^-1 is computed.')
 flags.DEFINE_enum('pairs_from', 'z', runs.PAIRS_FROM,
                   'z: x = T^-1(z). sample: x ~ teacher.sample and z = T(x), equal in law, needs no inverse. data: z = T(x) of '
-                  'recordings x.')
+                  'training data x.')
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import pathlib
 from absl import flags
 
 from inverse_matching import solvers
+from inverse_matching.runs import exported
 from inverse_matching.runs import samples as sample_runs
 from launch import common
 
@@ -26,6 +27,8 @@ flags.DEFINE_string('output', None, 'Folder for samples.npz and samples.png, def
 
 
 def main() -> None:
+  if FLAGS.output is None:
+    exported.refuse(FLAGS.workdir)
   if FLAGS.wav is not None:
     output = FLAGS.output or pathlib.Path(FLAGS.workdir) / 'sample.wav'
     factor = sample_runs.copy_synthesis(FLAGS.workdir, FLAGS.wav, output, teacher_workdir=FLAGS.teacher, seed=FLAGS.seed,

@@ -39,7 +39,7 @@ def test_the_paper(name):
   given = lambda section: {field: value for field, value in each[section].items() if value is not None}
   assert given('teacher') == dict(name='pixelcnn', num_blocks=3, num_filters=32, num_levels=3, dropout=0.0)
   assert given('student') == {**given('teacher'), 'name': 'flow'}
-  assert each['optimizer'] == dict(name='adam', learning_rate=0.0005, decay_rate=0.95)
+  assert given('optimizer') == dict(name='adam', learning_rate=0.0005, decay_rate=0.95)
   train = each['train']
   assert (train['batch_size'], train['num_epochs'], train['ema_decay'], train['grad_clip']) == (64, 100, 0.0, None)
   assert each['pairs']['num'] == 60000 and each['data']['num_train'] is None and each['data']['logit_lambda'] == 1e-6
@@ -118,7 +118,7 @@ def test_parts_of_a_variant():
   assert each['loss']['name'] == 'oracle_prediction' and each['train'] == {**scale['train'], 'grad_clip': 0.1}
   for module, wrong, words in (
       (mnist, 'huge', "configs/mnist.py has the variants paper, .* transformer, flow/.* not 'huge'"),
-      (mnist, 'small,gpu', 'takes one of paper, .* not small and gpu'), (vocoder, 'demo,path', "vocoder.py .* not 'path'"),
+      (mnist, 'cpu,gpu', 'takes one of paper, .* not cpu and gpu'), (vocoder, 'demo,path', "vocoder.py .* not 'path'"),
       (gaussian, 'path', "configs/gaussian.py has the variants default and smoke, not 'path'")):
     with pytest.raises(ValueError, match=words):
       module.get_config(wrong)

@@ -16,6 +16,12 @@ SOURCES: dict[str, Callable[..., Source]] = {
     'synthetic': speech.synthetic,
     **{name: functools.partial(speech.prepared, name) for name in CORPORA},
 }
+CREDITS = {  # of a data set: who made it, and under what licence
+    'digits': 'E. Alpaydin and C. Kaynak (1998), UCI Machine Learning Repository, doi 10.24432/C50P49, CC BY 4.0',
+    'mnist': 'Y. LeCun, C. Cortes and C. Burges, usually given as CC BY-SA 3.0',
+    'fashion_mnist': 'H. Xiao, K. Rasul and R. Vollgraf (Zalando), MIT licence',
+    'cifar10': 'A. Krizhevsky, without a stated licence',
+}
 SPACES: dict[str, Callable[..., Space]] = {'images': images.space, 'speech': speech.space}
 
 

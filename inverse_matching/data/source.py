@@ -68,6 +68,19 @@ def stack(examples: grain.MapDataset) -> dict[str, Any]:
   return examples.batch(len(examples))[0]
 
 
+def size(examples: Examples) -> int:
+  """Returns the number of examples."""
+  return len(examples) if isinstance(examples, grain.MapDataset) else len(next(iter(examples.values())))
+
+
+def take(examples: Examples, index: np.ndarray) -> dict[str, np.ndarray]:
+  """Returns the examples of an index [n] as arrays [n, ...]."""
+  if isinstance(examples, grain.MapDataset):
+    chosen = [examples[int(i)] for i in index]
+    return {name: np.stack([each[name] for each in chosen]) for name in chosen[0]}
+  return {name: array[index] for name, array in examples.items()}
+
+
 def num_held_out(stored: grain.MapDataset) -> int:
   """Returns how many pairs of a store are held out: one in sixteen, and one at least."""
   if len(stored) < 2:

@@ -14,11 +14,11 @@ from inverse_matching.errors import InputError
 from inverse_matching.evaluation import image_metrics, jacobian, statistics, tables
 from inverse_matching.evaluation.classifier import Classifier, train_classifier
 from inverse_matching.losses import distances
-from inverse_matching.runs import StudentRun, TeacherRun, draw_pairs, load_student, load_teacher, prior_draws
+from inverse_matching.runs import StudentRun, TeacherRun, draw_pairs, exported, load_student, load_teacher, prior_draws
 from inverse_matching.runtime import files, processes
 from inverse_matching.runtime.processes import map_examples
 from inverse_matching.solvers.batched import solver_fn
-from inverse_matching.types import sum_event
+from inverse_matching.types import Student, sum_event
 
 IMAGES = 2000  # of a split, at most: some statistics compare all pairs
 # How many examples of 64 dimensions; see `_affordable`. Each costs as many passes as it has dimensions.
@@ -94,6 +94,26 @@ def images_of(run: TeacherRun) -> Images:
 def to_pixels(run: TeacherRun, x: np.ndarray) -> np.ndarray:
   """Integers [N, *event] of x [N, *event] in the teacher's space."""
   return np.asarray(run.space.codec.to_pixels(x))
+
+
+def sample_rows(arm: str, student_run: StudentRun, context: Context) -> tuple[np.ndarray, list[dict[str, Any]]]:
+  """(samples [N, *event] of the same z as the teacher's, rows of their likelihood, quality, encodings and reverse KL)."""
+  output = map_examples(student_run.student.z_to_x, context.devices)(student_run.params, context.samples.z)
+  log_teacher = context.log_prob(context.run.params, output.x)
+  return output.x, [*_reverse_kl_rows(arm, student_run.student, output, log_teacher, context),
+                    *_sample_rows(arm, output.x, log_teacher, context)]
+
+
+def _reverse_kl_rows(arm: str, student: Student, output: Any, log_teacher: np.ndarray,
+                     context: Context) -> list[dict[str, Any]]:
+  """The row of the reverse KL in nats, of a student's output at the samples' z; none where it has no density or the teacher is
+  of discrete data, whose x has a bounded range that no student keeps to."""
+  teacher = context.run.teacher
+  if not student.has_log_det or teacher.levels is not None:
+    return []
+  log_student = np.asarray(sum_event(teacher.prior.log_density(context.samples.z))) - output.log_det
+  return [statistics.row(arm, 'reverse_kl', 'teacher', statistics.mean(log_student - log_teacher, seed=context.seed),
+                         n=len(log_teacher), seed=context.seed, floor=0.0)]
 
 
 def _sample_rows(arm: str, x: np.ndarray, log_prob: np.ndarray, context: Context) -> list[dict[str, Any]]:
@@ -214,9 +234,7 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
   rows += [error('x_reconstruction_l2', name, distances.l2(generate(params, encodings).x, x))
            for name, (x, encodings) in context.data.items()]
   log_teacher = context.log_prob(run.params, output.x)
-  if student.has_log_det and run.teacher.levels is None:
-    log_student = np.asarray(sum_event(run.teacher.prior.log_density(samples.z))) - output.log_det
-    rows.append(error('reverse_kl', 'teacher', log_student - log_teacher))
+  rows += _reverse_kl_rows(arm, student, output, log_teacher, context)
   rows += _sample_rows(arm, output.x, log_teacher, context)
   noise_std = student_run.config['loss'].get('noise_std', 0.0)
   if noise_std and context.has_normal_prior:
@@ -240,8 +258,8 @@ def likelihood_rows(arm: str, log_prob: np.ndarray, samples: TeacherSamples, *, 
 
 
 def evaluate_run(workdir: str, teacher_workdir: str | None, *, num: int, seed: int, command: str,
-                 devices: int | None = None) -> str:
-  """Evaluates the run in a workdir, writes evaluation.json there and returns the table as text.
+                 devices: int | None = None, output: str | None = None) -> str:
+  """Evaluates the run in a workdir, writes evaluation.json and returns the table as text.
 
   Args:
     workdir: of a teacher, or of a student if `teacher_workdir` is given.
@@ -250,15 +268,23 @@ def evaluate_run(workdir: str, teacher_workdir: str | None, *, num: int, seed: i
     seed: of the evaluation.
     command: for the record.
     devices: number of local devices, or None for all.
+    output: folder for evaluation.json and the classifier of the metrics; None is the workdir, and for the classifier that of
+      the teacher.
+
+  Raises:
+    InputError: what would be written into is an exported model.
   """
+  if output is None:
+    exported.refuse(workdir, teacher_workdir or workdir)
   run = load_teacher(teacher_workdir or workdir)
   samples = draw_teacher_samples(run, num, seed, devices)
-  context = make_context(run, teacher_workdir or workdir, samples, seed=seed, devices=devices)
+  context = make_context(run, output or teacher_workdir or workdir, samples, seed=seed, devices=devices)
   if teacher_workdir is None:
     rows = evaluate_teacher(context)
   else:
     student_run = load_student(workdir, run)
     arm = f'{student_run.config["student"]["name"]}/{student_run.config["loss"]["name"]}'
     rows = evaluate_student(arm, student_run, context)
-  files.write_json(pathlib.Path(workdir) / 'evaluation.json', {'command': command, 'settings': context.settings, 'rows': rows})
+  file = pathlib.Path(output or workdir) / 'evaluation.json'
+  files.write_json(file, {'command': command, 'settings': context.settings, 'rows': rows})
   return tables.plain(tables.by_metric(rows))

@@ -68,12 +68,13 @@ def _write(experiment: Experiment, figure: str, outcome: Outcome) -> str:
 
 def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Sequence[str] = (),
               teacher_config: Mapping[str, Any] | None = None, classifier: pathlib.Path | None = None) -> Outcome:
-  """Trains and evaluates a teacher and its students, as far as that is not done.
+  """Trains and evaluates a teacher and its students one by one, the cheap ones first, as far as that is not done.
 
   Args:
     experiment: its config has the sections data, teacher, student, loss, optimizer, train, pairs, evaluation, and arms (name ->
       overlay, see overlays.merge). An arm is named student/objective. config.evaluation.num_seeds, if given, repeats the
-      evaluation with that many seeds of the samples.
+      evaluation with that many seeds of the samples. config.encodings.num, if given, is how many encodings of the data are
+      stored for x_reconstruction, instead of made in every step.
     arms: the names of the students.
     more_stages: the stages that come after these.
     teacher_config: the config that the teacher is trained with; None is that of the experiment.
@@ -81,32 +82,59 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Seque
   """
   config, path, _, devices = experiment
   configs, seeds = student_configs(config, arms), sample_seeds(config)
-  draws = any(student['loss']['name'] == 'oracle_prediction' for student in configs.values())
+  in_turn = sorted(configs, key=lambda arm: _cost(f'distil {arm}'))
+  stores = _stores(config, configs)
   suffixes = {seed: '' if seed == seeds[0] else f'_seed{seed}' for seed in seeds}
-  evaluations = [f'{what}{suffixes[seed]}' for seed in reversed(seeds) for what in (
-      'pairs to evaluate with', 'train the classifier of the metrics', 'evaluate the teacher',
-      *(f'evaluate {arm}' for arm in configs))]
-  stages = Stages(path / 'timing.json', ['train the teacher', *['pairs to train on'] * draws,
-                                         *(f'distil {arm}' for arm in configs), *evaluations, *more_stages], _cost)
+  after = lambda what: [f'{what}{suffix}' for suffix in suffixes.values()]
+  stages = Stages(path / 'timing.json', [
+      'train the teacher', *(f'{what}{suffix}' for suffix in suffixes.values() for what in (
+          'pairs to evaluate with', 'train the classifier of the metrics', 'evaluate the teacher')),
+      *(f'{store.folder} to train on' for store in stores.values()),
+      *(stage for arm in in_turn for stage in (f'distil {arm}', *after(f'evaluate {arm}'))), *more_stages], _cost)
   teacher_run = stages.run('train the teacher', runs.train_teacher, teacher_config or config, path / 'teacher', devices)
+  make_pairs = functools.partial(runs.make_pairs, teacher_run, devices=devices)
   pairs_from = runs.source_of_pairs(teacher_run.teacher)
-  pairs = {}
-  if draws:
-    pairs['oracle_prediction'] = stages.run('pairs to train on', runs.make_pairs, teacher_run, path / 'pairs', devices=devices,
-                                            **{'pairs_from': pairs_from, **config['pairs']})
-  students = distil(experiment, configs, teacher_run, pairs, stages)
 
-  rows = []
-  for seed in reversed(seeds):  # the first one last: its context draws the pictures
-    suffix = suffixes[seed]
-    folder = stages.run(f'pairs to evaluate with{suffix}', runs.make_pairs, teacher_run, path / f'evaluation_pairs{suffix}',
+  contexts, rows = {}, {}
+  for seed, suffix in suffixes.items():
+    folder = stages.run(f'pairs to evaluate with{suffix}', make_pairs, path / f'evaluation_pairs{suffix}',
                         num=2 * config['evaluation']['num_samples'], seed=seed, solver=config['pairs']['solver'],
-                        pairs_from=pairs_from, devices=devices)
+                        pairs_from=pairs_from)
     samples = evaluate.teacher_samples(teacher_run, **pair_data.load(folder, teacher_run.hash), devices=devices)
-    context = stages.run(f'train the classifier of the metrics{suffix}', evaluate.make_context, teacher_run,
-                         classifier or path / 'teacher', samples, seed=seed, devices=devices)
-    rows = _evaluate(experiment, suffix, context, students, stages) + rows
-  return Outcome(teacher_run, students, context, rows, stages)
+    contexts[seed] = context = stages.run(
+        f'train the classifier of the metrics{suffix}', evaluate.make_context, teacher_run, classifier or path / 'teacher',
+        samples, seed=seed, devices=devices)
+    rows[seed, None] = stages.run(f'evaluate the teacher{suffix}', experiment.cached, f'teacher/evaluation{suffix}',
+                                  context.settings, functools.partial(evaluate.evaluate_teacher, context))
+  folders = {name: stages.run(f'{store.folder} to train on', make_pairs, path / store.folder,
+                              **{'pairs_from': store.pairs_from or pairs_from, **config[store.section]})
+             for name, store in stores.items()}
+  students = {}
+  for arm in in_turn:
+    students[arm] = student_run = distil(experiment, arm, configs[arm], teacher_run, folders, stages)
+    student_hash = checkpoint.tree_hash(student_run.params)
+    for seed, suffix in suffixes.items():
+      about = {**contexts[seed].settings, 'arm': arm, 'student_hash': student_hash}
+      rows[seed, arm] = stages.run(f'evaluate {arm}{suffix}', experiment.cached, f'students/{arm}/evaluation{suffix}', about,
+                                   functools.partial(evaluate.evaluate_student, arm, student_run, contexts[seed]))
+  in_order = [row for seed in seeds for arm in (None, *configs) for row in rows[seed, arm]]
+  return Outcome(teacher_run, {arm: students[arm] for arm in configs}, contexts[seeds[0]], in_order, stages)
+
+
+class _Store(NamedTuple):
+  """Of pairs (z, x) that students train on."""
+  folder: str
+  section: str  # of the config: `num`, `seed` and what else make_pairs takes
+  pairs_from: str | None  # see make_pairs; None: what serves the teacher
+
+
+def _stores(config: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> dict[str, _Store]:
+  """Name of a loss -> the store that it takes, for the losses of these arms; others take the data."""
+  stores = {'oracle_prediction': _Store('pairs', 'pairs', None)}
+  if config.get('encodings', {}).get('num') is not None:
+    stores['x_reconstruction'] = _Store('encodings', 'encodings', 'data')
+  used = {student['loss']['name'] for student in configs.values()}
+  return {name: store for name, store in stores.items() if name in used}
 
 
 def _cost(stage: str) -> float:
@@ -127,42 +155,29 @@ def sample_seeds(config: Mapping[str, Any]) -> range:
   return range(seed, seed + config['evaluation'].get('num_seeds', 1))
 
 
-def distil(experiment: Experiment, configs: Mapping[str, Mapping[str, Any]], teacher_run: TeacherRun,
-           pairs: Mapping[str, pathlib.Path], stages: Stages) -> dict[str, StudentRun]:
-  """Trains the student of each arm.
+def distil(experiment: Experiment, arm: str, config: Mapping[str, Any], teacher_run: TeacherRun,
+           pairs: Mapping[str, pathlib.Path], stages: Stages) -> StudentRun:
+  """Trains the student of an arm.
 
   Args:
-    experiment: students/ARM in its folder is that of a student.
-    configs: arm -> its config, of `student_configs`.
+    experiment: students/ARM in its folder is that of the student.
+    arm: its name.
+    config: that of the arm, of `student_configs`.
     teacher_run: the teacher.
     pairs: name of a loss -> the folder of the pairs that it takes; others take the data.
-    stages: what to run in, one stage for each arm.
+    stages: what to run in.
   """
-  students = {}
-  for arm, config in configs.items():
-    students[arm] = stages.run(f'distil {arm}', runs.distill, config, experiment.path / 'students' / arm, teacher_run,
-                               pairs.get(config['loss']['name']), experiment.devices)
-    jax.clear_caches()  # each arm compiles programs of its own: a gigabyte for a handful of them
-  return students
-
-
-def _evaluate(experiment: Experiment, suffix: str, context: evaluate.Context, students: Mapping[str, StudentRun],
-              stages: Stages) -> list[dict[str, Any]]:
-  """The rows of the teacher and every student; the suffix is that of their files."""
-  rows = stages.run(f'evaluate the teacher{suffix}', experiment.cached, f'teacher/evaluation{suffix}', context.settings,
-                    functools.partial(evaluate.evaluate_teacher, context))
-  for arm, student_run in students.items():
-    about = {**context.settings, 'arm': arm, 'student_hash': checkpoint.tree_hash(student_run.params)}
-    rows += stages.run(f'evaluate {arm}{suffix}', experiment.cached, f'students/{arm}/evaluation{suffix}', about,
-                       functools.partial(evaluate.evaluate_student, arm, student_run, context))
-  return rows
+  student_run = stages.run(f'distil {arm}', runs.distill, config, experiment.path / 'students' / arm, teacher_run,
+                           pairs.get(config['loss']['name']), experiment.devices)
+  jax.clear_caches()  # each arm compiles programs of its own: a gigabyte for a handful of them
+  return student_run
 
 
 def settings(config: Mapping[str, Any], teacher_run: TeacherRun) -> dict[str, Any]:
   """What the numbers of a figure were made with, for its JSON."""
-  names = ('data', 'teacher', 'student', 'optimizer', 'train', 'pairs', 'evaluation', 'arms')
+  names = ('data', 'teacher', 'student', 'optimizer', 'train', 'pairs', 'encodings', 'evaluation', 'arms')
   images = {split: len(getattr(teacher_run.source.data, split).pixels) for split in ('train', 'held_out')}
-  return {**{name: config[name] for name in names}, 'images': images}
+  return {**{name: config[name] for name in names if name in config}, 'images': images}
 
 
 def sample_panels(outcome: Outcome, num: int) -> dict[str, np.ndarray]:

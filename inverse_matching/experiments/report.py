@@ -1,5 +1,6 @@
 """report.md: what a folder of figures 4, 5 and 6 shows, in words and tables."""
 import pathlib
+from typing import Any, Mapping
 
 from inverse_matching.evaluation import tables
 from inverse_matching.evaluation.image_metrics import ENCODING_METRICS
@@ -52,10 +53,9 @@ def write(path: pathlib.Path) -> None:
 
 Teacher: {_words(settings['teacher'])}. Students: {'; '.join(map(_words, students.values()))}. {data['levels']} grey levels,
 logit lambda {data['logit_lambda']}. {train['num_epochs']} epochs of batches of {train['batch_size']}, Adam at
-{settings['optimizer']['learning_rate']} times {settings['optimizer']['decay_rate']} an epoch; {settings['pairs']['num']}
-pairs for oracle prediction. Trained on {images['train']} images; {images['held_out']} are held out. Intervals are 95%, by the
-bootstrap over examples, or by the jackknife where a metric compares sets; the floor is the reference against itself. Seconds
-are in timing.json.
+{_schedule(settings['optimizer'])}; {settings['pairs']['num']} pairs for oracle prediction. Trained on
+{images['train']} images; {images['held_out']} are held out. Intervals are 95%, by the bootstrap over examples, or by the
+jackknife where a metric compares sets; the floor is the reference against itself. Seconds are in timing.json.
 
 ## Claims of the paper
 
@@ -85,6 +85,13 @@ def _over_seeds(rows: Rows) -> str:
   lines = [['arm', *(f'{metric} ({reference})' for metric, reference in MAIN)]]
   lines += [[arm, *(cell(arm, *column) for column in MAIN)] for arm in rows.distinct('arm')]
   return f'### Least and greatest over {num_seeds} seeds of the samples\n\n{tables.markdown(lines)}\n\n'
+
+
+def _schedule(optimizer: Mapping[str, Any]) -> str:
+  rate = optimizer['learning_rate']
+  if optimizer.get('schedule') == 'cosine':
+    return f'{rate} and down to zero along a cosine'
+  return f'{rate} times {optimizer["decay_rate"]} an epoch'
 
 
 def _words(section: dict) -> str:

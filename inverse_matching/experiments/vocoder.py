@@ -60,7 +60,7 @@ def run(experiment: Experiment) -> str:
   if draws:
     pairs['oracle_prediction'] = stages.run('draws of the teacher', make_pairs, path / 'pairs',
                                             num=config['pairs']['num_drawn'])
-  students = distillation.distil(experiment, configs, teacher_run, pairs, stages)
+  students = {arm: distillation.distil(experiment, arm, each, teacher_run, pairs, stages) for arm, each in configs.items()}
 
   spoken, measured, rows = {}, {}, []
   likelihood = voices.Likelihood(teacher_run, devices)

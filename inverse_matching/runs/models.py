@@ -15,6 +15,7 @@ from inverse_matching.data import catalogue
 from inverse_matching.data import pairs as pair_data
 from inverse_matching.data.source import Source, Space, prepare_arrays
 from inverse_matching.errors import InputError
+from inverse_matching.runs import exported
 from inverse_matching.runs import workdir as workdirs
 from inverse_matching.runtime import files
 from inverse_matching.training import checkpoint, loop
@@ -83,23 +84,50 @@ def train_teacher(config: Mapping[str, Any], workdir: str | os.PathLike, devices
   return TeacherRun(sections, source.space, teacher, params, checkpoint.tree_hash(params), lambda: source)
 
 
-def load_teacher(workdir: str | os.PathLike) -> TeacherRun:
-  """The teacher of a finished or stopped run; InputError if there is none or its checkpoints are damaged."""
+def last_step(workdir: str | os.PathLike) -> int:
+  """The updates that made the parameters of a run or of an exported model."""
+  return exported.step(workdir) if exported.is_model(workdir) else checkpoint.steps(workdir)[-1]
+
+
+def load_params(workdir: str | os.PathLike, init: Callable[[Any], Params], step: int | None = None) -> tuple[Params, int]:
+  """The averaged parameters of a run or of an exported model, and the updates that made them.
+
+  Args:
+    workdir: of the run, or the folder of the model.
+    init: of the network, key -> parameters.
+    step: of the checkpoint to take; None is the last.
+
+  Raises:
+    InputError: there is no such checkpoint, it is damaged, or it is that of another network.
+  """
+  structure = jax.eval_shape(init, jax.random.key(0))
+  return exported.read(workdir, structure) if exported.is_model(workdir) else checkpoint.load_ema(workdir, structure, step)
+
+
+def load_teacher(workdir: str | os.PathLike, step: int | None = None) -> TeacherRun:
+  """The teacher of a finished or stopped run, or of an exported model; InputError if there is none or it is damaged.
+
+  Args:
+    workdir: of the teacher.
+    step: of the checkpoint to take; None is the last.
+  """
   config = workdirs.read_config(workdir, 'teacher')
   load = functools.cache(lambda: catalogue.load(config['data']))
   facts = workdirs.read_space(workdir)  # None: a run of an earlier version, or data that cannot be told
   space = load().space if facts is None else catalogue.space(facts)
   teacher = _teacher(config, space)
-  params, _ = checkpoint.load_ema(workdir, jax.eval_shape(teacher.init, jax.random.key(0)))
+  params, _ = load_params(workdir, teacher.init, step)
   return TeacherRun(config, space, teacher, params, checkpoint.tree_hash(params), load)
 
 
-def _student(config: Mapping[str, Any], space: Space, dtype: str | None = None) -> Student:
+def make_student(config: Mapping[str, Any], space: Space, dtype: str | None = None) -> Student:
+  """The student of config.student for that space."""
   return students.make(event_shape=space.event_shape, dtype=dtype, **config['student'], **space.model_settings)
 
 
 def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: TeacherRun,
-            pairs: str | os.PathLike | None = None, devices: int | None = None) -> StudentRun:
+            pairs: str | os.PathLike | None = None, devices: int | None = None,
+            init_from: str | os.PathLike | None = None) -> StudentRun:
   """Trains the student of config.student under config.loss.
 
   Args:
@@ -109,6 +137,8 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
     pairs: folder made by make_pairs; without it the student trains on the teacher's data. A share of the pairs (a
       sixteenth) is held out. An epoch is as many updates as one over the data, whatever the number of pairs.
     devices: see loop.fit.
+    init_from: workdir of a student of the same network, with whose averaged parameters this one begins; None: it begins with
+      random ones.
   """
   teacher, space, seed = teacher_run.teacher, teacher_run.space, config['train']['seed']
   if config['loss']['name'] == 'oracle_prediction' and pairs is None:
@@ -117,32 +147,42 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
   if dtype is not None and config['loss'].get('estimator') == 'path':
     raise InputError(f'The path estimator needs the score of the student, which {dtype} would spoil: set '
                      'config.train.precision=float32, or config.loss.estimator=total.')
-  student = _student(config, space)
+  student = make_student(config, space)
   # The teacher stays in float32: rounded, its encodings would be others.
-  loss_fn = losses.make(teacher=teacher, student=_student(config, space, dtype), **config['loss'])
+  loss_fn = losses.make(teacher=teacher, student=make_student(config, space, dtype), **config['loss'])
   evaluation_loss_fn = losses.make(teacher=teacher, student=deterministic(student), **config['loss'])
   if pairs is None:
     examples, held_out, prepare = teacher_run.source.train, teacher_run.source.validation, space.prepare(seed)
   else:
     examples, held_out = space.of_pairs(pair_data.dataset(pairs, teacher_run.hash))
     prepare = prepare_arrays(seed)
-  task = loop.Task(pathlib.Path(workdir).name, loss_fn, evaluation_loss_fn, student.init, examples, held_out, prepare,
+  init, init_hash = student.init, None
+  if init_from is not None:
+    start, _ = load_params(init_from, student.init)
+    init, init_hash = lambda key: start, checkpoint.tree_hash(start)
+  task = loop.Task(pathlib.Path(workdir).name, loss_fn, evaluation_loss_fn, init, examples, held_out, prepare,
                    teacher_run.params, space.epoch_size)
   sections = {name: config[name] for name in ('student', 'loss', 'optimizer', 'train')}
-  made_from = {'teacher_hash': teacher_run.hash,
+  made_from = {'teacher_hash': teacher_run.hash, 'init_hash': init_hash,
                'pairs_hash': None if pairs is None else files.sha256(pathlib.Path(pairs) / pair_data.MANIFEST)}
   with workdirs.open_run(workdir, {'kind': 'student', **made_from, **sections}, space.facts) as path:
     params = loop.fit(path, task, config, devices)
   return StudentRun(sections, student, params)
 
 
-def load_student(workdir: str | os.PathLike, teacher_run: TeacherRun) -> StudentRun:
-  """The student of a run, which must be of that teacher; InputError otherwise."""
+def load_student(workdir: str | os.PathLike, teacher_run: TeacherRun, step: int | None = None) -> StudentRun:
+  """The student of a run or of an exported model, which must be of that teacher; InputError otherwise.
+
+  Args:
+    workdir: of the student.
+    teacher_run: its teacher.
+    step: of the checkpoint to take; None is the last.
+  """
   config = workdirs.read_config(workdir, 'student')
   if config['teacher_hash'] != teacher_run.hash:
     raise InputError(f'The student in {workdir} was distilled from another teacher ({config["teacher_hash"][:12]}, not '
                      f'{teacher_run.hash[:12]}): give the --teacher it was made with.')
-  student = _student(config, teacher_run.space)
-  params, step = checkpoint.load_ema(workdir, jax.eval_shape(student.init, jax.random.key(0)))
+  student = make_student(config, teacher_run.space)
+  params, step = load_params(workdir, student.init, step)
   logging.info('%s: step %d.', workdir, step)
   return StudentRun(config, student, params)

@@ -8,6 +8,7 @@ import numpy as np
 
 from inverse_matching import random, solvers
 from inverse_matching.data import pairs as store
+from inverse_matching.data.source import size, take
 from inverse_matching.errors import InputError
 from inverse_matching.runs import utterances
 from inverse_matching.runs import workdir as workdirs
@@ -35,9 +36,11 @@ def source_of_pairs(teacher: Teacher) -> str:
   return 'sample' if teacher.z_to_x is None else 'z'
 
 
-def pair_maker(run: TeacherRun, seed: int, solver: str, pairs_from: str, devices: int | None) -> Make:
-  """Makes arrays 'z' and 'x' at positions of the stream of a seed; see make_pairs."""
+def pair_maker(run: TeacherRun, num: int, seed: int, solver: str, pairs_from: str, devices: int | None) -> Make:
+  """Makes arrays 'z' and 'x' at positions, out of `num`, of the stream of a seed; see make_pairs."""
   teacher, num_devices = run.teacher, choose_devices(requested=devices)
+  if pairs_from == 'data':
+    return _encoder(run, num, seed, num_devices)
   if pairs_from == 'z':
     solve = batched.solver_fn(teacher, solver, devices)
 
@@ -56,10 +59,23 @@ def pair_maker(run: TeacherRun, seed: int, solver: str, pairs_from: str, devices
   return from_sample
 
 
+def _encoder(run: TeacherRun, num: int, seed: int, num_devices: int) -> Make:
+  examples, prepare = run.source.train, run.space.prepare(seed)
+  times = -(-num // size(examples))  # that each example is there, rounded up
+
+  def encode(params, raw):
+    x = prepare(raw).x
+    return {'z': run.teacher.x_to_z(params, x)[0], 'x': x}
+
+  run_encode = map_examples(encode, num_devices)
+  return lambda positions, progress: run_encode(run.params, {**take(examples, positions // times), 'position': positions},
+                                                progress=progress)
+
+
 def draw_pairs(run: TeacherRun, num: int, seed: int, *, solver: str = 'auto', devices: int | None = None,
                progress: Callable[[int], None] | None = None) -> dict[str, np.ndarray]:
   """Returns 'z' and 'x' [num, *event] in memory, of a teacher of events of one shape; over the devices of all processes."""
-  make = pair_maker(run, seed, solver, source_of_pairs(run.teacher), devices)
+  make = pair_maker(run, num, seed, solver, source_of_pairs(run.teacher), devices)
   return processes.split(lambda _, positions, progress: make(positions, progress))(
       None, np.arange(num, dtype=np.uint32), progress=progress)
 
@@ -77,22 +93,21 @@ def make_pairs(run: TeacherRun, workdir: str | os.PathLike, *, num: int, seed: i
     seed: of the prior draws; use another one for evaluation.
     solver: see solvers.solve.
     pairs_from: 'z': x = T^-1(z) for prior draws z. 'sample': x ~ teacher.sample and z = T(x), equal in law, for teachers
-      without an inverse. 'data': x from the recordings and z = T(x), for x_reconstruction without the teacher in every step.
+      without an inverse. 'data': x from the training data and z = T(x), for x_reconstruction without the teacher in every
+      step. More of them than images have each image several times in a row, dequantised anew, so that those that a training
+      holds out are of images of their own, but for one at most.
     devices: number of local devices, or None for all.
   """
   if pairs_from not in PAIRS_FROM:
     raise InputError(f'pairs_from is {pairs_from!r}: use z (x = T^-1(z)), sample (x from the teacher, z = T(x)) or data (x '
-                     'from recordings, z = T(x)).')
+                     'from the data, z = T(x)).')
   if num < 1:
     raise InputError(f'num must be at least 1, got {num}.')
   teacher = run.teacher
   is_open = None in run.space.event_shape  # utterances, each as long as its features
   if is_open and pairs_from == 'sample':
     raise InputError('pairs_from=sample has no features to speak with: use z or data.')
-  if not is_open and pairs_from == 'data':
-    raise InputError('pairs_from=data is for speech: without --pairs, x_reconstruction takes images from the data and '
-                     'dequantises them anew each time.')
-  if pairs_from == 'data' and num > len(run.source.data.train):
+  if is_open and pairs_from == 'data' and num > len(run.source.data.train):
     raise InputError(f'num is {num}, but there are {len(run.source.data.train)} training utterances: ask for no more with '
                      'pairs_from=data.')
   if pairs_from == 'z' and teacher.z_to_x is None:
@@ -100,7 +115,8 @@ def make_pairs(run: TeacherRun, workdir: str | os.PathLike, *, num: int, seed: i
   facts = {'kind': 'pairs', 'teacher': run.hash, 'num': num, 'seed': seed, 'solver': solver, 'tolerance': solvers.TOLERANCE,
            'pairs_from': pairs_from, 'shard_size': SHARD}
   with workdirs.open_run(workdir, facts) as path:
-    make = (utterances.pair_maker if is_open else pair_maker)(run, seed, solver, pairs_from, devices)
+    make = (utterances.pair_maker(run, seed, solver, pairs_from, devices) if is_open else
+            pair_maker(run, num, seed, solver, pairs_from, devices))
     num_shards = -(-num // SHARD)
     # Each process makes shards of its own; one writes the manifest when all have come that far.
     shards = {i: np.arange(i * SHARD, min((i + 1) * SHARD, num), dtype=np.uint32)

@@ -13,7 +13,6 @@ from inverse_matching.errors import InputError
 from inverse_matching.runs import utterances
 from inverse_matching.runtime import files, processes
 from inverse_matching.runtime.progress import Progress
-from inverse_matching.training import checkpoint
 from inverse_matching.training.tensorboard import Board
 
 
@@ -50,7 +49,7 @@ def sample(workdir: str | os.PathLike, output: str | os.PathLike, *, teacher_wor
   picture = files.image_grid(pixels[:100], min(10, num), run.space.levels)
   files.write_png(pathlib.Path(output) / 'samples.png', picture)
   with _board(output) as board:
-    board.image(checkpoint.steps(workdir)[-1], 'samples', picture)
+    board.image(runs.last_step(workdir), 'samples', picture)
 
 
 def _board(folder: str | os.PathLike) -> contextlib.closing:
@@ -97,6 +96,6 @@ def copy_synthesis(workdir: str | os.PathLike, wav: str | os.PathLike, output: s
   factor = (time.perf_counter() - start) / (len(x) / speech.rate)
   audio.write(output, x, speech.rate)
   with _board(pathlib.Path(output).parent) as board:
-    board.audio(checkpoint.steps(workdir)[-1], 'speech', x, speech.rate)
+    board.audio(runs.last_step(workdir), 'speech', x, speech.rate)
   logging.info('%s: %.2f s of speech at %d Hz, real-time factor %.3f.', output, len(x) / speech.rate, speech.rate, factor)
   return factor

@@ -8,7 +8,7 @@ import pathlib
 from typing import Any, Iterator, Mapping
 
 from inverse_matching.errors import InputError
-from inverse_matching.runs import trust
+from inverse_matching.runs import exported, trust
 from inverse_matching.runtime import files, processes
 
 SPACE = 'space.json'
@@ -37,6 +37,8 @@ def open_run(workdir: str | os.PathLike, config: Mapping[str, Any],
     InputError: the folder cannot be written, holds a run of another config, or is in use.
   """
   path = pathlib.Path(workdir)
+  if exported.is_model(path):
+    raise InputError(f'{path} is a model to use and not to write into: choose another --workdir.')
   with contextlib.ExitStack() as held:
     plain = json.loads(json.dumps(config, default=dict))  # what json does not know is a ConfigDict
     processes.first(lambda: _enter(held, path, plain))

@@ -64,7 +64,12 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
   """Writes JSON, keys in the order given; numbers that are not finite become null, which every JSON reader takes."""
-  write_bytes(path, (json.dumps(_plain(value), indent=1, allow_nan=False) + '\n').encode())
+  write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+  """What `write_json` writes."""
+  return (json.dumps(_plain(value), indent=1, allow_nan=False) + '\n').encode()
 
 
 def read_json(path: str | os.PathLike) -> Any:

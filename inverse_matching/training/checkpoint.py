@@ -168,17 +168,24 @@ def tree_hash(tree: Any) -> str:
   return digest.hexdigest()
 
 
-def load_ema(workdir: str | os.PathLike, params: Any) -> tuple[Any, int]:
-  """Returns the averaged parameters of the last whole checkpoint, and its step.
+def load_ema(workdir: str | os.PathLike, params: Any, step: int | None = None) -> tuple[Any, int]:
+  """Returns the averaged parameters of a checkpoint, and its step.
 
   Args:
     workdir: of a run.
     params: the structure of the parameters (arrays or ShapeDtypeStructs).
+    step: of the checkpoint; None is the last whole one.
 
   Raises:
-    InputError: no checkpoint, or all damaged.
+    InputError: no checkpoint, or all damaged; none of that step.
   """
-  step = latest(workdir)
+  if step is not None:
+    damage = _damage(_folder(workdir), f'{step:08d}')
+    if damage is not None:
+      raise InputError(f'There is no whole checkpoint of step {step} in {_folder(workdir)} ({damage}): it has '
+                       f'{", ".join(map(str, steps(workdir))) or "none"}.')
+  else:
+    step = latest(workdir)
   if step is None:
     raise InputError(f'There is no checkpoint in {_folder(workdir)}: train there first, or check the path.')
   return load(workdir, step, {'ema': params})['ema'], step

@@ -137,7 +137,7 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
   stream = Stream(task.examples, settings['batch_size'], settings['seed'], task.epoch_size,
                   part=(jax.process_index(), jax.process_count()))
   num_steps = stream.steps_per_epoch * settings['num_epochs']
-  optimizer = make_optimizer(steps_per_epoch=stream.steps_per_epoch, grad_clip=settings['grad_clip'],
+  optimizer = make_optimizer(steps_per_epoch=stream.steps_per_epoch, num_steps=num_steps, grad_clip=settings['grad_clip'],
                              **config['optimizer'])
   every = {key: stream.steps_per_epoch * settings[f'{key}_every_epochs'] for key in ('checkpoint', 'evaluate')}
 

@@ -18,23 +18,38 @@ class TrainState(NamedTuple):
   ema: Params  # moving average of params; sampling, evaluation and a loaded teacher use it
 
 
-def make_optimizer(*, learning_rate: float, decay_rate: float, steps_per_epoch: int, grad_clip: float | None,
-                   name: str = 'adam') -> optax.GradientTransformation:
-  """Makes Adam or SGD with the paper's schedule: the learning rate is multiplied by decay_rate after every epoch.
+def make_optimizer(*, learning_rate: float, steps_per_epoch: int, grad_clip: float | None, decay_rate: float | None = None,
+                   name: str = 'adam', schedule: str | None = None, warmup_epochs: float | None = None,
+                   num_steps: int | None = None) -> optax.GradientTransformation:
+  """Makes Adam or SGD with a schedule of the learning rate, by default the paper's.
 
   Args:
-    learning_rate: at the first epoch; the paper's is 0.0005.
-    decay_rate: per epoch; the paper's is 0.95.
+    learning_rate: the highest; the paper's is 0.0005.
     steps_per_epoch: updates in an epoch.
     grad_clip: largest global l2 norm of the gradient, or None for no clipping.
+    decay_rate: of the schedule 'epochs', the paper's is 0.95.
     name: 'adam' or 'sgd'.
+    schedule: 'epochs', or None: the rate is multiplied by decay_rate after every epoch, as in the paper. 'cosine': half a
+      cosine from the highest rate to zero at the last update.
+    warmup_epochs: the rate rises in proportion to the updates made for so long; None is no rise.
+    num_steps: updates in all, of which 'cosine' must know.
+
+  Raises:
+    InputError: an unknown name or schedule.
   """
   optimizers = {'adam': optax.adam, 'sgd': optax.sgd}
-  if name not in optimizers:
-    raise InputError(f'Unknown optimizer {name!r}: use one of {", ".join(optimizers)}.')
-  schedule = optax.exponential_decay(learning_rate, steps_per_epoch, decay_rate, staircase=True)
+  schedules = {'epochs': lambda: optax.exponential_decay(learning_rate, steps_per_epoch, decay_rate, staircase=True),
+               'cosine': lambda: optax.cosine_decay_schedule(learning_rate, num_steps)}
+  for what, given, known in (('optimizer', name, optimizers), ('schedule', schedule or 'epochs', schedules)):
+    if given not in known:
+      raise InputError(f'Unknown {what} {given!r}: use one of {", ".join(known)}.')
+  rate = schedules[schedule or 'epochs']()
   clip = optax.identity() if grad_clip is None else optax.clip_by_global_norm(grad_clip)
-  return optax.chain(clip, optimizers[name](schedule))
+  return optax.chain(clip, optimizers[name](_rising(rate, warmup_epochs * steps_per_epoch) if warmup_epochs else rate))
+
+
+def _rising(rate: optax.Schedule, num_steps: float) -> optax.Schedule:
+  return lambda step: rate(step) * jnp.minimum(1.0, (step + 1) / num_steps)
 
 
 def init_state(params: Params, optimizer: optax.GradientTransformation) -> TrainState:

@@ -26,6 +26,10 @@ def test_figure_6_of_colour_images(tmp_path):
   assert 'a student can outperform its teacher (resnet/x_reconstruction_l1_noise): ' in process.stdout
   text = (tmp_path / 'run' / 'report.md').read_text()
   assert 'over 2 seeds' in text and 'lack low-level precision' in text and not (tmp_path / 'run' / 'pairs').exists()
+  assert (tmp_path / 'run' / 'encodings' / 'manifest.json').exists()  # that x-reconstruction was trained on
+  stages = list(json.loads((tmp_path / 'run' / 'timing.json').read_text())['stages'])
+  distilled = stages.index('distil resnet/x_reconstruction_l1_noise')
+  assert stages[distilled + 1].startswith('evaluate resnet/x_reconstruction_l1_noise')  # at once
   assert Image.open(tmp_path / 'run' / 'figure6.png').mode.startswith('RGB')
 
 

@@ -46,6 +46,16 @@ def test_pairs_are_pairs(tmp_path, settings):
   assert len(np.unique(loaded['z'])) == loaded['z'].size
 
 
+@pytest.mark.parametrize('num,times', [(24, 1), (40, 2)])
+def test_pairs_from_data_are_encodings_of_it(tmp_path, num, times):
+  """z = T(x); image i is there so many times in a row, with a dequantisation of its own."""
+  stored = pairs.load(make_pairs(tmp_path, pairs_from='data', num=num), RUN.hash)
+  x, z = stored['x'], stored['z']
+  np.testing.assert_allclose(encode(x), z, atol=1e-5)
+  np.testing.assert_array_equal(RUN.space.codec.to_pixels(x), RUN.source.train['pixels'][np.arange(num) // times])
+  assert len(np.unique(x)) == x.size
+
+
 def test_pairs_do_not_depend_on_the_devices(tmp_path):
   """Bit for bit."""
   one, eight = (pairs.load(make_pairs(tmp_path / str(n), devices=n), RUN.hash) for n in (1, 8))

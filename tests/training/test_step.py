@@ -28,6 +28,16 @@ def test_schedule_is_a_staircase_over_epochs():
   np.testing.assert_allclose(updates, [-0.1 * 0.95**(step // 3) for step in range(10)], rtol=1e-6)
 
 
+@pytest.mark.parametrize('schedule', ['epochs', 'cosine'])
+@pytest.mark.parametrize('warmup', [None, 2.0])
+def test_schedules_and_their_rise(schedule, warmup):
+  """SGD with gradient one moves by minus the learning rate: half a cosine to zero, or the staircase; in proportion at first."""
+  optimizer = make_optimizer(name='sgd', schedule=schedule, warmup_epochs=warmup, num_steps=10, **SETTINGS)
+  down = [0.1 * (1 + np.cos(np.pi * step / 10)) / 2 if schedule == 'cosine' else 0.1 * 0.95**(step // 3) for step in range(10)]
+  rise = [1.0 if warmup is None else min(1.0, (step + 1) / 6) for step in range(10)]
+  np.testing.assert_allclose(run_updates(optimizer, [jnp.ones(())] * 10), -np.multiply(down, rise), rtol=1e-5)
+
+
 def test_adam_is_adam():
   """Against the published recursion in float64."""
   grads = np.random.default_rng(0).normal(size=8).astype(np.float32)
@@ -51,6 +61,8 @@ def test_unknown_optimizer():
   """One sentence."""
   with pytest.raises(InputError, match='Unknown optimizer .adamm.: use one of adam, sgd'):
     make_optimizer(name='adamm', **SETTINGS)
+  with pytest.raises(InputError, match='Unknown schedule .cosin.: use one of epochs, cosine'):
+    make_optimizer(schedule='cosin', **SETTINGS)
 
 
 @pytest.mark.parametrize('decay', [0.0, 0.5, 0.999])

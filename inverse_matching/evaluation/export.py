@@ -1,0 +1,81 @@
+"""A run as a model to pass on, see runs.exported, with a card of its numbers."""
+import os
+import pathlib
+from typing import Any, Mapping, Sequence
+
+from inverse_matching.data import catalogue
+from inverse_matching.errors import InputError
+from inverse_matching.evaluation import tables
+from inverse_matching.runs import exported, models
+from inverse_matching.runs import workdir as workdirs
+from inverse_matching.runtime import files
+
+SHOWN = (  # of the numbers of an evaluation
+    ('bits_per_dim', 'held_out'), ('kernel_distance', 'data'), ('coverage', 'data'), ('two_sample_accuracy', 'data'),
+    ('kernel_distance', 'teacher'), ('coverage', 'teacher'), ('oracle_l2', 'teacher'), ('x_reconstruction_l2', 'held_out'),
+    ('z_reconstruction_l2', 'teacher'), ('reverse_kl', 'teacher'))
+
+
+def export(workdir: str | os.PathLike, output: str | os.PathLike, *, note: str = '', step: int | None = None) -> None:
+  """Writes the teacher or student of a run as a model: the same parameters to the bit, with a card.
+
+  Args:
+    workdir: of the run. The numbers on the card are those of its evaluation.json, if it has one.
+    output: a new folder.
+    note: for the card: what the model is bad at.
+    step: of the checkpoint to take; None is the last.
+
+  Raises:
+    InputError: there is no run, no such checkpoint, or the folder cannot be written.
+  """
+  path = pathlib.Path(workdir)
+  if exported.is_model(path):
+    raise InputError(f'{path} is an exported model already: copy it.')
+  config = files.read_json(path / 'config.json') if (path / 'config.json').exists() else {}
+  if config.get('kind') == 'student':
+    config = workdirs.read_config(path, 'student')
+    facts = workdirs.read_space(path)
+    if facts is None:
+      raise InputError(f'{path} has no space.json, without which no model can be built from it: distil it anew.')
+    student = models.make_student(config, catalogue.space(facts))
+    params, step = models.load_params(path, student.init, step)
+  else:
+    teacher_run = models.load_teacher(path, step)
+    facts, config = teacher_run.space.facts, workdirs.read_config(path, 'teacher')
+    params, step = models.load_params(path, teacher_run.teacher.init, step)
+  if facts is None:
+    raise InputError(f'The data of {path} cannot be told by name, so that a model could not be used without them.')
+  evaluation = path / 'evaluation.json'
+  card = _card(config, facts, step, files.read_json(evaluation) if evaluation.exists() else None, note)
+  exported.write(output, params, step=step, others={
+      'config.json': files.json_bytes(config), 'space.json': files.json_bytes(facts), 'card.md': card.encode()})
+
+
+def _card(config: Mapping[str, Any], facts: Mapping[str, Any], step: int, evaluation: Mapping[str, Any] | None,
+          note: str) -> str:
+  kind, train = config['kind'], config['train']
+  network = _words(config[kind])
+  lines = [f'# A {kind}: {config[kind]["name"]}', f'Network: {network}. Events of shape {tuple(facts["event_shape"])}.']
+  if kind == 'student':
+    lines.append(f'Distilled by {_words(config["loss"])} from the teacher of hash `{config["teacher_hash"]}`.')
+  else:
+    credit = catalogue.CREDITS.get(config['data']['name'], 'see where you have it from')
+    lines.append(f'Data: {_words(config["data"])}. Credit and licence: {credit}.')
+  lines.append(f'Trained for {step} updates of {train["batch_size"]} examples: {_words(config["optimizer"])}; '
+               f'{_words({name: value for name, value in train.items() if not name.endswith(("_steps", "_epochs"))})}.')
+  lines.append(f'What it is bad at: {note or "not told"}.')
+  if evaluation is not None:
+    num = evaluation["settings"].get("num_samples")
+    lines += [f'Numbers of {num} samples, with 95% intervals; the floor is what a perfect '
+              f'model gets. Made by\n\n    {evaluation["command"]}', tables.markdown(_numbers(evaluation['rows']))]
+  return '\n\n'.join(lines) + '\n'
+
+
+def _words(settings: Mapping[str, Any]) -> str:
+  return ', '.join(f'{name} {value}' for name, value in settings.items() if value is not None)
+
+
+def _numbers(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+  arms = [row for row in rows if row['arm'] not in ('train', 'held_out') and '@' not in row['arm']]
+  found = {(row['metric'], row['reference']) for row in arms}
+  return [list(line) for line in zip(*tables.by_arm(arms, [column for column in SHOWN if column in found]))]

@@ -1,0 +1,149 @@
+"""Does an objective leave a good student, or does it never find one? The same objective from random and from good weights."""
+import functools
+import json
+import pathlib
+from typing import Any, Mapping, NamedTuple
+
+import jax
+from matplotlib import pyplot as plt
+import numpy as np
+
+from inverse_matching import runs
+from inverse_matching.evaluation import evaluate
+from inverse_matching.experiments import distillation, figures
+from inverse_matching.experiments.experiment import Experiment, Rows
+from inverse_matching.runs import StudentRun, TeacherRun
+from inverse_matching.runtime.overlays import merge
+
+EVERY = 100  # updates between two values of the objective; the numbers of updates in the config are multiples of it
+SHOWN = 8  # images of each
+OBJECTIVE = 'objective'  # the metric of a row, beside those of samples
+METRICS = ('reverse_kl', 'label_entropy', 'kernel_distance', 'coverage', 'precision')
+COLOURS = {'random': 'tab:red', 'good': 'tab:blue'}
+
+
+class Case(NamedTuple):
+  """A training run: an objective, where it starts, and the seed."""
+  arm: str
+  start: str  # random or good
+  seed: int
+
+  def __str__(self) -> str:
+    return f'{self.arm} from {self.start} weights, seed {self.seed}'
+
+
+def run(experiment: Experiment) -> str:
+  """Writes warm_start.json and warm_start.png; returns the table.
+
+  config.warm_start has: good, the arm whose student is the good start; arms, whose objectives are followed; rates, of which
+  each arm takes for each start the one whose objective on the validation part is lowest after num_tuning updates; updates, at
+  which samples are measured and drawn, the last of which ends the run; num_seeds, start -> training seeds; and training,
+  sections that overlay those of the config in these runs.
+
+  Rows have the arm, start, train_seed, learning_rate, updates, metric and value: the objective on the validation part every 100
+  updates, and what is measured on the samples of the same z as the teacher's.
+  """
+  settings = experiment.config['warm_start']
+  starts = [(arm, start) for arm in settings['arms'] for start in settings['num_seeds']]
+  cases = [Case(arm, start, seed) for arm, start in starts for seed in range(settings['num_seeds'][start])]
+  outcome = distillation.carry_out(experiment, [settings['good']], more_stages=[
+      *(f'choose the rate of {arm} from {start} weights' for arm, start in starts), *map(str, cases)])
+  teacher_run = outcome.teacher_run
+  # An epoch of so many updates, whatever the data.
+  epoch = teacher_run._replace(space=teacher_run.space._replace(epoch_size=EVERY * experiment.config['train']['batch_size']))
+  train = functools.partial(_train, experiment, epoch)
+  rates = {(arm, start): outcome.stages.run(f'choose the rate of {arm} from {start} weights', _best_rate, train, arm, start,
+                                            settings) for arm, start in starts}
+  rows, images = Rows(), {}
+  for case in cases:
+    rate = rates[case.arm, case.start]
+    about = {'arm': case.arm, 'start': case.start, 'train_seed': case.seed, 'learning_rate': rate}
+    more, images[case] = outcome.stages.run(str(case), _follow, train, case, rate, settings['updates'], outcome)
+    rows += [{**about, **row} for row in more]
+  rows = experiment.write('warm_start', {**distillation.settings(experiment.config, teacher_run), 'warm_start': settings,
+                                         **outcome.context.settings}, rows)
+  pixels = evaluate.to_pixels(teacher_run, outcome.context.samples.x[:SHOWN])
+  for arm in settings['arms']:
+    _draw(experiment.path / f'warm_start_{pathlib.Path(arm).name}.png', arm, rows, images, pixels, teacher_run.space.levels)
+  return rows.table(('arm', 'start', 'train_seed', 'updates', 'metric', 'value'))
+
+
+def _train(experiment: Experiment, teacher_run: TeacherRun, case: Case, rate: float, updates: int, folder: str) -> pathlib.Path:
+  """Trains, and returns the workdir, whose checkpoints of every 100 updates are all kept."""
+  config = merge(experiment.config, experiment.config['arms'][case.arm], experiment.config['warm_start']['training'], {
+      'optimizer': {'learning_rate': rate, 'schedule': None, 'decay_rate': 1.0},
+      'train': {'seed': case.seed, 'num_epochs': updates // EVERY, 'evaluate_every_epochs': 1, 'checkpoint_every_epochs': 1,
+                'keep_checkpoints': updates // EVERY}})
+  workdir = experiment.path / 'warm_start' / case.arm / folder
+  runs.distill(config, workdir, teacher_run, devices=experiment.devices, init_from=(
+      experiment.path / 'students' / experiment.config['warm_start']['good'] if case.start == 'good' else None))
+  jax.clear_caches()
+  return workdir
+
+
+def _objective(workdir: pathlib.Path) -> dict[int, float]:
+  """Updates -> the objective on the validation part."""
+  rows = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+  return {row['step']: row['held_out_loss'] for row in rows if row.get('held_out_loss') is not None}
+
+
+def _best_rate(train: Any, arm: str, start: str, settings: Mapping[str, Any]) -> float:
+  def reached(rate):
+    values = _objective(train(Case(arm, start, 0), rate, settings['num_tuning'], f'{start}/rate_{rate:g}'))
+    return values[max(values)]
+
+  return min(settings['rates'], key=reached)
+
+
+def _follow(train: Any, case: Case, rate: float, updates: tuple[int, ...],
+            outcome: distillation.Outcome) -> tuple[list[dict[str, Any]], dict[int, np.ndarray]]:
+  """Trains; returns rows, and updates -> integer images."""
+  workdir = train(case, rate, updates[-1], f'{case.start}/seed_{case.seed}')
+  rows = [{'updates': step, 'metric': OBJECTIVE, 'value': value} for step, value in _objective(workdir).items()]
+  images = {}
+  for step in updates:
+    student_run = _student_at(workdir, step, case, outcome)
+    measured, images[step] = _measure(student_run, outcome.context)
+    rows += [{'updates': step, **row} for row in measured]
+  return rows, images
+
+
+def _student_at(workdir: pathlib.Path, step: int, case: Case, outcome: distillation.Outcome) -> StudentRun:
+  if step:
+    return runs.load_student(workdir, outcome.teacher_run, step)
+  if case.start == 'good':
+    return next(iter(outcome.students.values()))
+  student_run = runs.load_student(workdir, outcome.teacher_run)
+  return student_run._replace(params=student_run.student.init(jax.random.key(case.seed)))
+
+
+def _measure(student_run: StudentRun, context: evaluate.Context) -> tuple[list[dict[str, Any]], np.ndarray]:
+  x, rows = evaluate.sample_rows('student', student_run, context)
+  kept = [{name: row[name] for name in ('metric', 'value', 'low', 'high', 'floor')} for row in rows
+          if row['metric'] in METRICS and row['reference'] == 'teacher']
+  return kept, evaluate.to_pixels(context.run, x[:SHOWN])
+
+
+def _draw(path: pathlib.Path, arm: str, rows: Rows, images: Mapping[Case, Mapping[int, np.ndarray]], teacher: np.ndarray,
+          levels: int) -> None:
+  """The objective over the updates, and below it samples of the same z."""
+  first = {case.start: shown for case, shown in reversed(images.items()) if case.arm == arm}  # of the first seed
+  updates = list(next(iter(first.values())))
+  figure = plt.figure(figsize=(1.5 * (len(updates) + 1), 3.2 + 0.9 * len(first)), layout='constrained')
+  grid = figure.add_gridspec(1 + len(first), len(updates) + 1, height_ratios=[3.2, *[0.9] * len(first)])
+  axis = figure.add_subplot(grid[0, :])
+  for (start, seed), line in rows.where(arm=arm, metric=OBJECTIVE).groups('start', 'train_seed').items():
+    axis.plot(line.values('updates'), line.values('value'), color=COLOURS[start],
+              label=None if seed else f'from {start} weights, rate {line[0]["learning_rate"]:g}')
+  axis.set(xlabel='updates', ylabel=f'{arm.partition("/")[2].replace("_", " ")}, validation', yscale='log')
+  axis.grid(alpha=0.3)
+  axis.legend(fontsize=8)
+  for i, start in enumerate(('good', 'random')):
+    for j, step in enumerate([*updates, None]):
+      axis = figure.add_subplot(grid[1 + i, j])
+      figures.show(axis, teacher if step is None else first[start][step], 4, levels)
+      axis.set(xticks=[], yticks=[])
+      axis.set_title('the teacher' if step is None else f'{step} updates', fontsize=7)
+      if not j:
+        axis.set_ylabel(f'from {start}\nweights', fontsize=7)
+  figures.save(figure, path)

@@ -1,0 +1,65 @@
+"""Models to pass on."""
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from inverse_matching.errors import InputError
+from inverse_matching.runs import exported, workdir
+from inverse_matching.training import checkpoint
+
+PARAMS = {'params': {'conv': {'kernel': np.arange(6, dtype=np.float32).reshape(2, 3), 'bias': np.float32([np.pi])}},
+          'blocks': ({'a': np.float32(1e-30)}, {'a': np.float32(-0.0)})}
+
+
+def structure(params=None):
+  return jax.eval_shape(lambda: jax.tree.map(jax.numpy.asarray, PARAMS if params is None else params))
+
+
+def write(folder):
+  exported.write(folder, PARAMS, step=7, others={'config.json': b'{}', 'card.md': b'# A card'})
+  return folder
+
+
+def test_the_same_bits_come_back(tmp_path):
+  """Values, names and the hash, by which students know their teacher; the weights are what another program reads."""
+  folder = write(tmp_path / 'new' / 'model')
+  params, step = exported.read(folder, structure())
+  assert step == exported.step(folder) == 7 and exported.is_model(folder) and not exported.is_model(tmp_path)
+  assert checkpoint.tree_hash(params) == checkpoint.tree_hash(PARAMS)
+  stored = safetensors.numpy.load_file(folder / 'weights.safetensors')
+  assert sorted(stored) == ['blocks/0/a', 'blocks/1/a', 'params/conv/bias', 'params/conv/kernel']
+  np.testing.assert_array_equal(stored['params/conv/kernel'], PARAMS['params']['conv']['kernel'])
+
+
+def test_equal_models_are_equal_files(tmp_path):
+  """Nothing of the time or the machine is in them."""
+  content = lambda folder: {path.name: path.read_bytes() for path in folder.iterdir()}
+  assert content(write(tmp_path / 'a')) == content(write(tmp_path / 'b'))
+
+
+@pytest.mark.parametrize('name', ['weights.safetensors', 'config.json', 'card.md'])
+@pytest.mark.parametrize('how', ['altered', 'missing'])
+def test_damage_is_told(tmp_path, name, how):
+  """Of every file."""
+  folder = write(tmp_path / 'model')
+  if how == 'missing' and name == 'weights.safetensors':
+    (folder / name).unlink()
+    assert not exported.is_model(folder)
+    return
+  (folder / name).unlink() if how == 'missing' else (folder / name).write_bytes(b'other')
+  with pytest.raises(InputError, match=f'{name} is missing or altered'):
+    exported.read(folder, structure())
+
+
+def test_refusals(tmp_path):
+  """Another network, a folder that is there, a run in the folder of a model."""
+  folder = write(tmp_path / 'model')
+  with pytest.raises(InputError, match='do not fit the network of its config'):
+    exported.read(folder, structure({'params': {}}))
+  with pytest.raises(InputError, match='is there already: give another --output'):
+    write(folder)
+  with pytest.raises(InputError, match='is a model to use and not to write into'):
+    with workdir.open_run(folder, {}):
+      pass
+  assert sorted(path.name for path in tmp_path.iterdir()) == ['model']
