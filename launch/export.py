@@ -4,7 +4,7 @@
 """
 from absl import flags
 
-from inverse_matching.runs import export
+from inverse_matching.evaluation import export
 from launch import common
 
 FLAGS = common.FLAGS

@@ -53,21 +53,21 @@ def export(workdir: str | os.PathLike, output: str | os.PathLike, *, note: str =
 
 def _card(config: Mapping[str, Any], facts: Mapping[str, Any], step: int, evaluation: Mapping[str, Any] | None,
           note: str) -> str:
-  kind, train = config['kind'], config['train']
-  network = _words(config[kind])
-  lines = [f'# A {kind}: {config[kind]["name"]}', f'Network: {network}. Events of shape {tuple(facts["event_shape"])}.']
+  kind, network = config['kind'], config[config['kind']]
+  train = {name: config['train'][name] for name in ('batch_size', 'precision', 'ema_decay', 'grad_clip', 'seed')
+           if name in config['train']}
+  lines = [f'# A {kind}: {network["name"]}', f'Network: {_words(network)}. Events of shape {tuple(facts["event_shape"])}.']
   if kind == 'student':
     lines.append(f'Distilled by {_words(config["loss"])} from the teacher of hash `{config["teacher_hash"]}`.')
   else:
     credit = catalogue.CREDITS.get(config['data']['name'], 'see where you have it from')
     lines.append(f'Data: {_words(config["data"])}. Credit and licence: {credit}.')
-  lines.append(f'Trained for {step} updates of {train["batch_size"]} examples: {_words(config["optimizer"])}; '
-               f'{_words({name: value for name, value in train.items() if not name.endswith(("_steps", "_epochs"))})}.')
+  lines.append(f'Trained for {step} updates: {_words(config["optimizer"])}; {_words(train)}.')
   lines.append(f'What it is bad at: {note or "not told"}.')
   if evaluation is not None:
     num = evaluation["settings"].get("num_samples")
-    lines += [f'Numbers of {num} samples, with 95% intervals; the floor is what a perfect '
-              f'model gets. Made by\n\n    {evaluation["command"]}', tables.markdown(_numbers(evaluation['rows']))]
+    lines += [f'Numbers of {num} samples, with 95% intervals; the floor is what a perfect model gets. Made by\n\n'
+              f'    {evaluation["command"]}', tables.markdown(_numbers(evaluation['rows']))]
   return '\n\n'.join(lines) + '\n'
 
 

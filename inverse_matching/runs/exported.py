@@ -54,7 +54,8 @@ def write(folder: str | os.PathLike, params: Any, *, step: int, others: Mapping[
     try:
       for name, content in others.items():
         (scratch / name).write_bytes(content)
-      safetensors.numpy.save_file({name: np.asarray(leaf) for name, leaf in _named(params).items()}, scratch / WEIGHTS)
+      weights = safetensors.numpy.save({name: np.asarray(leaf) for name, leaf in _named(params).items()})
+      (scratch / WEIGHTS).write_bytes(weights)
       digests = {path.name: files.sha256(path) for path in sorted(scratch.iterdir())}
       files.write_json(scratch / MANIFEST, {'step': step, 'hash': checkpoint.tree_hash(params), 'sha256': digests})
       scratch.chmod(0o755)
