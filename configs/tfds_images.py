@@ -44,6 +44,12 @@ def base(name: str) -> dict[str, Any]:
       figures={'4': common.FIGURE_4, '5': common.FIGURE_5, '6': common.FIGURE_6},
       appendix_a=dict(num_directions=200, seed=3, num_shown=12),
       warm_start=common.WARM_START,
+      headroom=dict(
+          arms=(*common.FIGURE_4[2:], *common.FIGURE_5),
+          shares=(0.1, 1 / 3),  # of the teacher's training, of which checkpoints must be kept
+          control='flow/oracle_prediction',  # the arm whose settings the controls have
+          longer=dict(train=dict(num_epochs=10)),  # sections of the config for the teacher that is trained on
+          classifier_seed=1),
       teachers_study=dict(kinds=common.KINDS, arms=common.TEACHERS_STUDY))
 
 
@@ -56,10 +62,11 @@ SCALES = {
     'cpu': dict(
         data=dict(num_validation=2000),
         teacher=dict(num_blocks=2, num_filters=24), student=dict(num_blocks=1, num_filters=24),
-        optimizer=dict(learning_rate=0.002, schedule='cosine', warmup_epochs=0.5),
+        optimizer=dict(learning_rate=0.004, schedule='cosine', warmup_epochs=0.5),
         train=dict(num_epochs=12, precision='bfloat16', evaluate_every_epochs=1, keep_checkpoints=12, **AVERAGED),
         pairs=dict(num=30000), encodings=dict(num=174000), evaluation=dict(num_samples=5000),
         arms=common.arms(SMALL_RESNET, train=dict(num_epochs=6, keep_checkpoints=2)),  # 5,442 updates
+        headroom=dict(longer=dict(optimizer=dict(learning_rate=0.0005), train=dict(num_epochs=3))),
         teacher_kinds=kinds(SMALL_TRANSFORMER)),
     'tiny': dict(
         data=dict(num_train=4000, num_held_out=1000),
@@ -77,7 +84,9 @@ SCALES = {
         arms=common.arms(dict(SMALL_RESNET, num_filters=4)),
         teacher_kinds=kinds(dict(TRANSFORMER, num_blocks=2, num_layers=1, width=8, num_heads=2)),
         figures={'5': ('resnet/x_reconstruction_l1_noise',)},
-        appendix_a=dict(num_directions=8), warm_start=common.SMOKE_WARM_START, teachers_study=dict(kinds=common.SMOKE_KINDS)),
+        appendix_a=dict(num_directions=8), warm_start=common.SMOKE_WARM_START,
+        headroom=dict(arms=('flow/oracle_prediction',), shares=(), longer=dict(train=dict(num_epochs=1))),
+        teachers_study=dict(kinds=common.SMOKE_KINDS)),
 }
 
 

@@ -12,12 +12,13 @@ import optax
 
 from inverse_matching import random
 from inverse_matching.data import catalogue
+from inverse_matching.data.images.dataset import Images
 from inverse_matching.nets.causal_conv import functions
 from inverse_matching.nets.classifier import ConvClassifier
 from inverse_matching.runs import workdir as workdirs
 from inverse_matching.runtime import processes
 from inverse_matching.training import checkpoint, loop
-from inverse_matching.types import Batch, LossFn
+from inverse_matching.types import Batch, LossFn, Params
 
 CHUNK = 256  # images per device and call; part of what fixes the bits of a result
 
@@ -87,13 +88,30 @@ def train_classifier(data: Mapping[str, Any], workdir: str | os.PathLike, device
   with workdirs.open_run(workdir, {'kind': 'classifier', 'data': data, **sections}) as path:
     params = loop.fit(path, task, sections, devices)
 
-  outputs = processes.map_examples(lambda params, pixels: apply(params, _scale(pixels, 0.5, images.levels)), devices, CHUNK)
-  # One constant, so that kernel and Frechet distances do not depend on the scale that training happened to give.
-  scale = np.sqrt(np.mean(np.square(outputs(params, images.train.pixels)[1], dtype=np.float64)))
-  features = lambda pixels: (outputs(params, pixels)[1] / scale).astype(np.float32)
+  outputs, features = _outputs(apply, params, images, devices)
   probabilities = lambda pixels: np.asarray(jax.nn.softmax(outputs(params, pixels)[0]))
   correct = probabilities(images.held_out.pixels).argmax(-1) == images.held_out.labels
   return Classifier(features, probabilities, num_classes, float(np.mean(correct)), checkpoint.tree_hash(params))
+
+
+def random_features(images: Images, seed: int, devices: int | None = None) -> Callable[[np.ndarray], np.ndarray]:
+  """The features of such a network that was never trained: pixels [N, H, W, C] -> [N, F], mean square 1 in training.
+
+  Args:
+    images: the data.
+    seed: of its parameters.
+    devices: number of local devices, or None for all.
+  """
+  init, apply = functions(ConvClassifier(1, **SETTINGS['network']), images.train.pixels.shape[1:])
+  return _outputs(apply, init(jax.random.key(seed)), images, devices)[1]
+
+
+def _outputs(apply: Callable, params: Params, images: Images, devices: int | None) -> tuple[Callable, Callable]:
+  """((params, pixels) -> (logits, features), pixels -> features of mean square 1 in training)."""
+  outputs = processes.map_examples(lambda params, pixels: apply(params, _scale(pixels, 0.5, images.levels)), devices, CHUNK)
+  # One constant, so that kernel and Frechet distances do not depend on the scale that training happened to give.
+  scale = np.sqrt(np.mean(np.square(outputs(params, images.train.pixels)[1], dtype=np.float64)))
+  return outputs, lambda pixels: (outputs(params, pixels)[1] / scale).astype(np.float32)
 
 
 def _scale(pixels, noise, levels: int):

@@ -63,23 +63,27 @@ def _teacher(config: Mapping[str, Any], space: Space, dtype: str | None = None) 
   return teacher
 
 
-def train_teacher(config: Mapping[str, Any], workdir: str | os.PathLike, devices: int | None = None) -> TeacherRun:
+def train_teacher(config: Mapping[str, Any], workdir: str | os.PathLike, devices: int | None = None,
+                  init_from: str | os.PathLike | None = None) -> TeacherRun:
   """Trains the teacher of config.teacher on config.data by maximum likelihood.
 
   Args:
     config: nested mapping with sections data, teacher, optimizer and train.
     workdir: of the teacher.
     devices: see loop.fit.
+    init_from: workdir of a teacher of the same network, with whose averaged parameters this one begins; None: it begins with
+      random ones.
   """
   sections = {name: config[name] for name in ('data', 'teacher', 'optimizer', 'train')}
   source = catalogue.load(config['data'])
   teacher = _teacher(config, source.space)
   to_train = _teacher(config, source.space, _dtype(config))
+  init, init_hash = _init(teacher.init, init_from)
   task = loop.Task(
-      'teacher', losses.maximum_likelihood(to_train), losses.maximum_likelihood(deterministic(teacher)), teacher.init,
+      'teacher', losses.maximum_likelihood(to_train), losses.maximum_likelihood(deterministic(teacher)), init,
       source.train, source.validation, source.space.prepare(config['train']['seed']), epoch_size=source.space.epoch_size,
       check=functools.partial(teachers.check, teacher, **source.space.check_settings))
-  with workdirs.open_run(workdir, {'kind': 'teacher', **sections}, source.space.facts) as path:
+  with workdirs.open_run(workdir, {'kind': 'teacher', **init_hash, **sections}, source.space.facts) as path:
     params = loop.fit(path, task, config, devices)
   return TeacherRun(sections, source.space, teacher, params, checkpoint.tree_hash(params), lambda: source)
 
@@ -102,6 +106,14 @@ def load_params(workdir: str | os.PathLike, init: Callable[[Any], Params], step:
   """
   structure = jax.eval_shape(init, jax.random.key(0))
   return exported.read(workdir, structure) if exported.is_model(workdir) else checkpoint.load_ema(workdir, structure, step)
+
+
+def _init(init: Callable[[Any], Params], init_from: str | os.PathLike | None) -> tuple[Callable[[Any], Params], dict[str, str]]:
+  """(key -> the parameters to begin with, what config.json says of them)."""
+  if init_from is None:
+    return init, {}
+  params, _ = load_params(init_from, init)
+  return lambda key: params, {'init_hash': checkpoint.tree_hash(params)}
 
 
 def load_teacher(workdir: str | os.PathLike, step: int | None = None) -> TeacherRun:
@@ -156,14 +168,11 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
   else:
     examples, held_out = space.of_pairs(pair_data.dataset(pairs, teacher_run.hash))
     prepare = prepare_arrays(seed)
-  init, init_hash = student.init, None
-  if init_from is not None:
-    start, _ = load_params(init_from, student.init)
-    init, init_hash = lambda key: start, checkpoint.tree_hash(start)
+  init, init_hash = _init(student.init, init_from)
   task = loop.Task(pathlib.Path(workdir).name, loss_fn, evaluation_loss_fn, init, examples, held_out, prepare,
                    teacher_run.params, space.epoch_size)
   sections = {name: config[name] for name in ('student', 'loss', 'optimizer', 'train')}
-  made_from = {'teacher_hash': teacher_run.hash, 'init_hash': init_hash,
+  made_from = {'teacher_hash': teacher_run.hash, **init_hash,
                'pairs_hash': None if pairs is None else files.sha256(pathlib.Path(pairs) / pair_data.MANIFEST)}
   with workdirs.open_run(workdir, {'kind': 'student', **made_from, **sections}, space.facts) as path:
     params = loop.fit(path, task, config, devices)

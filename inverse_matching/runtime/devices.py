@@ -11,7 +11,6 @@ import sys
 from typing import Any, Callable, Iterator, Mapping
 
 import jax
-from jax import flatten_util
 import numpy as np
 
 from inverse_matching.errors import InputError
@@ -73,8 +72,8 @@ def _everywhere(num_devices: int) -> list[jax.Device]:
 
 def mean_over_devices(tree: Any) -> Any:
   """Returns the mean of each leaf over the devices; inside functions mapped by `map_step` only."""
-  flat, restore = flatten_util.ravel_pytree(tree)  # devices meet once: on a CPU 114 meetings cost 8 ms
-  return restore(jax.lax.pmean(flat, AXIS))
+  # Leaf by leaf: on a CPU to meet once for all saves 8 ms a step, and doubles the time to compile and the memory it takes.
+  return jax.lax.pmean(tree, AXIS)
 
 
 def _split(tree: Any, num_devices: int) -> Any:

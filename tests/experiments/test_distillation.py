@@ -13,7 +13,7 @@ from inverse_matching.experiments.experiment import Rows
 @pytest.mark.slow
 def test_figure_6_of_colour_images(tmp_path):
   """Three channels, 256 levels, two seeds of the samples: every row twice; a report and a picture; the capstone is printed."""
-  write_prepared(tmp_path / 'data', 'cifar10', {'train': 40, 'test': 30}, (8, 8, 3))
+  write_prepared(tmp_path / 'data', 'cifar10', {'train': 40, 'test': 30}, (32, 32, 3))
   process = launched('reproduce', '--figure=6', '--config=configs/cifar10.py:smoke', f'--config.data.data_dir={tmp_path}/data',
                      '--config.data.num_train=40', '--config.data.num_held_out=30', '--config.evaluation.num_samples=16',
                      '--config.evaluation.num_seeds=2', f'--workdir={tmp_path}/run')

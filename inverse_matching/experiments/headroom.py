@@ -1,0 +1,173 @@
+"""Is a student better than its teacher? Distances to the data where there is headroom, by measures that share no network."""
+import functools
+import pathlib
+from typing import Any, Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from matplotlib import pyplot as plt
+import numpy as np
+
+from inverse_matching import runs
+from inverse_matching.data.images.dataset import Images
+from inverse_matching.errors import InputError
+from inverse_matching.evaluation import classifier as classifiers
+from inverse_matching.evaluation import evaluate, set_distances, statistics
+from inverse_matching.experiments import distillation, figures
+from inverse_matching.experiments.experiment import Experiment, Rows
+from inverse_matching.losses import distances
+from inverse_matching.runs import StudentRun, TeacherRun
+from inverse_matching.runtime import processes
+from inverse_matching.runtime.overlays import merge
+from inverse_matching.training import checkpoint
+from inverse_matching.types import Batch, LossFn, Student, Teacher
+
+Distance = Callable[[np.ndarray], tuple[float, float, float]]  # integer images -> (distance to the data, low, high)
+FLOOR = 'training images'
+SHUFFLED = 'inverse_matching.experiments.headroom:shuffled'
+NEAR = 0.1  # how far from the share that is asked for a checkpoint may be, in that share
+
+
+def shuffled(teacher: Teacher, student: Student, *, distance: str = 'l2') -> LossFn:
+  """Oracle prediction with the z of another example: a decoder that cannot know what it should draw."""
+  del teacher
+  measure = distances.make(distance)
+
+  def loss(student_params, teacher_params, batch: Batch):
+    del teacher_params
+    output = student.z_to_x(student_params, jnp.roll(batch.z, 1, axis=0), batch.cond, batch.key)
+    return measure(batch.x, output.x, batch.mask), {}
+
+  return loss
+
+
+def run(experiment: Experiment) -> str:
+  """Writes headroom.json and headroom.png; returns the table.
+
+  config.headroom has: arms; shares of the teacher's training, after which it is measured too (config.train.keep_checkpoints
+  must have kept them); control, the arm with whose network and settings two controls are trained: `shuffled`, and `untrained`,
+  by x_reconstruction on encodings of a teacher of random weights; longer, sections of the config for the teacher that is
+  trained on, or None; and classifier_seed.
+
+  Rows have the arm, the metric, the distance to held-out images with its interval, and as the floor that of as many training
+  images.
+  """
+  config, settings = experiment.config, experiment.config['headroom']
+  shares = [share for share in settings['shares'] if share < 1]
+  controls = ['shuffled', 'untrained']
+  longer = ['longer'] if settings['longer'] else []
+  outcome = distillation.carry_out(experiment, settings['arms'], more_stages=[
+      'prepare the measures', *(f'measure the teacher at {share:.3g} of its training' for share in shares),
+      *(f'distil and measure {name}' for name in controls), *(f'train the teacher {name}' for name in longer), 'measure all'])
+  stages, teacher_run, context = outcome.stages, outcome.teacher_run, outcome.context
+  num, seed = len(context.samples.z), context.seed
+  measures = stages.run('prepare the measures', _measures, experiment, teacher_run, num, seed)
+  drawn = lambda run: evaluate.to_pixels(run, runs.draw_pairs(run, num, seed, devices=experiment.devices)['x'])
+  generated = lambda student_run: evaluate.to_pixels(teacher_run, processes.map_examples(
+      lambda params, z: student_run.student.z_to_x(params, z).x, experiment.devices)(student_run.params, context.samples.z))
+
+  images = {FLOOR: _choose(teacher_run.source.data.train.pixels, num, seed)}
+  for share in shares:
+    images[f'teacher at {share:.3g}'] = stages.run(
+        f'measure the teacher at {share:.3g} of its training',
+        lambda share=share: drawn(runs.load_teacher(experiment.path / 'teacher', _step(experiment.path / 'teacher', share))))
+  images['teacher'] = evaluate.to_pixels(teacher_run, context.samples.x)
+  for name in controls:
+    images[name] = stages.run(f'distil and measure {name}',
+                              lambda name=name: generated(_control(experiment, teacher_run, name)))
+  for name in longer:
+    images[f'teacher {name}'] = stages.run(f'train the teacher {name}', lambda: drawn(runs.train_teacher(
+        merge(config, settings['longer']), experiment.path / 'headroom' / 'longer', experiment.devices,
+        init_from=experiment.path / 'teacher')))
+  images |= {arm: generated(student_run) for arm, student_run in outcome.students.items()}
+  rows = stages.run('measure all', _rows, images, measures, num, seed)
+  rows = experiment.write('headroom', {**distillation.settings(config, teacher_run), 'headroom': settings, **context.settings},
+                          rows)
+  _draw(experiment.path / 'headroom.png', rows)
+  return rows.table(('arm', 'metric', 'value', 'low', 'high', 'floor'))
+
+
+def _choose(pixels: np.ndarray, num: int, seed: int) -> np.ndarray:
+  return pixels[np.random.default_rng(seed).permutation(len(pixels))[:num]]
+
+
+def _step(workdir: pathlib.Path, share: float) -> int:
+  steps = checkpoint.steps(workdir)
+  wanted = share * steps[-1]
+  nearest = min(steps, key=lambda step: abs(step - wanted))
+  if abs(nearest - wanted) > NEAR * wanted:
+    raise InputError(f'{workdir} has no checkpoint near step {wanted:.0f}: train the teacher anew with a '
+                     'config.train.keep_checkpoints that keeps all.')
+  return nearest
+
+
+def _measures(experiment: Experiment, teacher_run: TeacherRun, num: int, seed: int) -> dict[str, Distance]:
+  """The distances to `num` held-out images."""
+  images: Images = evaluate.images_of(teacher_run)
+  settings = experiment.config['headroom']
+  to = _choose(images.held_out.pixels, num, seed)
+  another = merge(classifiers.SETTINGS, {'train': {'seed': settings['classifier_seed']}})
+  trained = classifiers.train_classifier(teacher_run.config['data'], experiment.path / 'headroom' / 'classifier',
+                                         experiment.devices, config=another).features
+  untrained = classifiers.random_features(images, settings['classifier_seed'], experiment.devices)
+  unit = lambda pixels: pixels / (images.levels - 1)
+
+  def distance(statistic, pixels):
+    value, = statistics.jackknife(statistic(pixels), (len(pixels), len(to)), seed=seed)
+    return value
+
+  kernel = lambda features: lambda pixels, features=features: set_distances.kernel_statistic(features(pixels), features(to))
+  return {
+      'kernel distance, features of another classifier': functools.partial(distance, kernel(trained)),
+      'kernel distance, random features': functools.partial(distance, kernel(untrained)),
+      'sliced Wasserstein distance of pixels': functools.partial(
+          distance, lambda pixels: set_distances.sliced_wasserstein_statistic(unit(pixels), unit(to), seed=seed))}
+
+
+def _control(experiment: Experiment, teacher_run: TeacherRun, name: str) -> StudentRun:
+  config = merge(experiment.config, experiment.config['arms'][experiment.config['headroom']['control']])
+  folder = experiment.path / 'headroom' / name
+  if name == 'shuffled':
+    config = merge(config, {'loss': {**config['loss'], 'name': SHUFFLED}})
+    pairs = experiment.path / 'pairs'
+  else:
+    params = teacher_run.teacher.init(jax.random.key(config['train']['seed']))
+    teacher_run = teacher_run._replace(params=params, hash=checkpoint.tree_hash(params))
+    encodings = config['encodings']['num'] if config.get('encodings') else None
+    pairs = None if encodings is None else runs.make_pairs(
+        teacher_run, folder / 'encodings', pairs_from='data', devices=experiment.devices, **config['encodings'])
+    config = merge(config, {'loss': {**config['loss'], 'name': 'x_reconstruction'}})
+  student_run = runs.distill(config, folder / 'student', teacher_run, pairs, experiment.devices)
+  jax.clear_caches()
+  return student_run
+
+
+def _rows(images: Mapping[str, np.ndarray], measures: Mapping[str, Distance], num: int, seed: int) -> list[dict[str, Any]]:
+  rows = []
+  for metric, distance in measures.items():
+    values = {arm: distance(pixels) for arm, pixels in images.items()}
+    rows += [statistics.row(arm, metric, 'data', value, n=num, seed=seed, floor=values[FLOOR][0])
+             for arm, value in values.items() if arm != FLOOR]
+  return rows
+
+
+def _draw(path: pathlib.Path, rows: Rows) -> None:
+  """A forest plot: a panel for each measure, a line for each arm."""
+  metrics, arms = rows.distinct('metric'), rows.distinct('arm')
+  figure, axes = plt.subplots(1, len(metrics), figsize=(2.2 + 2.8 * len(metrics), 0.8 + 0.28 * len(arms)), sharey=True,
+                              layout='constrained')
+  for axis, metric in zip(axes, metrics):
+    for i, arm in enumerate(arms):
+      row, = rows.where(metric=metric, arm=arm)
+      axis.plot([row['low'], row['high']], [i, i], color='tab:blue' if '/' in arm else 'black', linewidth=1.5)
+      axis.plot(row['value'], i, 'o', color='tab:blue' if '/' in arm else 'black', markersize=4)
+    axis.axvline(row['floor'], color='tab:green', linewidth=1, label=FLOOR)
+    axis.set(yticks=range(len(arms)), yticklabels=arms)
+    if metric.startswith('kernel'):
+      axis.set_xscale('symlog', linthresh=0.01)
+    axis.set_title(metric.replace(', ', ',\n'), fontsize=8)
+    axis.tick_params(labelsize=7)
+    axis.grid(alpha=0.3)
+  axes[0].invert_yaxis()
+  axes[0].legend(fontsize=7)
+  figures.save(figure, path)
