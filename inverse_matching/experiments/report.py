@@ -7,6 +7,7 @@ from inverse_matching.evaluation.image_metrics import ENCODING_METRICS
 from inverse_matching.experiments import claims
 from inverse_matching.experiments.experiment import Rows
 from inverse_matching.runtime import files
+from inverse_matching.runtime.overlays import merge
 
 _QUALITY = ('kernel_distance', 'kernel_distance_8x8', 'frechet_distance', 'precision', 'recall', 'density', 'coverage',
             'two_sample_accuracy', 'sliced_wasserstein', 'label_total_variation', 'classes_present')
@@ -44,6 +45,9 @@ def write(path: pathlib.Path) -> None:
   for arm in rows.distinct('arm'):
     if arm in settings['arms']:
       students.setdefault(arm.partition('/')[0], settings['arms'][arm].get('student', settings['student']))
+  epochs = {merge({'train': train}, {'train': settings['arms'][arm].get('train', {})})['train']['num_epochs']
+            for arm in rows.distinct('arm') if arm in settings['arms']}
+  of_students = '' if epochs <= {train['num_epochs']} else f' (students {" or ".join(map(str, sorted(epochs)))})'
   pictures = '\n\n'.join(f'![figure {n}](figure{n}.png)\n\n![reconstructions](reconstructions{n}.png)' for n in documents)
   sections = '\n\n'.join(f'### {title}\n\n{tables.markdown(tables.by_arm(rows, columns))}'
                          for title, columns in SECTIONS.items())
@@ -52,7 +56,7 @@ def write(path: pathlib.Path) -> None:
     {command}
 
 Teacher: {_words(settings['teacher'])}. Students: {'; '.join(map(_words, students.values()))}. {data['levels']} grey levels,
-logit lambda {data['logit_lambda']}. {train['num_epochs']} epochs of batches of {train['batch_size']}, Adam at
+logit lambda {data['logit_lambda']}. {train['num_epochs']} epochs{of_students} of batches of {train['batch_size']}, Adam at
 {_schedule(settings['optimizer'])}; {settings['pairs']['num']} pairs for oracle prediction. Trained on
 {images['train']} images; {images['held_out']} are held out. Intervals are 95%, by the bootstrap over examples, or by the
 jackknife where a metric compares sets; the floor is the reference against itself. Seconds are in timing.json.
