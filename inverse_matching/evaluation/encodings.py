@@ -75,4 +75,5 @@ def kernel_statistic(z: np.ndarray) -> Callable[[np.ndarray], float]:
   that are kept, for statistics.jackknife.
   """
   between, to_prior, constant = gaussian_kernel_parts(z)
-  return lambda i: set_distances.u_statistic(set_distances.subset(between, i, i)) - 2 * float(np.mean(to_prior[i])) + constant
+  within = set_distances.u_statistic(between)
+  return lambda i: within(i) - 2 * float(np.mean(to_prior[i])) + constant

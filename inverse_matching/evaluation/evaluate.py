@@ -11,7 +11,7 @@ from inverse_matching import random, solvers
 from inverse_matching.data.images.dataset import Images, Split
 from inverse_matching.elementwise import priors
 from inverse_matching.errors import InputError
-from inverse_matching.evaluation import image_metrics, jacobian, statistics, tables
+from inverse_matching.evaluation import image_metrics, jacobian, set_distances, statistics, tables
 from inverse_matching.evaluation.classifier import Classifier, train_classifier
 from inverse_matching.losses import distances
 from inverse_matching.runs import StudentRun, TeacherRun, draw_pairs, exported, load_student, load_teacher, prior_draws
@@ -20,7 +20,7 @@ from inverse_matching.runtime.processes import map_examples
 from inverse_matching.solvers.batched import solver_fn
 from inverse_matching.types import Student, sum_event
 
-IMAGES = 2000  # of a split, at most: some statistics compare all pairs
+IMAGES = 10_000  # of a split, at most
 # How many examples of 64 dimensions; see `_affordable`. Each costs as many passes as it has dimensions.
 ROUND_TRIPS = 64  # are solved by ancestral sampling too
 JACOBIANS = 8  # have their whole Jacobian taken
@@ -41,6 +41,7 @@ class Context(NamedTuple):
   samples: TeacherSamples
   classifier: Classifier
   references: Mapping[str, image_metrics.Reference]  # 'teacher': teacher samples, 'data': held-out images
+  memorisation: set_distances.Memorisation
   data: Mapping[str, tuple[np.ndarray, np.ndarray]]  # 'train' and 'held_out' -> (x, z = T(x)), each [N, *event]
   encode: Callable[..., Any]  # (params, x [N, *event]) -> (z, log_det), compiled once for all arms
   log_prob: Callable[..., np.ndarray]  # (params, x [N, *event]) -> [N]
@@ -79,7 +80,9 @@ def make_context(run: TeacherRun, workdir: str | os.PathLike, samples: TeacherSa
   encode = map_examples(run.teacher.x_to_z, devices)
   xs = {name: encode_split(run, getattr(images, name), seed, devices, num=IMAGES) for name in ('train', 'held_out')}
   data = {name: (x, encode(run.params, x)[0]) for name, x in xs.items()}
-  return Context(run, samples, classifier, references, data, encode, map_examples(run.teacher.log_prob, devices), seed, devices)
+  memorisation = set_distances.memorisation(images.train.pixels, images.held_out.pixels)
+  return Context(run, samples, classifier, references, memorisation, data, encode, map_examples(run.teacher.log_prob, devices),
+                 seed, devices)
 
 
 def images_of(run: TeacherRun) -> Images:
@@ -118,9 +121,9 @@ def _reverse_kl_rows(arm: str, student: Student, output: Any, log_teacher: np.nd
 
 def _sample_rows(arm: str, x: np.ndarray, log_prob: np.ndarray, context: Context) -> list[dict[str, Any]]:
   """Rows of samples x [N, *event] with their log p_T [N]: likelihood, quality, and the encodings T(x)."""
-  run, seed, images = context.run, context.seed, images_of(context.run)
-  quality = image_metrics.sample_rows(arm, to_pixels(run, x), context.references, context.classifier, levels=images.levels,
-                                      train_pixels=images.train.pixels, held_out_pixels=images.held_out.pixels, seed=seed)
+  run, seed = context.run, context.seed
+  quality = image_metrics.sample_rows(arm, to_pixels(run, x), context.references, context.classifier,
+                                      memorisation=context.memorisation, levels=images_of(run).levels, seed=seed)
   return [*likelihood_rows(arm, log_prob, context.samples, seed=seed), *quality,
           *_encoding_rows(arm, context.encode(run.params, x)[0], context)]
 
@@ -177,7 +180,7 @@ def evaluate_teacher(context: Context) -> list[dict[str, Any]]:
     nats = context.log_prob(run.params, x)
     bits = np.asarray(run.space.codec.bits_per_dim(nats, x))
     rows += [row('bits_per_dim', name, mean(bits), n=len(x)), row('nats', name, mean(nats), n=len(x))]
-    rows += _encoding_rows(name, encodings, context)
+    rows += _encoding_rows(name, encodings[:len(samples.z)], context)  # as many as of every arm: the floors depend on it
   if run.teacher.z_to_x is not None:
     rows += _inverse_rows(context)
   for name in ('l2', 'l1'):
@@ -242,19 +245,23 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
     rows += _sample_rows(f'{arm}@matched', wide, context.log_prob(run.params, wide), context)
   values = jacobian.singular_values(student, params, samples.z[:_affordable(JACOBIANS, student.event_shape)])
   rank, num_dims = float(np.median(jacobian.ranks(values))), float(values.shape[1])
-  ratio = lambda a, b: float(np.mean(np.var(a, 0)) / np.mean(np.var(b, 0)))
-  variance = statistics.bootstrap(ratio, output.x, samples.x, seed=context.seed)
+  variance = statistics.variance_ratio(output.x, samples.x, seed=context.seed)
+  variance_floor, _, _ = statistics.variance_ratio(samples.floor_x, samples.x, seed=context.seed)
   return rows + [row('jacobian_rank', None, rank, n=len(values), floor=num_dims),
-                 row('variance_ratio', 'teacher', variance, n=len(samples.z), floor=ratio(samples.floor_x, samples.x))]
+                 row('variance_ratio', 'teacher', variance, n=len(samples.z), floor=variance_floor)]
 
 
 def likelihood_rows(arm: str, log_prob: np.ndarray, samples: TeacherSamples, *, seed: int) -> list[dict[str, Any]]:
-  """Rows that compare log p_T [N] of an arm's samples with that of teacher samples, in nats (figure 2 of the paper)."""
-  measures = {'log_prob_mean_shift': statistics.mean_shift, 'log_prob_ks': statistics.kolmogorov_smirnov,
-              'log_prob_wasserstein': statistics.wasserstein}
-  return [statistics.row(arm, metric, 'teacher', statistics.bootstrap(measure, log_prob, samples.log_prob, seed=seed),
-                         n=len(log_prob), seed=seed, floor=measure(samples.floor_log_prob, samples.log_prob))
-          for metric, measure in measures.items()]
+  """Rows that compare log p_T [N] of an arm's samples with that of teacher samples, in nats (figure 2 of the paper).
+
+  The arm's samples are of the same z, in the same order: the interval of the shift of the mean is that of the mean difference.
+  """
+  other, further = samples.log_prob, samples.floor_log_prob
+  row = lambda metric, value, measure: statistics.row(arm, metric, 'teacher', value, n=len(log_prob), seed=seed,
+                                                      floor=measure(further, other))
+  return [row('log_prob_mean_shift', statistics.mean(log_prob - other, seed=seed), statistics.mean_shift),
+          row('log_prob_ks', statistics.kolmogorov_smirnov_interval(log_prob, other), statistics.kolmogorov_smirnov),
+          row('log_prob_wasserstein', statistics.wasserstein_interval(log_prob, other, seed=seed), statistics.wasserstein)]
 
 
 def evaluate_run(workdir: str, teacher_workdir: str | None, *, num: int, seed: int, command: str,

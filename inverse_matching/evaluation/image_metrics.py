@@ -1,4 +1,5 @@
 """Rows for the quality of an arm's samples, and for its encodings."""
+import functools
 from typing import Any, Mapping, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ class ImageSet(NamedTuple):
 
 
 class Reference(NamedTuple):
-  """What samples are compared with."""
+  """A set that samples are compared with."""
   images: ImageSet
   floors: Mapping[str, float]  # metric -> the reference against itself
 
@@ -53,7 +54,7 @@ def make_reference(pixels: np.ndarray, others: np.ndarray, classifier: Classifie
 
 
 def sample_rows(arm: str, pixels: np.ndarray, references: Mapping[str, Reference], classifier: Classifier, *,
-                train_pixels: np.ndarray, held_out_pixels: np.ndarray, levels: int, seed: int) -> list[dict[str, Any]]:
+                memorisation: set_distances.Memorisation, levels: int, seed: int) -> list[dict[str, Any]]:
   """Every sample metric of an arm against every reference, with its 95% interval and floor.
 
   The floor is what a perfect sampler gets. For distances and shares: other draws of the reference's law in the place of
@@ -71,8 +72,7 @@ def sample_rows(arm: str, pixels: np.ndarray, references: Mapping[str, Reference
     pixels: [N, H, W, C] integers.
     references: name -> Reference, such as 'teacher' and 'data'.
     classifier: that of the references.
-    train_pixels: [L, H, W, C] integers.
-    held_out_pixels: [M, H, W, C] integers.
+    memorisation: of the training and held-out images.
     levels: grey levels.
     seed: of the evaluation.
   """
@@ -82,9 +82,9 @@ def sample_rows(arm: str, pixels: np.ndarray, references: Mapping[str, Reference
   for name, reference in references.items():
     for metric, value in {**_against(images, reference.images, levels, seed), **alone}.items():
       rows.append(statistics.row(arm, metric, name, value, n=len(pixels), seed=seed, floor=reference.floors[metric]))
-  memorised = set_distances.memorisation(pixels, train_pixels, held_out_pixels)
-  rows.append(statistics.row(arm, 'memorisation_ratio', 'train', statistics.bootstrap(np.median, memorised.ratio, seed=seed),
-                             n=len(pixels), seed=seed, floor=float(np.median(memorised.data))))
+  ratio = statistics.bootstrap(np.median, memorisation.ratio(pixels), seed=seed)
+  rows.append(statistics.row(arm, 'memorisation_ratio', 'train', ratio, n=len(pixels), seed=seed,
+                             floor=float(np.median(memorisation.data))))
   return rows
 
 
@@ -136,7 +136,9 @@ def encoding_rows(arm: str, z: np.ndarray, *, seed: int) -> list[dict[str, Any]]
   """How far encodings are from the standard normal prior, with 95% intervals and the floor: as many prior draws.
 
   The floor of the norm and its spread is that of a chi variable, that of the spectrum is the Marchenko-Pastur edges, the
-  others are means over 4 sets of prior draws. Intervals are by the jackknife (see statistics.jackknife).
+  others are means over 4 sets of prior draws. Intervals are by the jackknife (see statistics.jackknife), those of the largest
+  and the mean Kolmogorov-Smirnov distance by a band that holds for all dimensions at once (statistics.ks_band). The share of
+  dimensions that a test rejects has none: it is itself the outcome of tests, and with 99% confidence so many differ or more.
 
   Args:
     arm: what was encoded, such as 'train', 'held_out', 'teacher', or an arm for T(S(z)).
@@ -145,32 +147,51 @@ def encoding_rows(arm: str, z: np.ndarray, *, seed: int) -> list[dict[str, Any]]
   """
   z = np.asarray(z, np.float64).reshape(len(z), -1)
   n, num_dims = z.shape
-  rng = np.random.default_rng(seed)
-  draws = [[value for statistic, _ in _encoding_statistics(rng.normal(size=z.shape))
-            for value in np.atleast_1d(statistic(np.arange(n)))] for _ in range(FLOOR_DRAWS)]
-  floors = dict(zip(ENCODING_METRICS, np.mean(draws, axis=0)))
-  floors['encoding_norm'], floors['encoding_norm_std'] = encodings.normal_norm(num_dims)
-  floors['encoding_min_eigenvalue'], floors['encoding_max_eigenvalue'] = encodings.marchenko_pastur_edges(n, num_dims)
   with np.errstate(invalid='ignore'):  # encodings that are not finite give rows without a number
-    values = [v for statistic, bounds in _encoding_statistics(z)
-              for v in statistics.jackknife(statistic, [n], seed=seed, bounds=bounds)]
-  return [statistics.row(arm, metric, 'prior', value, n=n, seed=seed, floor=float(floors[metric]))
-          for metric, value in zip(ENCODING_METRICS, values)]
+    values = {metric: value for metrics, statistic in _encoding_statistics(z).items()
+              for metric, value in zip(metrics, statistics.jackknife(statistic, [n], seed=seed))}
+  values = {metric: (value, *_cut(low, high, metric)) for metric, (value, low, high) in values.items()}
+  distances, band = _ks_values(z), statistics.ks_band(n, 0.05 / num_dims)
+  values |= {metric: (value, max(0.0, value - band), min(1.0, value + band)) for metric, value in distances.items()}
+  values['encoding_ks_rejected'] = distances['encoding_ks_rejected']
+  floors = _encoding_floors(n, num_dims, seed)
+  return [statistics.row(arm, metric, 'prior', values[metric], n=n, seed=seed, floor=floors[metric])
+          for metric in ENCODING_METRICS]
 
 
 ENCODING_METRICS = ('encoding_kernel_distance', 'encoding_ks_max', 'encoding_ks_mean', 'encoding_ks_rejected',
                     'encoding_norm', 'encoding_norm_std', 'encoding_min_eigenvalue', 'encoding_max_eigenvalue')
 
 
-def _encoding_statistics(z: np.ndarray) -> list[tuple]:
-  """(statistic of the indices that are kept, bounds) in the order of ENCODING_METRICS."""
-  num_dims = z.shape[1]
-  uniform, norms = scipy.special.ndtr(z), np.linalg.norm(z, axis=1) / np.sqrt(num_dims)
+def _cut(low: float, high: float, metric: str) -> tuple[float, float]:
+  """An interval without what the metric cannot be."""
+  return (low, high) if metric == 'encoding_kernel_distance' else (max(0.0, low), high)
 
-  def ks(i):
-    distances = encodings.uniform_ks(uniform[i])
-    return distances.max(), distances.mean(), np.mean(distances > encodings.ks_threshold(len(i), num_dims))
 
-  return [(encodings.kernel_statistic(z), (None, None)), (ks, SHARE),
-          (lambda i: (norms[i].mean(), norms[i].std(ddof=1)), POSITIVE),
-          (lambda i: encodings.covariance_spectrum(z[i]), POSITIVE)]
+def _encoding_statistics(z: np.ndarray) -> dict[tuple[str, ...], Any]:
+  """Metrics -> the statistic of the indices that are kept, which gives their values."""
+  norms = np.linalg.norm(z, axis=1) / np.sqrt(z.shape[1])
+  return {('encoding_kernel_distance',): encodings.kernel_statistic(z),
+          ('encoding_norm', 'encoding_norm_std'): lambda i: (norms[i].mean(), norms[i].std(ddof=1)),
+          ('encoding_min_eigenvalue', 'encoding_max_eigenvalue'): lambda i: encodings.covariance_spectrum(z[i])}
+
+
+def _ks_values(z: np.ndarray) -> dict[str, float]:
+  """Metric -> value, of the Kolmogorov-Smirnov distances of the dimensions of z [N, T]."""
+  distances = encodings.uniform_ks(scipy.special.ndtr(z))
+  return {'encoding_ks_max': float(distances.max()), 'encoding_ks_mean': float(distances.mean()),
+          'encoding_ks_rejected': float(np.mean(distances > encodings.ks_threshold(*z.shape)))}
+
+
+@functools.cache
+def _encoding_floors(n: int, num_dims: int, seed: int) -> dict[str, float]:
+  """Metric -> floor; see encoding_rows."""
+  rng = np.random.default_rng(seed)
+  draws = []
+  for _ in range(FLOOR_DRAWS):
+    z = rng.normal(size=(n, num_dims))
+    draws.append({'encoding_kernel_distance': encodings.kernel_statistic(z)(np.arange(n)), **_ks_values(z)})
+  floors = {metric: float(np.mean([draw[metric] for draw in draws])) for metric in draws[0]}
+  floors['encoding_norm'], floors['encoding_norm_std'] = encodings.normal_norm(num_dims)
+  floors['encoding_min_eigenvalue'], floors['encoding_max_eigenvalue'] = encodings.marchenko_pastur_edges(n, num_dims)
+  return floors

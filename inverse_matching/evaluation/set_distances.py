@@ -20,16 +20,22 @@ def _flat(x: np.ndarray) -> np.ndarray:
   return np.asarray(x, np.float64).reshape(len(x), -1)
 
 
-def subset(matrix: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-  """Rows i and columns j, both in order and without repetition; an axis of which all is kept is not copied."""
-  rows = matrix if len(i) == matrix.shape[0] else matrix[i]
-  return rows if len(j) == matrix.shape[1] else rows[:, j]
+def sums(matrix: np.ndarray) -> Statistic:
+  """The sum of the rows i and columns j of a matrix [N, M], from those that are left out: in a jackknife they are few."""
+  rows, columns = matrix.sum(1), matrix.sum(0)
+  total = rows.sum()
+
+  def over(i, j):
+    out_i, out_j = np.delete(np.arange(len(rows)), i), np.delete(np.arange(len(columns)), j)
+    return float(total - rows[out_i].sum() - columns[out_j].sum() + matrix[np.ix_(out_i, out_j)].sum())
+
+  return over
 
 
-def u_statistic(kernel: np.ndarray) -> float:
-  """Mean of k(x_i, x_j) over i != j, of the kernel matrix [N, N]."""
-  n = len(kernel)
-  return float((kernel.sum() - np.trace(kernel)) / (n * (n - 1)))
+def u_statistic(kernel: np.ndarray) -> Callable[[np.ndarray], float]:
+  """Mean of k(x_i, x_j) over i != j of those that are kept, of the kernel matrix [N, N]."""
+  over, diagonal = sums(kernel), np.diagonal(kernel).copy()
+  return lambda i: (over(i, i) - diagonal[i].sum()) / (len(i) * (len(i) - 1))
 
 
 def polynomial_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -49,10 +55,9 @@ def kernel_statistic(x: np.ndarray, y: np.ndarray) -> Statistic:
     y: [M, F].
   """
   x, y = _flat(x), _flat(y)
-  xx, xy, yy = polynomial_kernel(x, x), polynomial_kernel(x, y), polynomial_kernel(y, y)
-
-  return lambda i, j: (u_statistic(subset(xx, i, i)) + u_statistic(subset(yy, j, j)) -
-                       2 * float(np.mean(subset(xy, i, j))))
+  within_x, within_y = u_statistic(polynomial_kernel(x, x)), u_statistic(polynomial_kernel(y, y))
+  between = sums(polynomial_kernel(x, y))
+  return lambda i, j: within_x(i) + within_y(j) - 2 * between(i, j) / (len(i) * len(j))
 
 
 def frechet_statistic(x: np.ndarray, y: np.ndarray) -> Statistic:
@@ -107,23 +112,41 @@ def nearest_neighbour_statistic(x: np.ndarray, y: np.ndarray, *, k_precision: in
   if min(len(x), len(y)) <= max(k_precision, k_density):
     raise InputError(f'Sets of {len(x)} and {len(y)} samples have no {max(k_precision, k_density)} neighbours each: '
                      'evaluate more samples.')
-  xx, xy, yy = distance.cdist(x, x), distance.cdist(x, y), distance.cdist(y, y)
-
-  def radii(distances, i, *ks):
-    """Distance from each of i to its k-th nearest neighbour among the others of i."""
-    parts = np.partition(subset(distances, i, i), ks, axis=1)  # its own zero is at place 0
-    return [parts[:, k] for k in ks]
+  to_y = distance.cdist(x, y)
+  among_x, among_y, from_y = (_nearest_kept(distances) for distances in (
+      distance.cdist(x, x), distance.cdist(y, y), np.ascontiguousarray(to_y.T)))
 
   def statistic(i, j):
-    between = subset(xy, i, j)
-    x_radius, = radii(xx, i, k_precision)
-    y_radius, y_radius_density = radii(yy, j, k_precision, k_density)
-    return Manifolds(precision=float(np.mean((between <= y_radius).any(1))),
-                     recall=float(np.mean((between <= x_radius[:, None]).any(0))),
-                     density=float(np.mean((between <= y_radius_density).sum(1)) / k_density),
-                     coverage=float(np.mean(between.min(0) <= y_radius_density)))
+    kept_x, kept_y = np.isin(np.arange(len(x)), i), np.isin(np.arange(len(y)), j)
+    # The nearest of all is the point itself. A ball of radius -1 holds nothing.
+    x_radius = np.where(kept_x, among_x(kept_x, k_precision + 1), -1)
+    y_radius, y_radius_density = (np.where(kept_y, among_y(kept_y, k + 1), -1) for k in (k_precision, k_density))
+    return Manifolds(precision=float(np.mean((to_y <= y_radius).any(1)[i])),
+                     recall=float(np.mean((to_y <= x_radius[:, None]).any(0)[j])),
+                     density=float(np.mean(np.count_nonzero(to_y <= y_radius_density, axis=1)[i]) / k_density),
+                     coverage=float(np.mean((from_y(kept_x, 1) <= y_radius_density)[j])))
 
   return statistic
+
+
+def _nearest_kept(distances: np.ndarray, num: int = 32) -> Callable[[np.ndarray, int], np.ndarray]:
+  """(points that are kept [M], k) -> distance to the k-th nearest of them, [N], of the distances [N, M].
+
+  It is looked for among the `num` nearest of all, and among the others only where too few of those are kept.
+  """
+  index = np.argpartition(distances, min(num, distances.shape[1]) - 1, axis=1)[:, :num]
+  nearest = np.take_along_axis(distances, index, axis=1)
+  order = np.argsort(nearest, axis=1)
+  index, nearest = (np.take_along_axis(values, order, axis=1) for values in (index, nearest))
+
+  def kth(kept, k):
+    reached = np.cumsum(kept[index], axis=1) >= k
+    found = np.take_along_axis(nearest, reached.argmax(1)[:, None], axis=1)[:, 0]
+    for row in np.flatnonzero(~reached[:, -1]):
+      found[row] = np.partition(distances[row, kept], k - 1)[k - 1]
+    return found
+
+  return kth
 
 
 def sliced_wasserstein_statistic(x: np.ndarray, y: np.ndarray, *, seed: int,
@@ -199,34 +222,45 @@ def total_variation(shares: np.ndarray, reference: np.ndarray) -> float:
   return float(np.abs(shares - reference).sum() / 2)
 
 
-def _squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-  """|x_i - y_j|^2, [N, M]. Exact for integers: the distance to a copy is 0."""
-  return np.maximum(np.sum(x * x, 1)[:, None] + np.sum(y * y, 1) - 2 * x @ y.T, 0)
-
-
 def _nearest(x: np.ndarray, y: np.ndarray, chunk: int = 256) -> np.ndarray:
-  """Distance [N] from each of x to the nearest of y."""
-  return np.sqrt(np.concatenate([_squared_distances(x[i:i + chunk], y).min(1) for i in range(0, len(x), chunk)]))
+  """Distance [N] from each of x [N, F] to the nearest of y [M, F].
+
+  In single precision it is found, in double precision it is measured: the distance to a copy is 0, and of others that are
+  as near to rounding any will do.
+  """
+  centre = y.mean(0)
+  single = (y - centre).astype(np.float32)
+  squares = np.sum(single * single, axis=1)
+
+  def of(part):
+    index = np.argmin(squares - 2 * ((part - centre).astype(np.float32) @ single.T), axis=1)
+    return np.linalg.norm(part - y[index], axis=1)
+
+  return np.concatenate([of(x[i:i + chunk]) for i in range(0, len(x), chunk)])
 
 
-def _expected_nearest(x: np.ndarray, y: np.ndarray, m: int, chunk: int = 256) -> np.ndarray:
-  """Mean distance [N] from each of x to the nearest among m of y, over all choices of m."""
-  n = len(y)
+def _distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+  """|x_i - y_j|, [N, M]. Exact for integers: the distance to a copy is 0."""
+  return np.sqrt(np.maximum(np.sum(x * x, 1)[:, None] + np.sum(y * y, 1) - 2 * x @ y.T, 0))
+
+
+def _expected_nearest(distances: np.ndarray, m: int) -> np.ndarray:
+  """Mean distance [N] to the nearest among m of n points, over all choices of m, of sorted distances [N, n]."""
+  n = distances.shape[1]
   k = np.arange(1, n + 1)
   log_choose = lambda a, b: scipy.special.gammaln(a + 1) - scipy.special.gammaln(b + 1) - scipy.special.gammaln(a - b + 1)
   # The k-th nearest of all is the nearest of m when it is chosen with m - 1 of the n - k farther ones.
   weights = np.where(n - k >= m - 1, np.exp(log_choose(np.maximum(n - k, m - 1), m - 1) - log_choose(n, m)), 0)
-  return np.concatenate([np.sort(np.sqrt(_squared_distances(x[i:i + chunk], y)), axis=1) @ weights
-                         for i in range(0, len(x), chunk)])
+  return distances @ weights
 
 
 class Memorisation(NamedTuple):
   """See memorisation."""
-  ratio: np.ndarray  # [N], of the samples
+  ratio: Callable[[np.ndarray], np.ndarray]  # integer images [N, *event] -> [N]
   data: np.ndarray  # [Q], of held-out images, each beside the other held-out images
 
 
-def memorisation(x: np.ndarray, train: np.ndarray, held_out: np.ndarray, *, num_queries: int = 1000) -> Memorisation:
+def memorisation(train: np.ndarray, held_out: np.ndarray, *, num_queries: int = 1000) -> Memorisation:
   """Distance from each sample to its nearest training image over that to its nearest held-out image, sizes made equal.
 
   With more training than held-out images the nearest training image is nearer for that reason alone. The ratio is therefore
@@ -236,24 +270,31 @@ def memorisation(x: np.ndarray, train: np.ndarray, held_out: np.ndarray, *, num_
   both sets, and lies above 1.
 
   Args:
-    x: [N, *event] integer pixels.
     train: [L, *event] integer pixels.
     held_out: [M, *event] integer pixels, M <= L.
     num_queries: at most so many held-out images stand in the place of samples.
   """
-  x, train, held_out = _flat(x), _flat(train), _flat(held_out)
+  train, held_out = _flat(train), _flat(held_out)
   if not 2 <= len(held_out) <= len(train):
     raise InputError(f'memorisation needs 2 or more held-out images and no fewer training images, got {len(held_out)} and '
                      f'{len(train)}.')
   index = np.unique(np.linspace(0, len(held_out) - 1, min(num_queries, len(held_out))).astype(int))
-  queries = held_out[index]
-  near_train = _nearest(queries, train)
+  near_train, expected = [], []  # expected: for subsets of the size of the held-out images, and of one less
+  for part in np.array_split(index, -(-len(index) // 100)):
+    distances = np.sort(_distances(held_out[part], train), axis=1)
+    near_train.append(distances[:, 0])
+    expected.append([_expected_nearest(distances, len(held_out) - less) for less in (0, 1)])
+  near_train, expected = np.concatenate(near_train), np.concatenate(expected, axis=1).mean(1)
   scale = np.mean(near_train)  # 0 if all held-out images are training images too
-  correction = lambda size: np.mean(_expected_nearest(queries, train, size)) / scale if scale else 1.0
-  among = _squared_distances(queries, held_out)
+  correction, correction_data = expected / scale if scale else np.ones(2)
+  among = _distances(held_out[index], held_out)
   among[np.arange(len(index)), index] = np.inf
-  return Memorisation(_ratio(_nearest(x, train), _nearest(x, held_out)) * correction(len(held_out)),
-                      _ratio(near_train, np.sqrt(among.min(1))) * correction(len(held_out) - 1))
+
+  def ratio(x):
+    x = _flat(x)
+    return _ratio(_nearest(x, train), _nearest(x, held_out)) * correction
+
+  return Memorisation(ratio, _ratio(near_train, among.min(1)) * correction_data)
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:

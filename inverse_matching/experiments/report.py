@@ -58,8 +58,8 @@ def write(path: pathlib.Path) -> None:
 Teacher: {_words(settings['teacher'])}. Students: {'; '.join(map(_words, students.values()))}. {data['levels']} grey levels,
 logit lambda {data['logit_lambda']}. {train['num_epochs']} epochs{of_students} of batches of {train['batch_size']}, Adam at
 {_schedule(settings['optimizer'])}; {settings['pairs']['num']} pairs for oracle prediction. Trained on
-{images['train']} images; {images['held_out']} are held out. Intervals are 95%, by the bootstrap over examples, or by the
-jackknife where a metric compares sets; the floor is the reference against itself. Seconds are in timing.json.
+{images['train']} images; {images['held_out']} are held out. Intervals are 95%, over the examples of one training (docs/files.md
+says how); the floor is the reference against itself. Seconds are in timing.json.
 
 ## Claims of the paper
 

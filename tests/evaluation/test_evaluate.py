@@ -31,7 +31,7 @@ def context(samples, monkeypatch):
   encode, log_prob = (map_examples(f, 8, 4) for f in (run.teacher.x_to_z, run.teacher.log_prob))
   xs = {name: evaluate.encode_split(run, getattr(run.source.data, name), 3) for name in ('train', 'held_out')}
   data = {name: (x, encode(run.params, x)[0]) for name, x in xs.items()}
-  return evaluate.Context(run, samples, None, {}, data, encode, log_prob, 3, None)
+  return evaluate.Context(run, samples, None, {}, None, data, encode, log_prob, 3, None)
 
 
 def test_teacher_samples(samples):
@@ -126,6 +126,9 @@ def test_the_exact_student_has_no_error(context):
   likelihood = {r['metric']: r for r in rows if r['metric'].startswith('log_prob')}
   assert abs(likelihood['log_prob_mean_shift']['value']) < 1e-3 and likelihood['log_prob_wasserstein']['value'] < 1e-3
   assert likelihood['log_prob_ks']['floor'] > 0, 'the floor is the teacher against other samples of itself'
+  ratio, = (r for r in rows if r['metric'] == 'variance_ratio')
+  for row in (ratio, likelihood['log_prob_mean_shift']):  # samples of the same z: what one has, the other has
+    assert row['high'] - row['low'] < 2e-3, row
 
 
 def test_a_wrong_student_has_errors(context):

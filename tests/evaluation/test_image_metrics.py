@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from inverse_matching.data.images import dataset as images
-from inverse_matching.evaluation import image_metrics
+from inverse_matching.evaluation import image_metrics, set_distances
 from inverse_matching.evaluation.classifier import Classifier
 
 DIGITS = images.digits().data
@@ -27,7 +27,7 @@ def stand_in() -> Classifier:
 
 
 CLASSIFIER = stand_in()
-SETTINGS = dict(train_pixels=TRAIN, held_out_pixels=HELD_OUT, levels=17, seed=0)
+SETTINGS = dict(memorisation=set_distances.memorisation(TRAIN, HELD_OUT), levels=17, seed=0)
 FROM_TRAIN, OTHERS = TRAIN[:300], TRAIN[300:600]
 
 

@@ -1,11 +1,15 @@
 """Statistics against scipy and numpy, both kinds of intervals and their coverage, rows and tables."""
+import functools
+
 import numpy as np
+import pytest
 import scipy.stats
 
 from inverse_matching.evaluation import set_distances, statistics, tables
 
 RNG = np.random.default_rng(0)
 A, B = RNG.normal(size=80), RNG.normal(0.5, 2.0, size=120)
+wasserstein_interval = functools.partial(statistics.wasserstein_interval, seed=0)
 
 
 def test_statistics_against_scipy():
@@ -35,12 +39,59 @@ def test_bootstrap_covers(monkeypatch):
 
 
 def test_bootstrap_is_a_function_of_its_seed():
-  """And resamples both samples."""
-  again = [statistics.bootstrap(statistics.mean_shift, A, B, seed=s) for s in (0, 0, 1)]
+  """And its width is that of theory."""
+  again = [statistics.bootstrap(np.mean, A, seed=s) for s in (0, 0, 1)]
   assert again[0] == again[1] != again[2]
   value, low, high = again[0]
-  error = np.sqrt(A.var() / len(A) + B.var() / len(B))
-  np.testing.assert_allclose([value - low, high - value], 1.96 * error, rtol=0.15)
+  np.testing.assert_allclose([value - low, high - value], 1.96 * A.std() / np.sqrt(len(A)), rtol=0.15)
+
+
+@pytest.mark.parametrize('interval', [statistics.kolmogorov_smirnov_interval, wasserstein_interval])
+@pytest.mark.parametrize('shift', [0.0, 0.1, 1.0])
+def test_intervals_of_distances_cover(interval, shift, monkeypatch):
+  """Of the distance of the distributions, N(0, 1) and N(shift, 1), also where it is zero; and they get narrow."""
+  monkeypatch.setattr(statistics, 'NUM_RESAMPLES', 200)
+  truth = shift if interval is wasserstein_interval else 2 * scipy.stats.norm.cdf(shift / 2) - 1
+  covered, widths = [], []
+  for seed in range(200):
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=200), shift + rng.normal(size=300)
+    value, low, high = interval(a, b)
+    assert low <= value <= high
+    covered.append(low <= truth <= high)
+    widths.append(high - low)
+  assert np.mean(covered) >= 0.95
+  large = interval(np.random.default_rng(0).normal(size=20_000), shift + np.random.default_rng(1).normal(size=20_000))
+  assert large[2] - large[1] < np.mean(widths) / 5
+
+
+@pytest.mark.parametrize('interval', [statistics.kolmogorov_smirnov_interval, wasserstein_interval])
+def test_intervals_of_distances_cover_draws_that_belong_together(interval, monkeypatch):
+  """Correlation -0.9, where the errors of both samples add."""
+  monkeypatch.setattr(statistics, 'NUM_RESAMPLES', 200)
+  covered = []
+  for seed in range(200):
+    a, b = np.random.default_rng(seed).multivariate_normal([0, 0], [[1, -0.9], [-0.9, 1]], size=200).T
+    _, low, high = interval(a, b)
+    covered.append(low <= 0 <= high)
+  assert np.mean(covered) >= 0.95
+
+
+def test_variance_ratio_of_pairs(monkeypatch):
+  """Its value from numpy; it covers; and it is as narrow as pairs allow, a fifth of what two samples apart would give."""
+  monkeypatch.setattr(statistics, 'NUM_RESAMPLES', 300)
+  covered, widths = [], []
+  for seed in range(150):
+    rng = np.random.default_rng(seed)
+    b = 7 + rng.normal(size=(100, 2, 3))
+    a = 1.1 * b + 0.1 * rng.normal(size=b.shape)
+    value, low, high = statistics.variance_ratio(a, b, seed=seed)
+    np.testing.assert_allclose(value, np.mean(np.var(a, 0)) / np.mean(np.var(b, 0)), rtol=1e-9)
+    covered.append(low <= 1.22 <= high)
+    widths.append(high - low)
+  assert 0.88 < np.mean(covered) < 0.99
+  # Independent samples: the relative error of each variance of 6 dimensions is sqrt(2 / (6 n)).
+  assert np.mean(widths) < 0.2 * 2 * 1.96 * 1.22 * np.sqrt(2 * 2 / (6 * 100))
 
 
 def test_rows_and_tables():
