@@ -88,7 +88,9 @@ BASE = dict(
         num=8192, seed=1,  # pairs (z, T^-1(z)), for oracle prediction
         solver='auto'),  # of T^-1: ancestral, cached, fixed_point, or auto for what suits the teacher
     encodings=dict(num=placeholder(int), seed=4),  # T(x) to store for x-reconstruction; None: made in every step
-    evaluation=dict(num_samples=1000, seed=2),  # samples of the teacher and of each student, of the same z
+    evaluation=dict(
+        num_samples=1000, seed=2,  # samples of the teacher and of each student, of the same z
+        num_train_seeds=1),  # students of each arm, with train.seed and those that follow
     arms=arms(RESNET),
     teacher_kinds=common.teacher_kinds(levels=17, transformer=TRANSFORMER),
     figures={  # arms in the order of the panels

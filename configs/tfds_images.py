@@ -38,7 +38,8 @@ def base(name: str) -> dict[str, Any]:
       encodings=dict(num=placeholder(int), seed=4),
       evaluation=dict(
           num_samples=2000, seed=2,
-          num_seeds=1),  # of the samples: seed, seed + 1, ...
+          num_seeds=1,  # of the samples: seed, seed + 1, ...
+          num_train_seeds=1),
       arms=common.arms(RESNET),
       teacher_kinds=kinds(TRANSFORMER),
       figures={'4': common.FIGURE_4, '5': common.FIGURE_5, '6': common.FIGURE_6},
@@ -53,6 +54,14 @@ def base(name: str) -> dict[str, Any]:
       teachers_study=dict(kinds=common.KINDS, arms=common.TEACHERS_STUDY))
 
 
+def cpu_arms():
+  """Students of 5,442 updates, of the two that are compared most three of each."""
+  students = common.arms(SMALL_RESNET, train=dict(num_epochs=6, keep_checkpoints=2))
+  several = {arm: {**students[arm], 'evaluation': dict(num_train_seeds=3)}
+             for arm in ('flow/x_reconstruction', 'flow/oracle_prediction')}
+  return {**students, **several}
+
+
 AVERAGED = dict(ema_decay=0.999, grad_clip=10.0)  # what the paper does not have and a short training gains by
 SCALES = {
     'paper': {},
@@ -65,7 +74,7 @@ SCALES = {
         optimizer=dict(learning_rate=0.004, schedule='cosine', warmup_epochs=0.5),
         train=dict(num_epochs=12, precision='bfloat16', evaluate_every_epochs=1, keep_checkpoints=12, **AVERAGED),
         pairs=dict(num=30000), encodings=dict(num=174000), evaluation=dict(num_samples=5000),
-        arms=common.arms(SMALL_RESNET, train=dict(num_epochs=6, keep_checkpoints=2)),  # 5,442 updates
+        arms=cpu_arms(),
         headroom=dict(longer=dict(optimizer=dict(learning_rate=0.0005), train=dict(num_epochs=3))),
         teacher_kinds=kinds(SMALL_TRANSFORMER)),
     'tiny': dict(

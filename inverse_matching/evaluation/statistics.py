@@ -64,6 +64,13 @@ def mean(values: np.ndarray, *, seed: int) -> tuple[float, float, float]:
   return bootstrap(lambda v: float(np.mean(v)), np.asarray(values, np.float64), seed=seed)
 
 
+def over_seeds(values: Sequence[float]) -> tuple[float, float, float]:
+  """The mean of values of several training seeds, with its 95% t interval."""
+  values = np.asarray(values, np.float64)
+  half = scipy.stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+  return float(np.mean(values)), float(np.mean(values) - half), float(np.mean(values) + half)
+
+
 def mean_shift(a: np.ndarray, b: np.ndarray) -> float:
   """mean(a) - mean(b) of [n] and [m]."""
   return float(np.mean(a, dtype=np.float64) - np.mean(b, dtype=np.float64))

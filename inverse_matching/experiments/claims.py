@@ -1,12 +1,36 @@
-"""The claims of sections 4.1.2 and 4.1.3 of the paper, each against our numbers."""
-from typing import Any, Mapping, NamedTuple, Sequence
+"""The claims of sections 4.1.2 and 4.1.3 of the paper, each against our numbers: what a verdict is.
 
+With 3 training seeds or more a claim is decided if the 95% t interval of the difference over the seeds excludes 0 and all seeds
+agree: then it `agrees` or `disagrees`. With fewer, an interval over the examples that excludes 0 is an indication, no more.
+Else it is `not decided`. There is `no headroom` where what should be beaten is at the floor: as good as can be measured.
+"""
+import math
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
+
+import numpy as np
+import scipy.stats
+
+ENOUGH = 3  # training seeds
 FLOW, RESNET = 'flow/', 'resnet/x_reconstruction_'
+POSITIVE = {'z_reconstruction_l2', 'x_reconstruction_l2', 'sharpness', 'variance_ratio'}  # compared as ratios: in their log
+DISTANCES = {'kernel_distance', 'kernel_distance_8x8'}  # with a floor that nothing is below but by chance
+NEAR_ONE = 1.25  # the floor of a ratio is within this factor of 1, or the ratio means nothing
+TOLD_APART = 0.7  # accuracy of telling a teacher's samples from data above which the teacher does not draw such data
 
-# Each is true if one arm has a smaller value than another: (section, text, metric, reference, lower arm, higher arm).
-CAPSTONE = tuple(('4.1.3', f'a student can outperform its teacher ({RESNET}{noise})', 'kernel_distance', 'data',
-                  RESNET + noise, 'teacher') for noise in ('l2_noise', 'l1_noise', 'l1_l2_noise'))
-COMPARISONS = (
+
+class Comparison(NamedTuple):
+  """A claim that is true if one arm has a smaller value of a metric than another."""
+  section: str
+  text: str
+  metric: str
+  reference: str
+  lower: str
+  higher: str
+
+
+CAPSTONE = tuple(Comparison('4.1.3', f'a student can outperform its teacher ({RESNET}{noise})', 'kernel_distance', 'data',
+                            RESNET + noise, 'teacher') for noise in ('l2_noise', 'l1_noise', 'l1_l2_noise'))
+COMPARISONS = tuple(Comparison(*fields) for fields in (
     ('4.1.2', 'reverse-KL students collapse: fewer of the teacher\'s modes are covered', 'coverage', 'teacher',
      FLOW + 'reverse_kl', 'teacher'),
     ('4.1.2', 'reverse-KL students collapse: less diverse labels', 'label_entropy', 'teacher', FLOW + 'reverse_kl', 'teacher'),
@@ -41,7 +65,7 @@ COMPARISONS = (
      RESNET + 'l2_bottleneck', RESNET + 'l2'),
     ('4', 'a skip connection around the bottleneck restores coverage', 'coverage', 'teacher',
      RESNET + 'l2_bottleneck', RESNET + 'l2_bottleneck_skip'),
-)
+))
 
 
 class Claim(NamedTuple):
@@ -49,28 +73,121 @@ class Claim(NamedTuple):
   section: str
   text: str
   number: str
-  verdict: str  # such as 'agrees', 'disagrees', 'not decided'
+  verdict: str  # agrees, disagrees, not decided, indicated: agrees or disagrees, no headroom, not meaningful at this scale
 
 
-def claims(rows: Sequence[Mapping[str, Any]], comparisons: Sequence[tuple[str, ...]] = COMPARISONS) -> list[Claim]:
-  """One Claim for each comparison whose two rows are there; decided where their 95% intervals do not overlap."""
-  by_key = {(row['arm'], row['metric'], row['reference']): row for row in rows}
+class Difference(NamedTuple):
+  """How much larger one arm is than another, with a 95% interval; of logs, if is_ratio."""
+  value: float
+  low: float
+  high: float
+  num_train_seeds: int
+  is_decided: bool  # the interval excludes 0, and every seed agrees
+  is_ratio: bool
+
+  def __str__(self) -> str:
+    value, low, high = (math.exp(v) if self.is_ratio else v for v in self[:3])
+    seeds = f'over {self.num_train_seeds} training seeds' if self.num_train_seeds >= ENOUGH else 'over examples'
+    return f'{"ratio" if self.is_ratio else "difference"} {value:.3g} [{low:.3g}, {high:.3g}] {seeds}'
+
+
+def claims(rows: Sequence[Mapping[str, Any]], comparisons: Sequence[Comparison] = COMPARISONS) -> list[Claim]:
+  """One Claim for each comparison both of whose arms are there.
+
+  Args:
+    rows: of one seed of the samples, of one or several training seeds (`train_seed`).
+    comparisons: what to look at.
+  """
   decided = []
-  for section, text, metric, reference, *arms in comparisons:
-    pair = [by_key[arm, metric, reference] for arm in arms if (arm, metric, reference) in by_key]
-    if len(pair) == 2:
-      number = ', '.join(f'{row["arm"]} {_show(row)}' for row in pair)
-      decided.append(Claim(section, text, f'{metric} against {reference}: {number}', _verdict(*pair)))
+  for c in comparisons:
+    lower, higher = (_by_train_seed(rows, arm, c) for arm in (c.lower, c.higher))
+    if lower and higher:
+      found = difference(rows, c)
+      shown = [*(f'{arm} {_show(of)}' for arm, of in ((c.lower, lower), (c.higher, higher))), *([str(found)] if found else [])]
+      decided.append(Claim(c.section, c.text, f'{c.metric} against {c.reference}: {", ".join(shown)}',
+                           _verdict(rows, c, found, lower, higher)))
   return decided
 
 
-def _verdict(lower: Mapping[str, Any], higher: Mapping[str, Any]) -> str:
-  if lower['low'] is None or higher['low'] is None:
+def _by_train_seed(rows: Sequence[Mapping[str, Any]], arm: str, c: Comparison) -> dict[int | None, Mapping[str, Any]]:
+  """Training seed -> row of an arm; of the teacher, which is the same for all, the seed is None."""
+  return {row.get('train_seed'): row for row in rows
+          if (row['arm'], row['metric'], row['reference']) == (arm, c.metric, c.reference)}
+
+
+def difference(rows: Sequence[Mapping[str, Any]], c: Comparison) -> Difference | None:
+  """`higher` less `lower`; None where a value is not finite or has no interval.
+
+  With ENOUGH training seeds that both arms have, over these: the variance of a seed is pooled over all arms that have as many,
+  unless Bartlett's test finds it unequal, and the seeds are then paired. Else over the examples of the first seed, from both
+  intervals (Zou and Donner, 2008): as if they were independent, which is too wide where arms share the reference.
+  """
+  lower, higher = (_by_train_seed(rows, arm, c) for arm in (c.lower, c.higher))
+  scale = np.log if c.metric in POSITIVE else np.asarray
+  if any(row['value'] is None or row['value'] <= 0 and c.metric in POSITIVE for row in (*lower.values(), *higher.values())):
+    return None
+  values = lambda of, seeds: scale([of.get(seed, of.get(None))['value'] for seed in seeds])
+  seeds = _common(lower, higher)
+  if len(seeds) >= ENOUGH:
+    differences = values(higher, seeds) - values(lower, seeds)
+    variance, degrees = _variance(rows, c, differences, scale, num_students=(None not in lower) + (None not in higher))
+    half = scipy.stats.t.ppf(0.975, degrees) * math.sqrt(variance / len(seeds))
+    mean = float(np.mean(differences))
+    same_sign = bool(np.all(differences > 0) or np.all(differences < 0))
+    return Difference(mean, mean - half, mean + half, len(seeds), abs(mean) > half and same_sign, scale is np.log)
+  (a, b) = (next(iter(of.values())) for of in (lower, higher))
+  if a['low'] is None or b['low'] is None or scale is np.log and min(a['low'], b['low']) <= 0:
+    return None
+  (a, a_low, a_high), (b, b_low, b_high) = (scale([row['value'], row['low'], row['high']]) for row in (a, b))
+  low, high = b - a - math.hypot(b - b_low, a_high - a), b - a + math.hypot(b_high - b, a - a_low)
+  return Difference(float(b - a), float(low), float(high), len(seeds), bool(low > 0 or high < 0), scale is np.log)
+
+
+def _common(lower: Mapping[int | None, Any], higher: Mapping[int | None, Any]) -> list[int | None]:
+  """The training seeds that both have; the teacher has all."""
+  if None in lower or None in higher:
+    return [seed for seed in (*lower, *higher) if seed is not None] or [None]
+  return [seed for seed in lower if seed in higher]
+
+
+def _variance(rows: Sequence[Mapping[str, Any]], c: Comparison, differences: np.ndarray, scale: Callable,
+              num_students: int) -> tuple[float, int]:
+  """(variance of the difference of one seed, degrees of freedom)."""
+  of_arms: dict[str, list[float]] = {}
+  for row in rows:
+    if (row['metric'], row['reference']) == (c.metric, c.reference) and row.get('train_seed') is not None:
+      if row['value'] is not None and (scale is not np.log or row['value'] > 0):
+        of_arms.setdefault(row['arm'], []).append(float(scale(row['value'])))
+  groups = [values for values in of_arms.values() if len(values) >= ENOUGH]
+  if len(groups) > 1 and scipy.stats.bartlett(*groups).pvalue > 0.05:
+    degrees = sum(len(values) - 1 for values in groups)
+    pooled = sum(np.var(values, ddof=1) * (len(values) - 1) for values in groups) / degrees
+    return float(num_students * pooled), degrees
+  return float(np.var(differences, ddof=1)), len(differences) - 1
+
+
+def _verdict(rows: Sequence[Mapping[str, Any]], c: Comparison, found: Difference | None, lower: Mapping,
+             higher: Mapping) -> str:
+  (low_row, high_row) = (next(iter(of.values())) for of in (lower, higher))
+  if c.metric == 'variance_ratio' and not 1 / NEAR_ONE < low_row['floor'] < NEAR_ONE:
+    return 'not meaningful at this scale'
+  if c.reference == 'data' and 'teacher' in (c.lower, c.higher) and any(
+      row['value'] > TOLD_APART for row in rows
+      if (row['arm'], row['metric'], row['reference']) == ('teacher', 'two_sample_accuracy', 'data')):
+    return 'not meaningful at this scale'
+  if c.metric in DISTANCES and high_row['low'] is not None and high_row['low'] <= high_row['floor']:
+    return 'no headroom'
+  if found is None or not found.is_decided:
     return 'not decided'
-  return 'agrees' if lower['high'] < higher['low'] else 'disagrees' if higher['high'] < lower['low'] else 'not decided'
+  verdict = 'agrees' if found.value > 0 else 'disagrees'
+  return verdict if found.num_train_seeds >= ENOUGH else f'indicated: {verdict}'
 
 
-def _show(row: Mapping[str, Any]) -> str:
+def _show(of: Mapping[int | None, Mapping[str, Any]]) -> str:
+  if len(of) > 1:
+    values = [row['value'] for row in of.values()]
+    return 'not finite' if None in values else ' / '.join(f'{value:.3g}' for value in values)
+  row, = of.values()
   if row['value'] is None:
     return 'not finite'
   return f'{row["value"]:.3g}' if row['low'] is None else f'{row["value"]:.3g} [{row["low"]:.3g}, {row["high"]:.3g}]'

@@ -13,6 +13,7 @@ from inverse_matching.evaluation import evaluate, tables, timing
 from inverse_matching.experiments import claims, figures, report
 from inverse_matching.experiments.experiment import Experiment, Stages
 from inverse_matching.runs import StudentRun, TeacherRun
+from inverse_matching.runtime import files
 from inverse_matching.runtime.overlays import merge
 from inverse_matching.training import checkpoint
 
@@ -25,9 +26,9 @@ TIMED = 'time sampling'
 class Outcome(NamedTuple):
   """A teacher and its students, trained and evaluated."""
   teacher_run: TeacherRun
-  students: Mapping[str, StudentRun]
+  students: Mapping[str, StudentRun]  # of the first training seed
   context: evaluate.Context  # of the first seed of the samples
-  rows: list[dict[str, Any]]  # of all seeds
+  rows: list[dict[str, Any]]  # of all seeds; of a student with its train_seed
   stages: Stages  # that were gone through
 
   def of(self, arms: Iterable[str]) -> 'Outcome':
@@ -62,7 +63,8 @@ def _write(experiment: Experiment, figure: str, outcome: Outcome) -> str:
   rows = experiment.write(f'figure{figure}', settings(experiment.config, outcome.teacher_run), outcome.rows)
   report.write(experiment.path)
   first = rows.where(seed=experiment.config['evaluation']['seed'])
-  return '\n'.join([f'Figure {figure}', tables.plain(tables.by_arm(first, report.MAIN, intervals=False)),
+  table = tables.by_arm(first.of_first_training(), report.MAIN, intervals=False)
+  return '\n'.join([f'Figure {figure}', tables.plain(table),
                     *(f'{claim.text}: {claim.verdict} ({claim.number})' for claim in claims.claims(first, claims.CAPSTONE))])
 
 
@@ -73,8 +75,9 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Seque
   Args:
     experiment: its config has the sections data, teacher, student, loss, optimizer, train, pairs, evaluation, and arms (name ->
       overlay, see overlays.merge). An arm is named student/objective. config.evaluation.num_seeds, if given, repeats the
-      evaluation with that many seeds of the samples. config.encodings.num, if given, is how many encodings of the data are
-      stored for x_reconstruction, instead of made in every step.
+      evaluation with that many seeds of the samples; config.evaluation.num_train_seeds, which an overlay may change for an arm,
+      trains that many students, with config.train.seed and those that follow, the further ones last. config.encodings.num, if
+      given, is how many encodings of the data are stored for x_reconstruction, instead of made in every step.
     arms: the names of the students.
     more_stages: the stages that come after these.
     teacher_config: the config that the teacher is trained with; None is that of the experiment.
@@ -82,7 +85,8 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Seque
   """
   config, path, _, devices = experiment
   configs, seeds = student_configs(config, arms), sample_seeds(config)
-  in_turn = sorted(configs, key=lambda arm: _cost(f'distil {arm}'))
+  trainings = sorted(((arm, seed) for arm, each in configs.items() for seed in train_seeds(each)),
+                     key=lambda training: (training[1], _cost(_distil(config, *training))))
   stores = _stores(config, configs)
   suffixes = {seed: '' if seed == seeds[0] else f'_seed{seed}' for seed in seeds}
   after = lambda what: [f'{what}{suffix}' for suffix in suffixes.values()]
@@ -90,7 +94,8 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Seque
       'train the teacher', *(f'{what}{suffix}' for suffix in suffixes.values() for what in (
           'pairs to evaluate with', 'train the classifier of the metrics', 'evaluate the teacher')),
       *(f'{store.folder} to train on' for store in stores.values()),
-      *(stage for arm in in_turn for stage in (f'distil {arm}', *after(f'evaluate {arm}'))), *more_stages], _cost)
+      *(stage for training in trainings for stage in (
+          _distil(config, *training), *after(f'evaluate {_named(config, *training)}'))), *more_stages], _cost)
   teacher_run = stages.run('train the teacher', runs.train_teacher, teacher_config or config, path / 'teacher', devices)
   make_pairs = functools.partial(runs.make_pairs, teacher_run, devices=devices)
   pairs_from = runs.source_of_pairs(teacher_run.teacher)
@@ -110,13 +115,18 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Seque
                               **{'pairs_from': store.pairs_from or pairs_from, **config[store.section]})
              for name, store in stores.items()}
   students = {}
-  for arm in in_turn:
-    students[arm] = student_run = distil(experiment, arm, configs[arm], teacher_run, folders, stages)
+  for arm, train_seed in trainings:
+    of_seed = merge(configs[arm], {'train': {'seed': train_seed}})
+    student_run = distil(experiment, arm, of_seed, teacher_run, folders, stages)
+    students.setdefault(arm, student_run)
+    folder = student_folder(path, arm, of_seed).relative_to(path)
     student_hash = checkpoint.tree_hash(student_run.params)
     for seed, suffix in suffixes.items():
       about = {**contexts[seed].settings, 'arm': arm, 'student_hash': student_hash}
-      rows[seed, arm] = stages.run(f'evaluate {arm}{suffix}', experiment.cached, f'students/{arm}/evaluation{suffix}', about,
-                                   functools.partial(evaluate.evaluate_student, arm, student_run, contexts[seed]))
+      measured = stages.run(f'evaluate {_named(config, arm, train_seed)}{suffix}', experiment.cached,
+                            f'{folder}/evaluation{suffix}', about,
+                            functools.partial(evaluate.evaluate_student, arm, student_run, contexts[seed]))
+      rows.setdefault((seed, arm), []).extend({**row, 'train_seed': train_seed} for row in measured)
   in_order = [row for seed in seeds for arm in (None, *configs) for row in rows[seed, arm]]
   return Outcome(teacher_run, {arm: students[arm] for arm in configs}, contexts[seeds[0]], in_order, stages)
 
@@ -155,20 +165,46 @@ def sample_seeds(config: Mapping[str, Any]) -> range:
   return range(seed, seed + config['evaluation'].get('num_seeds', 1))
 
 
+def train_seeds(config: Mapping[str, Any]) -> range:
+  """The seeds that the students of an arm are trained with."""
+  seed = config['train']['seed']
+  return range(seed, seed + (config['evaluation'].get('num_train_seeds') or 1))
+
+
+def student_folder(path: pathlib.Path, arm: str, config: Mapping[str, Any]) -> pathlib.Path:
+  """The workdir of a student in that of an experiment: students/ARM/seedK of the training seed K.
+
+  In folders of before there were several seeds it is students/ARM.
+  """
+  folder, seed = path / 'students' / arm, config['train']['seed']
+  if (folder / 'config.json').exists() and files.read_json(folder / 'config.json')['train']['seed'] == seed:
+    return folder
+  return folder / f'seed{seed}'
+
+
+def _named(config: Mapping[str, Any], arm: str, train_seed: int) -> str:
+  return arm if train_seed == config['train']['seed'] else f'{arm}, training seed {train_seed}'
+
+
+def _distil(config: Mapping[str, Any], arm: str, train_seed: int) -> str:
+  return f'distil {_named(config, arm, train_seed)}'
+
+
 def distil(experiment: Experiment, arm: str, config: Mapping[str, Any], teacher_run: TeacherRun,
            pairs: Mapping[str, pathlib.Path], stages: Stages) -> StudentRun:
   """Trains the student of an arm.
 
   Args:
-    experiment: students/ARM in its folder is that of the student.
+    experiment: see `student_folder`.
     arm: its name.
     config: that of the arm, of `student_configs`.
     teacher_run: the teacher.
     pairs: name of a loss -> the folder of the pairs that it takes; others take the data.
     stages: what to run in.
   """
-  student_run = stages.run(f'distil {arm}', runs.distill, config, experiment.path / 'students' / arm, teacher_run,
-                           pairs.get(config['loss']['name']), experiment.devices)
+  student_run = stages.run(_distil(experiment.config, arm, config['train']['seed']), runs.distill, config,
+                           student_folder(experiment.path, arm, config), teacher_run, pairs.get(config['loss']['name']),
+                           experiment.devices)
   jax.clear_caches()  # each arm compiles programs of its own: a gigabyte for a handful of them
   return student_run
 

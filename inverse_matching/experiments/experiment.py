@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 import numpy as np
 import tqdm
 
-from inverse_matching.evaluation import tables
+from inverse_matching.evaluation import statistics, tables
 from inverse_matching.runtime import files
 
 
@@ -23,6 +23,24 @@ class Rows(list[dict[str, Any]]):
   def having(self, column: str) -> 'Rows':
     """The rows that have a value in a column."""
     return Rows(row for row in self if row.get(column) is not None)
+
+  def of_first_training(self) -> 'Rows':
+    """Those of the first training seed of each arm, where an arm was trained with several."""
+    first: dict[str, Any] = {}
+    for row in self:
+      first.setdefault(row['arm'], row.get('train_seed'))
+    return Rows(row for row in self if row.get('train_seed') == first[row['arm']])
+
+  def over_training(self) -> 'Rows':
+    """A row for each number that several training seeds have: its mean with a t interval over them, and num_train_seeds."""
+    rows = Rows()
+    for group in self.having('train_seed').groups('arm', 'metric', 'reference', 'seed').values():
+      values = [row['value'] for row in group]
+      if len(values) > 1 and None not in values:
+        value, low, high = statistics.over_seeds(values)
+        kept = {name: group[0][name] for name in ('arm', 'metric', 'reference', 'floor', 'n', 'seed')}
+        rows.append({**kept, 'value': value, 'low': low, 'high': high, 'num_train_seeds': len(values)})
+    return rows
 
   def groups(self, *columns: str) -> dict[tuple, 'Rows']:
     """The rows by their values in these columns (a list as a tuple), in the order in which those come first."""
@@ -85,9 +103,12 @@ class Experiment(NamedTuple):
   devices: int | None = None  # the number of local devices; None: the largest number that divides the batch
 
   def write(self, name: str, settings: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> Rows:
-    """Writes NAME.json and returns its rows as the file holds them."""
-    file = self.path / f'{name}.json'
-    files.write_json(file, {'command': self.command, 'settings': settings, 'rows': rows})
+    """Writes NAME.json and returns its rows as the file holds them; where arms have several training seeds, the file has a
+    summary of them too."""
+    file, rows = self.path / f'{name}.json', Rows(rows)
+    summary = rows.over_training()
+    files.write_json(file, {'command': self.command, 'settings': settings, 'rows': rows,
+                            **({'summary': summary} if summary else {})})
     return Rows(files.read_json(file)['rows'])
 
   def cached(self, name: str, settings: Mapping[str, Any], function: Callable[[], Iterable[Mapping[str, Any]]]) -> Rows:

@@ -1,8 +1,8 @@
-"""Pictures: how they are written, and grids of images in them."""
+"""Pictures: how they are written, grids of images, and numbers as a forest."""
 import io
 import os
 import textwrap
-from typing import Mapping
+from typing import Mapping, Sequence
 
 import matplotlib
 
@@ -11,6 +11,7 @@ from matplotlib import pyplot as plt  # after the backend is chosen
 import numpy as np
 from PIL import Image
 
+from inverse_matching.experiments.experiment import Rows
 from inverse_matching.runtime import files
 
 
@@ -64,4 +65,55 @@ def panels(path: str | os.PathLike, pictures: Mapping[str, np.ndarray], *, level
     show(axis, images, columns, levels)
     axis.set_title('\n'.join(textwrap.fill(part.replace('_', ' '), 18) for part in name.split('/')), fontsize=9)
   figure.suptitle(title, fontsize=10)
+  save(figure, path)
+
+
+FOREST_COLUMNS = 5  # panels beside each other
+
+
+def forest(path: str | os.PathLike, rows: Rows, columns: Sequence[tuple[str, str | None]], *, title: str = '') -> None:
+  """Each arm's numbers as a line: a panel for each column, a dot for each training seed, a bar for the 95% interval.
+
+  The interval is over training seeds where there are three or more, else over the examples of the first; the floor is a line.
+
+  Args:
+    path: where the PNG goes.
+    rows: of one seed of the samples.
+    columns: (metric, reference) of each panel; those of which there is no row are left out.
+    title: stands above the panels.
+  """
+  columns = [column for column in columns if rows.where(metric=column[0], reference=column[1]).having('value')]
+  arms = [arm for arm in rows.distinct('arm') if any(rows.where(arm=arm, metric=m, reference=r) for m, r in columns)]
+  over_training = Rows(row for row in rows.over_training() if row['num_train_seeds'] >= 3)
+  down = -(-len(columns) // FOREST_COLUMNS)
+  across = -(-len(columns) // down)
+  figure, axes = plt.subplots(down, across, figsize=(2.4 + 1.9 * across, (0.9 + 0.2 * len(arms)) * down + 0.2), sharey=True,
+                              squeeze=False, layout='constrained')
+  for axis in axes.flat[len(columns):]:
+    axis.set_visible(False)
+  for axis, (metric, reference) in zip(axes.flat, columns):
+    panel = rows.where(metric=metric, reference=reference).having('value')
+    for i, arm in enumerate(arms):
+      of_arm, colour = panel.where(arm=arm), 'tab:blue' if '/' in arm else 'black'
+      for row in [*over_training.where(arm=arm, metric=metric, reference=reference), *of_arm][:1]:
+        if row['low'] is not None:
+          axis.plot([row['low'], row['high']], [i, i], color=colour, linewidth=1.5)
+      axis.plot(of_arm.values('value'), [i] * len(of_arm), 'o', color=colour, markersize=3.5)
+    floors = panel.having('floor').values('floor')
+    if len(floors):
+      axis.axvline(floors[0], color='tab:green', linewidth=1, label='floor')
+    if metric.startswith('kernel'):
+      axis.set_xscale('symlog', linthresh=0.01)
+      axis.set_xticks([-0.01, 0, 0.01, 0.1, 1, 10], labels=['', '0', '.01', '.1', '1', '10'])
+      axis.margins(x=0.1)
+    words = metric.replace('_', ' ')
+    axis.set_title('\n'.join([textwrap.fill(words, 20), *([] if reference is None else [f'({reference.replace("_", " ")})'])]),
+                   fontsize=8)
+    axis.set_yticks(range(len(arms)), labels=arms)
+    axis.tick_params(labelsize=7)
+    axis.grid(alpha=0.3)
+  axes[0, 0].invert_yaxis()
+  axes[0, 0].legend(fontsize=7)
+  if title:
+    figure.suptitle(title, fontsize=10)
   save(figure, path)

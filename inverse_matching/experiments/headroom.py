@@ -5,7 +5,6 @@ from typing import Any, Callable, Mapping
 
 import jax
 import jax.numpy as jnp
-from matplotlib import pyplot as plt
 import numpy as np
 
 from inverse_matching import runs
@@ -14,7 +13,7 @@ from inverse_matching.errors import InputError
 from inverse_matching.evaluation import classifier as classifiers
 from inverse_matching.evaluation import evaluate, set_distances, statistics
 from inverse_matching.experiments import distillation, figures
-from inverse_matching.experiments.experiment import Experiment, Rows
+from inverse_matching.experiments.experiment import Experiment
 from inverse_matching.losses import distances
 from inverse_matching.runs import StudentRun, TeacherRun
 from inverse_matching.runtime import processes
@@ -83,7 +82,8 @@ def run(experiment: Experiment) -> str:
   rows = stages.run('measure all', _rows, images, measures, num, seed)
   rows = experiment.write('headroom', {**distillation.settings(config, teacher_run), 'headroom': settings, **context.settings},
                           rows)
-  _draw(experiment.path / 'headroom.png', rows)
+  figures.forest(experiment.path / 'headroom.png', rows, [(metric, 'data') for metric in measures],
+                 title=f'Distance to held-out images; floor: {FLOOR}')
   return rows.table(('arm', 'metric', 'value', 'low', 'high', 'floor'))
 
 
@@ -149,25 +149,3 @@ def _rows(images: Mapping[str, np.ndarray], measures: Mapping[str, Distance], nu
     rows += [statistics.row(arm, metric, 'data', value, n=num, seed=seed, floor=values[FLOOR][0])
              for arm, value in values.items() if arm != FLOOR]
   return rows
-
-
-def _draw(path: pathlib.Path, rows: Rows) -> None:
-  """A forest plot: a panel for each measure, a line for each arm."""
-  metrics, arms = rows.distinct('metric'), rows.distinct('arm')
-  figure, axes = plt.subplots(1, len(metrics), figsize=(2.2 + 2.8 * len(metrics), 0.8 + 0.28 * len(arms)), sharey=True,
-                              layout='constrained')
-  for axis, metric in zip(axes, metrics):
-    for i, arm in enumerate(arms):
-      row, = rows.where(metric=metric, arm=arm)
-      axis.plot([row['low'], row['high']], [i, i], color='tab:blue' if '/' in arm else 'black', linewidth=1.5)
-      axis.plot(row['value'], i, 'o', color='tab:blue' if '/' in arm else 'black', markersize=4)
-    axis.axvline(row['floor'], color='tab:green', linewidth=1, label=FLOOR)
-    axis.set(yticks=range(len(arms)), yticklabels=arms)
-    if metric.startswith('kernel'):
-      axis.set_xscale('symlog', linthresh=0.01)
-    axis.set_title(metric.replace(', ', ',\n'), fontsize=8)
-    axis.tick_params(labelsize=7)
-    axis.grid(alpha=0.3)
-  axes[0].invert_yaxis()
-  axes[0].legend(fontsize=7)
-  figures.save(figure, path)

@@ -29,7 +29,7 @@ def run(experiment: Experiment) -> str:
   run = runs.train_teacher(config, path / 'teacher', devices)
   models, trained = {}, []
   for arm, student_config in distillation.student_configs(config, settings['arms']).items():
-    folder = path / 'students' / arm
+    folder = distillation.student_folder(path, arm, student_config)
     if (folder / 'checkpoints').exists():
       student_run = runs.load_student(folder, run)
       models[arm] = student_run.student, student_run.params

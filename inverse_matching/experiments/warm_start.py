@@ -74,9 +74,10 @@ def _train(experiment: Experiment, teacher_run: TeacherRun, case: Case, rate: fl
       'optimizer': {'learning_rate': rate, 'schedule': None, 'decay_rate': 1.0},
       'train': {'seed': case.seed, 'num_epochs': updates // EVERY, 'evaluate_every_epochs': 1, 'checkpoint_every_epochs': 1,
                 'keep_checkpoints': updates // EVERY}})
-  workdir = experiment.path / 'warm_start' / case.arm / folder
+  workdir, good = experiment.path / 'warm_start' / case.arm / folder, experiment.config['warm_start']['good']
+  (of_good,) = distillation.student_configs(experiment.config, [good]).values()
   runs.distill(config, workdir, teacher_run, devices=experiment.devices, init_from=(
-      experiment.path / 'students' / experiment.config['warm_start']['good'] if case.start == 'good' else None))
+      distillation.student_folder(experiment.path, good, of_good) if case.start == 'good' else None))
   jax.clear_caches()
   return workdir
 

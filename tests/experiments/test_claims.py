@@ -1,27 +1,116 @@
-"""Verdicts follow from intervals, and from nothing else."""
+"""Verdicts follow from intervals of differences, over training seeds where there are enough, and from nothing else."""
+import numpy as np
+import pytest
+import scipy.stats
+
 from inverse_matching.evaluation import statistics, tables
 from inverse_matching.experiments import claims
 
-
-def row(arm, low, high, metric='sharpness', reference='teacher'):
-  return statistics.row(arm, metric, reference, ((low + high) / 2, low, high), n=10, seed=0, floor=0.5)
+X, ORACLE = 'flow/x_reconstruction', 'flow/oracle_prediction'
 
 
-def verdict(x_reconstruction, oracle):
-  rows = [row('flow/x_reconstruction', *x_reconstruction), row('flow/oracle_prediction', *oracle)]
-  found = [claim for claim in claims.claims(rows) if 'smoother' in claim.text]
-  assert len(found) == 1
-  return found[0].verdict
+def row(arm, low, high, metric='sharpness', reference='teacher', train_seed=None, floor=0.5):
+  return {**statistics.row(arm, metric, reference, ((low + high) / 2, low, high), n=10, seed=0, floor=floor),
+          'train_seed': train_seed}
 
 
-def test_a_claim_agrees_disagrees_or_is_not_decided():
-  assert verdict((0.1, 0.2), (0.3, 0.4)) == 'agrees'
-  assert verdict((0.3, 0.4), (0.1, 0.2)) == 'disagrees'
+def smoother(rows):
+  """The claim that x-reconstruction has the smaller sharpness."""
+  claim, = (claim for claim in claims.claims(rows) if 'smoother' in claim.text)
+  return claim
+
+
+def seeds(arm, values, **settings):
+  return [row(arm, value - 0.001, value + 0.001, train_seed=seed, **settings) for seed, value in enumerate(values)]
+
+
+def test_one_training_seed_indicates():
+  verdict = lambda x, oracle: smoother([row(X, *x), row(ORACLE, *oracle)]).verdict
+  assert verdict((0.1, 0.2), (0.3, 0.4)) == 'indicated: agrees'
+  assert verdict((0.3, 0.4), (0.1, 0.2)) == 'indicated: disagrees'
   assert verdict((0.1, 0.35), (0.3, 0.4)) == 'not decided'
+  # The intervals overlap, and that of the difference excludes 0.
+  assert verdict((0.200, 0.230), (0.229, 0.259)) == 'indicated: agrees'
+
+
+def test_two_training_seeds_indicate_only():
+  assert smoother(seeds(X, [0.1, 0.1]) + seeds(ORACLE, [0.5, 0.5])).verdict == 'indicated: agrees'
+
+
+def test_three_training_seeds_decide():
+  verdict = lambda x, oracle: smoother(seeds(X, x) + seeds(ORACLE, oracle)).verdict
+  assert verdict([0.10, 0.11, 0.12], [0.30, 0.31, 0.29]) == 'agrees'
+  assert verdict([0.30, 0.31, 0.29], [0.10, 0.11, 0.12]) == 'disagrees'
+  assert verdict([0.10, 0.30, 0.20], [0.15, 0.28, 0.24]) == 'not decided'
+  assert verdict([0.10, 0.101, 0.11], [0.108, 0.109, 0.109]) == 'not decided'  # one seed disagrees
+
+
+def test_the_interval_over_seeds():
+  """The t interval of the log ratio, with the variance of a seed pooled over the arms; paired where Bartlett's test objects."""
+  x, oracle = [0.10, 0.12, 0.15], [0.30, 0.31, 0.39]
+  c, = (c for c in claims.COMPARISONS if 'smoother' in c.text)
+  found = claims.difference(seeds(X, x) + seeds(ORACLE, oracle), c)
+  differences = np.log(oracle) - np.log(x)
+  pooled = np.mean([np.var(np.log(v), ddof=1) for v in (x, oracle)])
+  half = scipy.stats.t.ppf(0.975, 4) * np.sqrt(2 * pooled / 3)
+  np.testing.assert_allclose(found[:3], np.mean(differences) + np.array([0, -half, half]))
+  assert found.is_ratio and found.num_train_seeds == 3 and 'over 3 training seeds' in str(found)
+  oracle = [0.3, 0.3001, 0.3]
+  found = claims.difference(seeds(X, x) + seeds(ORACLE, oracle), c)
+  expected = scipy.stats.ttest_rel(np.log(oracle), np.log(x)).confidence_interval(0.95)
+  np.testing.assert_allclose(found[1:3], expected)
+
+
+def test_intervals_over_seeds_cover():
+  """Seeds that share their data order too: at least 95% of the intervals hold the truth."""
+  c, covered = claims.Comparison('', '', 'kernel_distance', 'data', 'a', 'b'), []
+  for seed in range(400):
+    rng = np.random.default_rng(seed)
+    shared = rng.normal(size=3)
+    a, b = 1.0 + 0.5 * shared + rng.normal(size=3), 1.3 + 0.5 * shared + rng.normal(size=3)
+    of = lambda arm, values: seeds(arm, values, metric='kernel_distance', reference='data')
+    found = claims.difference(of('a', a) + of('b', b), c)
+    covered.append(found.low <= 0.3 <= found.high)
+  assert np.mean(covered) >= 0.94
+
+
+def test_a_teacher_stands_beside_every_training_seed():
+  rows = [row('teacher', 0.5, 0.7, 'kernel_distance', 'data', floor=0.0),
+          *seeds('resnet/x_reconstruction_l1_noise', [0.3, 0.31, 0.29], metric='kernel_distance', reference='data')]
+  claim, = claims.claims(rows, claims.CAPSTONE)
+  assert claim.verdict == 'agrees' and 'over 3 training seeds' in claim.number
 
 
 def test_claims_without_their_rows_are_left_out():
   assert claims.claims([row('teacher', 0.0, 1.0)]) == []
+
+
+def test_what_is_at_the_floor_cannot_be_beaten():
+  """Whatever a student does."""
+  for low in (0.1, 0.9):
+    rows = [row('teacher', 0.45, 0.55, 'kernel_distance', 'data'),
+            row('resnet/x_reconstruction_l1_noise', low, low + 0.1, 'kernel_distance', 'data')]
+    assert [claim.verdict for claim in claims.claims(rows, claims.CAPSTONE)] == ['no headroom']
+
+
+@pytest.mark.parametrize('accuracy,verdict', [(0.6, 'indicated: agrees'), (0.9, 'not meaningful at this scale')])
+def test_a_teacher_that_does_not_draw_the_data_is_not_outperformed(accuracy, verdict):
+  rows = [row('teacher', 0.8, 0.9, 'kernel_distance', 'data'),
+          row('teacher', accuracy, accuracy, 'two_sample_accuracy', 'data'),
+          row('resnet/x_reconstruction_l1_noise', 0.6, 0.7, 'kernel_distance', 'data')]
+  assert [claim.verdict for claim in claims.claims(rows, claims.CAPSTONE)] == [verdict]
+
+
+def test_a_ratio_whose_floor_is_not_near_one_means_nothing():
+  rows = lambda floor: [row('resnet/x_reconstruction_l2' + more, low, low + 0.1, 'variance_ratio', floor=floor)
+                        for more, low in (('_bottleneck', 0.2), ('', 0.9))]
+  verdict = lambda floor: [claim.verdict for claim in claims.claims(rows(floor))]
+  assert verdict(1.02) == ['indicated: agrees'] and verdict(12.8) == ['not meaningful at this scale']
+
+
+def test_values_that_are_not_finite_decide_nothing():
+  rows = [{**row(X, 0.0, 1.0), 'value': None}, row(ORACLE, 0.3, 0.4)]
+  assert smoother(rows).verdict == 'not decided' and 'not finite' in smoother(rows).number
 
 
 def test_the_table_has_a_line_per_arm_and_the_floors_last():
@@ -40,9 +129,10 @@ def test_a_value_that_is_not_finite_is_said_so():
 
 def test_capstone():
   """Each ResNet with noise against its teacher, at the distance to held-out data; also among all claims."""
-  rows = [row(arm, low, low + 0.1, 'kernel_distance', 'data') for arm, low in (
+  rows = [row(arm, low, low + 0.1, 'kernel_distance', 'data', floor=0.0) for arm, low in (
       ('teacher', 0.5), ('resnet/x_reconstruction_l1_noise', 0.1), ('resnet/x_reconstruction_l2_noise', 0.9),
       ('resnet/x_reconstruction_l1', 0.1))]
   found = claims.claims(rows, claims.CAPSTONE)
-  assert [(claim.text.split('_')[-2], claim.verdict) for claim in found] == [('l2', 'disagrees'), ('l1', 'agrees')]
+  assert [(claim.text.split('_')[-2], claim.verdict) for claim in found] == [
+      ('l2', 'indicated: disagrees'), ('l1', 'indicated: agrees')]
   assert set(found) <= set(claims.claims(rows))

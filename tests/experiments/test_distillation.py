@@ -5,6 +5,7 @@ from commands import launched, refused
 from PIL import Image
 from prepared import write_prepared
 import pytest
+import scipy.stats
 
 from inverse_matching.experiments import distillation, report
 from inverse_matching.experiments.experiment import Rows
@@ -12,17 +13,25 @@ from inverse_matching.experiments.experiment import Rows
 
 @pytest.mark.slow
 def test_figure_6_of_colour_images(tmp_path):
-  """Three channels, 256 levels, two seeds of the samples: every row twice; a report and a picture; the capstone is printed."""
+  """Three channels, 256 levels, two seeds of the samples and of the student: all rows; a report and pictures; the capstone."""
   write_prepared(tmp_path / 'data', 'cifar10', {'train': 40, 'test': 30}, (32, 32, 3))
   process = launched('reproduce', '--figure=6', '--config=configs/cifar10.py:smoke', f'--config.data.data_dir={tmp_path}/data',
                      '--config.data.num_train=40', '--config.data.num_held_out=30', '--config.evaluation.num_samples=16',
-                     '--config.evaluation.num_seeds=2', f'--workdir={tmp_path}/run')
+                     '--config.evaluation.num_seeds=2', '--config.evaluation.num_train_seeds=2', f'--workdir={tmp_path}/run')
   figure = json.loads((tmp_path / 'run' / 'figure6.json').read_text())
   assert figure['settings']['images'] == {'train': 40, 'held_out': 30}
-  keys = {seed: {(r['arm'], r['metric'], r['reference']) for r in figure['rows'] if r['seed'] == seed} for seed in (2, 3)}
+  keys = {seed: {(r['arm'], r['metric'], r['reference'], r.get('train_seed')) for r in figure['rows'] if r['seed'] == seed}
+          for seed in (2, 3)}
   assert keys[2] == keys[3] and len(figure['rows']) == 2 * len(keys[2])
+  of = lambda train_seed: {key[:3] for key in keys[2] if key[3] == train_seed}
+  assert of(0) == of(1) and {arm.partition('@')[0] for arm, _, _ in of(0)} == {'resnet/x_reconstruction_l1_noise'}
+  pair = [r['value'] for r in figure['rows'] if (r['metric'], r['reference'], r['seed'], r['arm']) == (
+      'oracle_l2', 'teacher', 2, 'resnet/x_reconstruction_l1_noise')]
+  mean, = (r for r in figure['summary'] if (r['metric'], r['reference'], r['seed'], r['arm']) == (
+      'oracle_l2', 'teacher', 2, 'resnet/x_reconstruction_l1_noise'))
+  assert mean['value'] == sum(pair) / 2 and mean['num_train_seeds'] == 2 and pair[0] != pair[1]
   for arm in ('teacher', 'resnet/x_reconstruction_l1_noise'):
-    assert {(arm, 'kernel_distance_8x8', 'data'), (arm, 'sharpness', 'data')} <= keys[2]
+    assert {(arm, 'kernel_distance_8x8', 'data'), (arm, 'sharpness', 'data')} <= {key[:3] for key in keys[2]}
   assert 'a student can outperform its teacher (resnet/x_reconstruction_l1_noise): ' in process.stdout
   text = (tmp_path / 'run' / 'report.md').read_text()
   assert 'over 2 seeds' in text and 'lack low-level precision' in text and not (tmp_path / 'run' / 'pairs').exists()
@@ -30,7 +39,9 @@ def test_figure_6_of_colour_images(tmp_path):
   stages = list(json.loads((tmp_path / 'run' / 'timing.json').read_text())['stages'])
   distilled = stages.index('distil resnet/x_reconstruction_l1_noise')
   assert stages[distilled + 1].startswith('evaluate resnet/x_reconstruction_l1_noise')  # at once
-  assert Image.open(tmp_path / 'run' / 'figure6.png').mode.startswith('RGB')
+  assert stages.index('distil resnet/x_reconstruction_l1_noise, training seed 1') > distilled
+  for picture in ('figure6', 'forest'):
+    assert Image.open(tmp_path / 'run' / f'{picture}.png').mode.startswith('RGB')
 
 
 def test_a_figure_has_the_rows_of_its_own_arms():
@@ -40,6 +51,28 @@ def test_a_figure_has_the_rows_of_its_own_arms():
   arms = lambda *names: [row['arm'] for row in outcome.of(names).rows]
   assert arms('flow/a') == ['teacher', 'held_out', 'flow/a'] and outcome.of(['flow/a']).students == {'flow/a': 1}
   assert arms('resnet/b') == ['teacher', 'held_out', 'resnet/b', 'resnet/b@matched']
+
+
+def test_the_folder_of_a_student(tmp_path):
+  """One for each training seed; what was made before there were several is found."""
+  config = lambda seed: {'train': {'seed': seed}}
+  folder = lambda seed: distillation.student_folder(tmp_path, 'flow/a', config(seed)).relative_to(tmp_path).as_posix()
+  assert folder(0) == 'students/flow/a/seed0' and folder(1) == 'students/flow/a/seed1'
+  (tmp_path / 'students' / 'flow' / 'a').mkdir(parents=True)
+  (tmp_path / 'students' / 'flow' / 'a' / 'config.json').write_text(json.dumps(config(0)))
+  assert folder(0) == 'students/flow/a' and folder(1) == 'students/flow/a/seed1'
+
+
+def test_over_training():
+  """Mean and t interval; nothing for a seed alone."""
+  rows = Rows({'arm': 'a', 'metric': 'coverage', 'reference': 'teacher', 'value': value, 'seed': 2, 'train_seed': seed, 'n': 9,
+               'floor': 1.0} for seed, value in enumerate((0.5, 0.25, 0.75)))
+  assert report._over_training(Rows(rows[:1])) == '' and not Rows(rows[:1]).over_training()
+  summary, = rows.over_training()
+  low, high = scipy.stats.t.interval(0.95, 2, 0.5, scipy.stats.sem([0.5, 0.25, 0.75]))
+  assert (summary['value'], summary['num_train_seeds']) == (0.5, 3)
+  assert summary['low'] == pytest.approx(low) and summary['high'] == pytest.approx(high)
+  assert 'over 3 training seeds' in report._over_training(rows)
 
 
 def test_over_seeds():

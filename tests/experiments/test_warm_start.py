@@ -35,7 +35,7 @@ def test_a_run_from_both_starts(tmp_path):
     of = rows.where(arm='flow/reverse_kl', start=start, train_seed=0)
     assert of.where(metric='objective').distinct('updates') == [100]
     assert of.where(metric='reverse_kl').distinct('updates') == of.where(metric='coverage').distinct('updates') == [0, 100]
-  good = json.loads((tmp_path / 'students' / 'flow' / 'oracle_prediction' / 'evaluation.json').read_text())['rows']
+  good = json.loads((tmp_path / 'students' / 'flow' / 'oracle_prediction' / 'seed0' / 'evaluation.json').read_text())['rows']
   same = [row for row in good if (row['metric'], row['reference']) == ('reverse_kl', 'teacher')]
   assert rows.where(start='good', updates=0, metric='reverse_kl')[0]['value'] == same[0]['value']
   assert rows.where(start='random', updates=0, metric='reverse_kl')[0]['value'] != same[0]['value']
