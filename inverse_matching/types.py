@@ -104,11 +104,17 @@ class Sample(Protocol):
     """Returns x [n, *event], one draw for each of keys [n]."""
 
 
+class Swept(NamedTuple):
+  """What one pass of the fixed-point iteration gives."""
+  x: Array  # [B, *event], the next one
+  residual: Array  # [B, *event], |T(x) - z| of the x before, less what rounding x may give, over max(1, |z|)
+
+
 class Sweep(Protocol):
   """One parallel pass of the fixed-point iteration whose solution is T^-1(z)."""
 
-  def __call__(self, params: Params, z: Array, x: Array, cond: Cond = None) -> Array:
-    """Returns the next x [B, *event]. After k passes the first k dimensions in the teacher's order are final."""
+  def __call__(self, params: Params, z: Array, x: Array, cond: Cond = None) -> Swept:
+    """Returns the next x. After k passes the first k dimensions in the teacher's order are final."""
 
 
 class Teacher(NamedTuple):

@@ -280,7 +280,7 @@ def assert_teacher_protocol(teacher):
     theta = jax.eval_shape(teacher.conditional, params, spec(*event), None, keys_spec())
     assert all(leaf.shape[:1 + len(event)] == (BATCH, *event) for leaf in jax.tree.leaves(theta))
     assert parameters(teacher.sweep) == ['params', 'z', 'x', 'cond']
-    assert jax.eval_shape(teacher.sweep, params, spec(*event), spec(*event)) == spec(*event)
+    assert set(jax.eval_shape(teacher.sweep, params, spec(*event), spec(*event))) == {spec(*event)}
 
 
 @pytest.mark.parametrize('name', students.STUDENTS)

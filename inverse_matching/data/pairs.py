@@ -72,7 +72,7 @@ def missing(folder: str | os.PathLike, counts: Mapping[int, int]) -> list[int]:
     counts: index -> number of pairs, of the shards to look at.
   """
   try:
-    hashes = _manifest(folder)['sha256']
+    hashes = manifest(folder)['sha256']
   except InputError:
     hashes = None
   found = []
@@ -109,11 +109,11 @@ def dataset(folder: str | os.PathLike, teacher_hash: str) -> grain.MapDataset:
     InputError: not finished, made by another teacher or an earlier version, or a shard that is missing or altered.
   """
   folder = pathlib.Path(folder)
-  manifest = _manifest(folder)
-  if manifest['teacher'] != teacher_hash:
-    raise InputError(f'The pairs in {folder} were made by another teacher ({manifest["teacher"][:12]}, not '
+  about = manifest(folder)
+  if about['teacher'] != teacher_hash:
+    raise InputError(f'The pairs in {folder} were made by another teacher ({about["teacher"][:12]}, not '
                      f'{teacher_hash[:12]}): make new ones with launch.make_pairs, or give their --teacher.')
-  hashes = manifest['sha256']
+  hashes = about['sha256']
   limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
   if len(hashes) > limit - 100:  # each shard stays open; some are for the rest of the program
     raise InputError(f'The pairs in {folder} are {len(hashes)} files, and a process may open {limit} here: allow more with '
@@ -132,20 +132,21 @@ def load(folder: str | os.PathLike, teacher_hash: str) -> dict[str, Any]:
   return stored.batch(len(stored))[0]
 
 
-def _manifest(folder: str | os.PathLike) -> dict[str, Any]:
+def manifest(folder: str | os.PathLike) -> dict[str, Any]:
+  """The manifest of finished pairs: the facts given to `finish`, and the sha256 of each shard; InputError if there is none."""
   path = pathlib.Path(folder) / MANIFEST
   if not path.exists():
     raise InputError(f'{folder} holds no finished pairs: run launch.make_pairs with --workdir={folder} to its end.')
   try:
-    manifest = files.read_json(path)
-    names = [*manifest['sha256']]
-    whole = bool(names) and isinstance(manifest['teacher'], str) and isinstance(manifest['sha256'], dict)
+    about = files.read_json(path)
+    names = [*about['sha256']]
+    whole = bool(names) and isinstance(about['teacher'], str) and isinstance(about['sha256'], dict)
   except (InputError, KeyError, TypeError):
     whole = False
   if not whole:
     raise InputError(f'{path} is damaged: run launch.make_pairs again with the flags that made it; pairs that are there are '
                      'kept.')
-  return manifest
+  return about
 
 
 def _matches(path: pathlib.Path, digest: str | None) -> bool:

@@ -16,6 +16,7 @@ from inverse_matching.types import Array, Elementwise, Prior
 
 ABOVE_ZERO, BELOW_ONE = float(jnp.finfo(jnp.float32).tiny), 1 - float(jnp.finfo(jnp.float32).epsneg)  # nearest in float32
 _LOG_NORMALISER = 0.5 * math.log(2 * math.pi)
+_FAR = 12.0
 
 
 class Link(NamedTuple):
@@ -23,12 +24,21 @@ class Link(NamedTuple):
   prior: Callable[[tuple[int, ...]], Prior]
   t_to_z: Callable[[Array], Array]
   z_to_t: Callable[[Array], Array]
-  log_density: Callable[[Array], Array]  # of the prior, for each z
+  log_slope: Callable[[Array, Array], Array]  # (t, z) -> log dz/dt
 
 
 def log_slope(t: Array) -> Array:
   """log of the standard logistic density at t: log dF/dt."""
   return jax.nn.log_sigmoid(t) + jax.nn.log_sigmoid(-t)
+
+
+def log_hazard(y: Array) -> Array:
+  """log of the normal density at y over the probability beyond y; to rounding for y of millions too, where both underflow."""
+  near, far = jnp.minimum(y, _FAR), jnp.maximum(y, _FAR)
+  square = 1 / jnp.square(far)
+  # The asymptotic series of Mills' ratio: at _FAR its next term is below the rounding of float32.
+  series = jnp.log(far) - jnp.log1p(-square * (1 - square * (3 - 15 * square)))
+  return jnp.where(y < _FAR, _log_normal(near) - log_ndtr(-near), series)
 
 
 @jax.custom_jvp
@@ -39,15 +49,19 @@ def normal_quantile(t: Array) -> Array:
   # tangent at t = 0, and Phi(-y) <= exp(-y^2 / 2) / 2.
   z = jnp.maximum(-math.sqrt(math.pi / 8) * jnp.abs(t), -jnp.sqrt(-2 * tail))
   for _ in range(4):
-    log_cdf = log_ndtr(z)
-    z = z - (log_cdf - tail) * jnp.exp(log_cdf - _log_normal(z))
+    z = z - (log_ndtr(z) - tail) * jnp.exp(-log_hazard(-z))
   return -jnp.sign(t) * z
 
 
 @normal_quantile.defjvp
 def _normal_quantile_jvp(primals, tangents):
   z = normal_quantile(*primals)
-  return z, jnp.exp(log_slope(*primals) - _log_normal(z)) * tangents[0]
+  return z, jnp.exp(_normal_log_slope(*primals, z)) * tangents[0]
+
+
+def _normal_log_slope(t: Array, z: Array) -> Array:
+  # The logistic density at t is F(t) F(-t), and F(-|t|) is the probability beyond |z|: no difference of large numbers is left.
+  return jax.nn.log_sigmoid(jnp.abs(t)) - log_hazard(jnp.abs(z))
 
 
 def _log_normal(z: Array) -> Array:
@@ -61,8 +75,8 @@ def _logit(z: Array) -> Array:
 
 # 'uniform': z = F(x). 'normal': z = Phi^-1(F(x)), which keeps its precision in the tails and is what students see by default.
 LINKS = {
-    'normal': Link(priors.standard_normal, normal_quantile, lambda z: log_ndtr(z) - log_ndtr(-z), _log_normal),
-    'uniform': Link(priors.uniform, lambda t: jnp.exp(jax.nn.log_sigmoid(t)), _logit, jnp.zeros_like),
+    'normal': Link(priors.standard_normal, normal_quantile, lambda z: log_ndtr(z) - log_ndtr(-z), _normal_log_slope),
+    'uniform': Link(priors.uniform, lambda t: jnp.exp(jax.nn.log_sigmoid(t)), _logit, lambda t, z: log_slope(t)),
 }
 
 
@@ -85,6 +99,6 @@ def through(prior: str, *, num_params: int, split: Callable[[Array], Any], x_to_
   def x_to_z(x, theta):
     t, slope = x_to_t(x, theta)
     z = link.t_to_z(t)
-    return z, slope + log_slope(t) - link.log_density(z)
+    return z, slope + link.log_slope(t, z)
 
   return Elementwise(num_params, split, link.prior, x_to_z, lambda z, theta: t_to_x(link.z_to_t(z), theta), **fields)

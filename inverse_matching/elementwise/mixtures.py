@@ -30,9 +30,12 @@ def logit_cdf(x: Array, theta: Mixture) -> tuple[Array, Array]:
   y = (x[..., None] - theta.mean) * jnp.exp(-theta.log_scale)
   log_weight = jax.nn.log_softmax(theta.logits)
   below, above = jax.nn.log_sigmoid(y), jax.nn.log_sigmoid(-y)
-  log_cdf, log_survival, log_density = (
-      jax.nn.logsumexp(log_weight + part, axis=-1) for part in (below, above, below + above - theta.log_scale))
-  return log_cdf - log_survival, log_density - log_cdf - log_survival
+  log_cdf, log_survival = (jax.nn.logsumexp(log_weight + part, axis=-1) for part in (below, above))
+  # dt/dx = p / F + p / (1 - F), each a mean over the components that are there, so that nothing cancels far out.
+  of_each = jnp.concatenate([jax.nn.log_softmax(log_weight + one) + other for one, other in ((below, above), (above, below))],
+                            -1)
+  scales = jnp.concatenate([theta.log_scale, theta.log_scale], -1)
+  return log_cdf - log_survival, jax.nn.logsumexp(of_each - scales, axis=-1)
 
 
 def _reciprocal(log_slope: Array) -> Array:

@@ -20,6 +20,7 @@ LOSSES: dict[str, Callable[..., LossFn]] = {
     'x_reconstruction': x_reconstruction,
     'oracle_prediction': oracle_prediction,
 }
+FROM_PRIOR = ('reverse_kl', 'regularized_kl', 'z_reconstruction')  # whose z is that of the prior
 # What config.loss may hold beside the name. A setting that a loss does not have must stand at its neutral value.
 SETTINGS = {'distance': 'l2', 'noise_std': 0.0, 'estimator': 'total'}
 

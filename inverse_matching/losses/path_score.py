@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from inverse_matching import solvers
-from inverse_matching.types import Array, Cond, Params, Student
+from inverse_matching.types import Array, Cond, Params, Student, Swept
 
 
 def _dense(z_to_x: Callable[[Array], Array], z: Array, cotangent: Array) -> Array:
@@ -51,6 +51,6 @@ def student_score(student: Student, params: Params, z: Array, cond: Cond = None,
 
   def sweep(v):
     # (J^T - D) v = J^T v - v / inverse_scale, so the iteration is v + D^-1 (u - J^T v).
-    return v + inverse_scale * (cotangent - vjp((v, jnp.zeros_like(log_det)))[0])
+    return Swept(v + inverse_scale * (cotangent - vjp((v, jnp.zeros_like(log_det)))[0]), jnp.zeros_like(v))
 
   return jax.lax.stop_gradient(solvers.fixed_point(sweep, z, tolerance=tolerance))

@@ -3,6 +3,7 @@ from typing import Sequence
 
 from flax import linen as nn
 import jax.numpy as jnp
+import numpy as np
 
 from inverse_matching.errors import InputError
 from inverse_matching.nets.causal_conv import dropout, kernel_init
@@ -65,8 +66,19 @@ class Conv(nn.Module):
 
 def check_receptive_field(event_shape: tuple[int, int, int], num_blocks: int, dilations: Sequence[int]) -> None:
   """Raises InputError unless every output sees every input (section 4.1.3 of the paper)."""
-  radius = 1 + sum(2 * dilations[i % len(dilations)] for i in range(num_blocks))
-  need = max(event_shape[:2]) - 1
-  if radius < need:
-    raise InputError(f'The ResNet sees {radius} pixels around each output, but images of {event_shape[0]}x{event_shape[1]} '
-                     f'need {need}: raise num_blocks or the dilations.')
+  seen = [_seen(side, num_blocks, dilations) for side in event_shape[:2]]
+  num_pairs, num_seen = (int(np.prod([count(of_side) for of_side in seen])) for count in (np.size, np.sum))
+  if num_seen < num_pairs:
+    raise InputError(f'In this ResNet {num_pairs - num_seen} of {num_pairs} pairs of an output and an input of '
+                     f'{event_shape[0]}x{event_shape[1]} pixels do not see each other: raise num_blocks, or take dilations '
+                     'that are larger or leave no holes, such as 1, 2, 4.')
+
+
+def _seen(side: int, num_blocks: int, dilations: Sequence[int]) -> np.ndarray:
+  """Whether an output sees an input [side, side] along one axis; of an image it sees those that it sees along both."""
+  places = np.arange(side)
+  seen = np.eye(side, dtype=bool)
+  for dilation in [1, *(dilations[i % len(dilations)] for i in range(num_blocks) for _ in range(2))]:
+    step = np.isin(np.abs(places[:, None] - places), (0, dilation))
+    seen = seen @ step  # through places within the image alone
+  return seen

@@ -1,8 +1,9 @@
 """z_to_x of an autoregressive teacher from passes of its network: one for each dimension, or until nothing changes.
 
-`sweep(x) = z_to_x(z; theta(x))` is one parallel pass. The map is strictly triangular in the teacher's order, so k sweeps make
+`sweep(x).x = z_to_x(z; theta(x))` is one parallel pass. The map is strictly triangular in the teacher's order, so k sweeps make
 the first k dimensions final and T sweeps are exact; a fixed point is usually reached in far fewer (Song et al., 2021,
-"Accelerating feedforward computation via parallel nonlinear equation solving").
+"Accelerating feedforward computation via parallel nonlinear equation solving"). An x that hardly moves need not be near it: a
+walk of a thousand tiny steps moves by one tiny step a sweep. So x must also be encoded as z, which a sweep sees for nothing.
 """
 from typing import Callable, NamedTuple
 
@@ -11,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from inverse_matching.errors import InputError
-from inverse_matching.types import Array
+from inverse_matching.types import Array, Swept
 
 TOLERANCE = 1e-5  # relative to max |x| of the example; smaller ones are below the noise of float32
-Sweep = Callable[[Array], Array]  # x [B, *event] -> x [B, *event]
+ENCODED = 100  # times the tolerance: by how much a settled x may be encoded as another z, relative to max(1, |z|)
+Sweep = Callable[[Array], Swept]  # x [B, *event] -> the next one
 
 
 class Solution(NamedTuple):
@@ -51,7 +53,7 @@ def ancestral(sweep: Sweep, z: Array, order: tuple[int, ...] | None = None, num:
 
   def one(t, x):
     here = jnp.arange(num_dims) == order[t]
-    return jnp.where(here.reshape(event), sweep(x), x)
+    return jnp.where(here.reshape(event), sweep(x).x, x)
 
   return exact(jax.lax.fori_loop(0, num or num_dims, one, jnp.zeros_like(z)), num or num_dims)
 
@@ -71,14 +73,16 @@ def advance(sweep: Sweep, progress: Progress, tolerance: float, limit: Array | i
 
   def one(progress):
     x, active, sweeps, change, count = progress
-    new = sweep(x)
+    new, residual = sweep(x)
     # Not a comparison of the sanitised values: an overflow must count as a change.
     moved = jnp.max(jnp.where(jnp.isfinite(new), jnp.abs(new - x), jnp.inf), axes)
     moved = moved / jnp.maximum(1.0, jnp.max(jnp.abs(_finite(new)), axes))
+    unlike = jnp.max(jnp.where(jnp.isfinite(residual), residual, jnp.inf), axes)
+    going_on = (moved > tolerance) | (unlike > ENCODED * tolerance)
     last = count == num_dims - 1  # exact: there is nothing left to overflow for
     new = jnp.where(last, new, _finite(new))
     x = jnp.where(active.reshape(-1, *(1,) * len(axes)), new, x)
-    return Progress(x, active & (moved > tolerance) & ~last, sweeps + active,
+    return Progress(x, active & going_on & ~last, sweeps + active,
                     jnp.where(active, jnp.where(last, 0.0, moved), change), count + 1)
 
   return jax.lax.while_loop(lambda p: jnp.any(p.active) & (p.count < limit), one, progress)
@@ -96,11 +100,12 @@ def fixed_point(sweep: Sweep, z: Array, *, init: Array | None = None, tolerance:
                 max_sweeps: int | None = None) -> Solution:
   """Sweeps all dimensions at once until a sweep changes nothing; never more than T sweeps.
 
-  Each example stops by itself: when no dimension moves by more than `tolerance` times max(1, max |x|), it is frozen, so a
-  result does not depend on the rest of the batch.
+  Each example stops by itself: when no dimension moves by more than `tolerance` times max(1, max |x|), and T(x) is z to within
+  100 `tolerance` max(1, |z|) and the rounding of x (4 units in the last place) in every dimension, it is frozen. So a result
+  does not depend on the rest of the batch.
 
   Args:
-    sweep: one pass, [B, *event] -> [B, *event].
+    sweep: one pass, x [B, *event] -> Swept.
     z: [B, *event].
     init: start [B, *event]; zeros if None. A good guess (a student's sample) saves sweeps.
     tolerance: relative change below which an example is settled.

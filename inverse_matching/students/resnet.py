@@ -23,10 +23,11 @@ def resnet(event_shape: tuple[int, int, int], *, num_blocks: int, num_filters: i
     dtype: of the numbers inside the network, see nets.precision; None is float32.
 
   Raises:
-    InputError: a number below 1, or a receptive field that does not span the image.
+    InputError: a number below 1, or an output that does not see all of the image.
   """
   check_at_least(1, num_blocks=num_blocks, num_filters=num_filters)
-  check_receptive_field(event_shape, num_blocks, dilations)
+  if bottleneck is None:  # through one, everything is seen
+    check_receptive_field(event_shape, num_blocks, dilations)
   net = ResNet(num_blocks, num_filters, tuple(dilations), dropout, bottleneck, bottleneck_skip)
   init, apply = functions(net, event_shape, dtype, head=net.head)
 

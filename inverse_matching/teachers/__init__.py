@@ -1,7 +1,7 @@
 """Teachers by name. A user's own is 'package.module:factory', a function (event_shape, **config) -> Teacher."""
 from inverse_matching import registry
 from inverse_matching.errors import InputError
-from inverse_matching.teachers.checks import check
+from inverse_matching.teachers.checks import blind_spots, check
 from inverse_matching.teachers.gaussian import gaussian
 from inverse_matching.teachers.pixelcnn import pixelcnn
 from inverse_matching.teachers.samplernn import samplernn

@@ -2,12 +2,25 @@
 from typing import Any, Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 
 from inverse_matching import random, solvers
 from inverse_matching.elementwise import discrete, gaussian
 from inverse_matching.errors import InputError
 from inverse_matching.teachers import orders
-from inverse_matching.types import Array, Conditional, Elementwise, Params, Prior, Teacher, XToZ, ZToX, check_event, sum_event
+from inverse_matching.types import (
+  Array,
+  Conditional,
+  Elementwise,
+  Params,
+  Prior,
+  Swept,
+  Teacher,
+  XToZ,
+  ZToX,
+  check_event,
+  sum_event,
+)
 
 
 def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], Params], conditional: Conditional, *,
@@ -45,12 +58,23 @@ def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], 
     z, log_det = elementwise.x_to_z(x, theta_of(params, x, cond, key))
     return sum_event(prior.log_density(z), mask) + sum_event(log_det, mask)
 
+  def residual(z, x, theta):
+    """See Swept."""
+    encoded, log_slope = elementwise.x_to_z(x, theta)
+    rounding = 4 * jnp.finfo(x.dtype).eps * jnp.abs(x) * jnp.exp(log_slope)
+    return jnp.maximum(0, jnp.abs(encoded - z) - rounding) / jnp.maximum(1, jnp.abs(z))
+
   def solved_by(draw):
     """The fields with which `solvers` computes x_t = draw(z_t, theta_t) for all t."""
     if draw is None:
       return {}
-    return {'sweep': lambda params, z, x, cond=None: draw(z, theta_of(params, x, cond)),
-            'cached': orders.reordered(cached(draw), order) if cached else None}
+
+    def sweep(params, z, x, cond=None):
+      theta = theta_of(params, x, cond)
+      # A sampler of its own need not be the inverse of x_to_z.
+      return Swept(draw(z, theta), residual(z, x, theta) if draw is elementwise.z_to_x else jnp.zeros_like(x))
+
+    return {'sweep': sweep, 'cached': orders.reordered(cached(draw), order) if cached else None}
 
   def z_to_x(params, z, cond=None):
     return solvers.solve(teacher, params, z, cond).x

@@ -14,6 +14,7 @@ CUTS = 64  # at most; an event of as many dimensions is tried at every one
 TOLERANCE = 1e-5  # of theta, relative: convolutions by Fourier or Winograd transforms spread rounding errors
 _LENGTH = 8  # of a time axis of variable length, where none is given
 _FAR = 1e8  # an x whose z is beyond the mass of a prior, for any scale of a conditional at initialisation
+_EXAMPLES = 4  # whose gradients tell what is seen: at one of them a saturated unit may hide it
 _BEYOND = 8.0  # nats by which a prior must have fallen there
 
 Forward = Callable[[Params, np.ndarray], tuple[Any, Array, Array]]  # (params, x) -> (theta or None, z, log_det)
@@ -34,6 +35,33 @@ def check(teacher: Teacher, params: Params, *, length: int | None = None, cond: 
   cond = _draw_cond(cond)
   for block, block_params in zip(teacher.blocks, params) if teacher.blocks else [(teacher, params)]:
     _check_one(block, block_params, length or _LENGTH, cond)
+
+
+def blind_spots(teacher: Teacher, params: Params) -> tuple[int, int]:
+  """(how many pairs, of how many): pairs of dimensions where theta of one does not depend on the earlier x of the other.
+
+  A masked network may leave some, which makes it a weaker model and not a wrong one: all paths from one pixel to the other may
+  lead out of the image. Looked for in gradients of a few examples at random parameters, for images of up to some thousand
+  dimensions.
+
+  Args:
+    teacher: autoregressive, with a fixed event shape.
+    params: of its init.
+  """
+  event, num_dims = teacher.event_shape, math.prod(teacher.event_shape)
+  params, x = _moved(params), _draw(teacher, event)[:_EXAMPLES]
+
+  def theta_of(x):
+    leaves = jax.tree.leaves(teacher.conditional(params, x, None))
+    return sum(jnp.sum(leaf.reshape(_EXAMPLES, num_dims, -1), (0, -1)) for leaf in leaves)
+
+  _, vjp = jax.vjp(theta_of, x)
+  rows = jax.jit(jax.vmap(lambda one: (vjp(one)[0].reshape(_EXAMPLES, -1) != 0).any(0)))
+  identity = np.eye(num_dims, dtype=np.float32)
+  seen = np.concatenate([np.asarray(rows(identity[i:i + CUTS])) for i in range(0, num_dims, CUTS)])
+  order = np.arange(num_dims) if teacher.order is None else np.asarray(teacher.order)
+  earlier = np.tril_indices(num_dims, -1)
+  return int(np.sum(~seen[np.ix_(order, order)][earlier])), len(earlier[0])
 
 
 def _check_one(teacher: Teacher, params: Params, length: int, cond: Cond) -> None:

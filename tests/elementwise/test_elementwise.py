@@ -261,6 +261,42 @@ def test_normal_quantile_far_out():
   np.testing.assert_allclose(links.LINKS['normal'].z_to_t(z), t, rtol=2e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize('prior', ['normal', 'uniform'])
+def test_logistic_far_out(prior):
+  """At scales of e^-7, out to 1e30: z, its slope and the gradients of both are finite; normal z and its slope are right."""
+  mapped = elementwise.make('logistic', prior=prior)
+  x = np.concatenate([sign * np.geomspace(1e-4, 1e30, 300) for sign in (-1, 1)]).astype(np.float32)
+  theta = Gaussian(jnp.zeros_like(x), jnp.full_like(x, -7.0))
+  z, log_slope = jax.jit(mapped.x_to_z)(x, theta)
+  assert np.isfinite(z).all() and np.isfinite(log_slope).all()
+  for i in (0, 1):
+    gradients = jax.grad(lambda x, theta, i=i: jnp.sum(mapped.x_to_z(x, theta)[i]), (0, 1))(x, theta)
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradients)), i
+  if prior == 'normal':
+    # P(Z > z) = F(-t) is about exp(-z^2 / 2), and dz/dt about 1 / z.
+    far = np.abs(x) > 1
+    t = x[far].astype(np.float64) * np.exp(7.0)
+    np.testing.assert_allclose(z[far], np.sign(t) * np.sqrt(2 * np.abs(t)), rtol=0.01)
+    np.testing.assert_allclose(log_slope[far], 7.0 - 0.5 * np.log(2 * np.abs(t)), atol=0.01)
+
+
+def test_mixture_far_out():
+  """Beyond all components, the slope of the logit of its CDF is that of the widest one."""
+  theta = mixtures.Mixture(*(jnp.asarray(v, jnp.float32) for v in ([0.0, 1.0, 2.0], [-1.0, 0.0, 1.0], [-7.0, -3.0, -1.0])))
+  x = np.array([-1e20, -1e6, -1e3, 1e3, 1e6, 1e20], np.float32)
+  spread = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(x), 3)), theta)
+  t, log_slope = jax.jit(mixtures.logit_cdf)(x, spread)
+  np.testing.assert_allclose(log_slope, 1.0, atol=1e-6)
+  np.testing.assert_allclose(t, x * np.exp(1.0), rtol=0.01)
+
+
+def test_hazard():
+  """Against scipy in double precision, across the place where the series begins."""
+  y = np.concatenate([np.linspace(-8, 40, 500), np.geomspace(40, 1e6, 50)]).astype(np.float32)
+  want = 0.5 * np.log(2 / np.pi) - np.log(scipy.special.erfcx(y.astype(np.float64) / np.sqrt(2)))
+  np.testing.assert_allclose(jax.jit(links.log_hazard)(y), want, rtol=2e-6, atol=1e-5)
+
+
 @pytest.mark.parametrize('name,settings,words', [
     ('gausian', {}, r"did you mean 'gaussian'"),
     ('gaussian', {'num_mixtures': 3}, "config.teacher does not fit 'gaussian': .*'num_mixtures'; its own fields are none"),

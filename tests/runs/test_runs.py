@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_run import CONFIG, EVENT, LEVELS, RUN, make_run
 
-from inverse_matching import runs
+from inverse_matching import losses, runs
 from inverse_matching.data import catalogue, pairs
 from inverse_matching.data.images import dataset as images
 from inverse_matching.errors import InputError
@@ -54,6 +54,15 @@ def test_pairs_from_data_are_encodings_of_it(tmp_path, num, times):
   np.testing.assert_allclose(encode(x), z, atol=1e-5)
   np.testing.assert_array_equal(RUN.space.codec.to_pixels(x), RUN.source.train['pixels'][np.arange(num) // times])
   assert len(np.unique(x)) == x.size
+
+
+@pytest.mark.parametrize('loss', losses.FROM_PRIOR)
+def test_encodings_of_data_are_no_prior_draws(tmp_path, loss):
+  """Objectives whose z is that of the prior refuse them."""
+  stored = make_pairs(tmp_path, pairs_from='data')
+  config = {**CONFIG, 'loss': {'name': loss}}
+  with pytest.raises(InputError, match=f'{loss} takes z from the prior, and the z of these pairs are encodings of data'):
+    runs.distill(config, tmp_path / 'student', RUN, stored)
 
 
 def test_pairs_do_not_depend_on_the_devices(tmp_path):

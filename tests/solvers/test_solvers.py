@@ -61,7 +61,7 @@ def test_k_sweeps_settle_k_dimensions():
   z = constructors.encode('dense_reversed')(case.params, case.events)[0]
   x = jnp.zeros_like(z)
   for k in range(1, 7):
-    x = case.model.sweep(case.params, z, x)
+    x = case.model.sweep(case.params, z, x).x
     done = list(case.order[:k])
     np.testing.assert_allclose(x[:, done], case.events[:, done], atol=1e-4)
     if k < 4:
@@ -95,7 +95,7 @@ def test_a_settled_example_is_frozen():
   alone = run(jnp.broadcast_to(z[first], z.shape))
   np.testing.assert_array_equal(alone.x[first], whole.x[first])
   np.testing.assert_array_equal(alone.sweeps, whole.sweeps[first])
-  assert np.any(model.sweep(params, z, whole.x)[first] != whole.x[first])
+  assert np.any(model.sweep(params, z, whole.x).x[first] != whole.x[first])
 
 
 @pytest.mark.parametrize('name', ['pixelcnn', 'dense_reversed'])
@@ -142,6 +142,27 @@ def test_tolerance_is_relative_to_the_example():
   assert int(large.sweeps[0]) == sweeps[1], 'the scale of an example must not matter above one'
 
 
+def test_small_steps_beside_the_tolerance_are_not_lost():
+  """A walk of steps of 1e-6, which no sweep moves by more; and one of 2e-3 beside a dimension of 1000."""
+  num_dims, z = 200, np.abs(np.random.default_rng(0).normal(size=(3, 200))).astype(np.float32)
+
+  def walk(scale, offset):
+
+    def conditional(params, x, cond=None, key=None):
+      before = jnp.pad(x[:, :-1], ((0, 0), (1, 0)))
+      # The second dimension does not begin at the first, which is far away.
+      mean = jnp.where(jnp.arange(num_dims) == 0, offset, jnp.where(jnp.arange(num_dims) == 1, 0.0, before))
+      return Gaussian(mean, jnp.full_like(x, np.log(scale)))
+
+    return build.autoregressive((num_dims,), lambda key: (), conditional)
+
+  for scale, offset in ((1e-6, 0.0), (2e-3, 1000.0)):
+    got = solve(walk(scale, offset), (), z, solver='fixed_point')
+    expected = scale * np.cumsum(z[:, 1:].astype(np.float64), axis=1)
+    np.testing.assert_allclose(got.x[:, 1:], expected, rtol=1e-4)
+    assert np.all(got.sweeps > 100)
+
+
 def test_a_solution_that_is_cut_short_says_so():
   """max_sweeps stops early and tells the last change; at T sweeps the answer is exact, whatever the change."""
   z = np.ones((3, 8), np.float32)
@@ -171,9 +192,9 @@ def overflowing(num_dims=10):
 def test_overflow_before_settling_does_not_spoil_the_answer(solver):
   """Sweeps of unsettled dimensions reach inf, which a dense matmul would spread as 0 * inf; the answer is exact."""
   model, z = overflowing(), np.random.default_rng(0).uniform(-2e-3, 2e-3, (5, 10)).astype(np.float32)
-  first = model.sweep((), z, jnp.zeros_like(z))
+  first = model.sweep((), z, jnp.zeros_like(z)).x
   assert np.isinf(first[:, 1:]).all(), 'no overflow: the test proves nothing'
-  assert np.isnan(model.sweep((), z, first)).any(), 'inf does not spread: the test proves nothing'
+  assert np.isnan(model.sweep((), z, first).x).any(), 'inf does not spread: the test proves nothing'
   x = np.zeros((5, 10))
   for t in range(10):
     x[:, t] = 1 + np.exp(100 * (1 - x[:, t - 1]) if t else 0.0) * z[:, t]

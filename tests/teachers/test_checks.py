@@ -125,3 +125,20 @@ def test_a_prior_that_is_not_that_of_the_map():
   for scalar_map, words in ((narrow, r'x_to_z gives z from -\d\S* to \d\S*, where'), (wide, 'z lies between 0 and 1 for any')):
     with pytest.raises(InputError, match='The prior of the teacher is not that of its map: .*' + words):
       check(build.autoregressive((3,), lambda key: (), conditional, elementwise=scalar_map))
+
+
+def test_blind_spots():
+  """None where each dimension reads all before; those of a conditional that reads the one before alone."""
+  dense = constructors.dense_teacher((6,))
+  assert teachers.blind_spots(dense, dense.init(jax.random.key(0))) == (0, 15)
+  reversed_walk = build.autoregressive((6,), lambda key: jnp.ones(()), lambda params, x, cond=None, key=None: Gaussian(
+      params * jnp.pad(x[:, :-1], ((0, 0), (1, 0))), jnp.zeros_like(x)), order='reversed')
+  assert teachers.blind_spots(reversed_walk, jnp.ones(())) == (10, 15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('num_blocks,unseen', [(1, 8764), (3, 2548)])
+def test_blind_spots_of_a_pixelcnn(num_blocks, unseen):
+  """As many as the network of Salimans et al. (2017) has at 28x28."""
+  teacher = teachers.make('pixelcnn', event_shape=(28, 28, 1), num_blocks=num_blocks, num_filters=4, num_levels=3)
+  assert teachers.blind_spots(teacher, teacher.init(jax.random.key(0))) == (unseen, 784 * 783 // 2)
