@@ -13,7 +13,7 @@ FIND_PYTHON = for p in $(or $(PYTHON),python3.13 python3.12 $(PYENV) python3.11 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 REPRODUCE := $(BIN)/python -m launch.reproduce --figure=4,5
-GAUSSIAN := 1,2,3,proposition1,norms,spectra,modes,stiffness,claims
+GAUSSIAN := 1,2,3,proposition1,norms,spectra,modes,stiffness,mechanism,claims
 UV := build/uv
 
 .PHONY: help install python digits figures gaussian smoke test test-slow test-survival lint lock clean

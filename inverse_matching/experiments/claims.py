@@ -1,4 +1,4 @@
-"""The claims of sections 4.1.2 and 4.1.3 of the paper, each against our numbers: what a verdict is.
+"""The claims of sections 4.1.2 and 4.1.3 of the paper, each against our numbers.
 
 With 3 training seeds or more a claim is decided if the 95% t interval of the difference over the seeds excludes 0 and all seeds
 agree: then it `agrees` or `disagrees`. With fewer, an interval over the examples that excludes 0 is an indication, no more.
@@ -9,6 +9,8 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 import numpy as np
 import scipy.stats
+
+from inverse_matching.experiments.verdicts import Claim
 
 ENOUGH = 3  # training seeds
 FLOW, RESNET = 'flow/', 'resnet/x_reconstruction_'
@@ -66,14 +68,6 @@ COMPARISONS = tuple(Comparison(*fields) for fields in (
     ('4', 'a skip connection around the bottleneck restores coverage', 'coverage', 'teacher',
      RESNET + 'l2_bottleneck', RESNET + 'l2_bottleneck_skip'),
 ))
-
-
-class Claim(NamedTuple):
-  """A sentence of the paper and what decides it."""
-  section: str
-  text: str
-  number: str
-  verdict: str  # agrees, disagrees, not decided, indicated: agrees or disagrees, no headroom, not meaningful at this scale
 
 
 class Difference(NamedTuple):

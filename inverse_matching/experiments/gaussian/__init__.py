@@ -10,26 +10,27 @@ from inverse_matching.errors import InputError
 from inverse_matching.experiments import figures
 from inverse_matching.experiments.experiment import Experiment, Stages
 from inverse_matching.experiments.gaussian import (
-  claims,
   figure1,
   figure2,
   figure3,
+  mechanism,
   modes,
   norms,
   proposition1,
+  report,
   spectra,
   stiffness,
 )
 
 _MODULES = {'1': figure1, '2': figure2, '3': figure3, 'proposition1': proposition1, 'norms': norms, 'spectra': spectra,
-            'modes': modes, 'stiffness': stiffness}
+            'modes': modes, 'stiffness': stiffness, 'mechanism': mechanism}
 
 
 def _run(figure: str, experiment: Experiment) -> str:
   if 'gaussian' not in experiment.config:
     raise InputError(f'Figure {figure} takes configs/gaussian.py: leave --config out, or give that one.')
   name = f'figure{figure}' if figure.isdigit() else figure
-  make = claims.run if figure == 'claims' else functools.partial(_make, name, _MODULES[figure])
+  make = report.run if figure == 'claims' else functools.partial(_make, name, _MODULES[figure])
   return Stages(experiment.path / 'timing.json', [name]).run(name, make, experiment)
 
 

@@ -56,10 +56,11 @@ def whitened_adam(learning_rate: float | optax.Schedule) -> training.Optimizer:
 
 
 def natural_gradient(learning_rate: float | optax.Schedule) -> training.Optimizer:
-  """Steps along the student's own natural gradient, dmu = Sigma_S grad_mu and dR = R_S R_S^T grad_R, clipped to unit length.
+  """Steps along the student's own natural gradient, dmu = Sigma_S grad_mu, dR = R_S R_S^T grad_R / 2, clipped to unit length.
 
-  In the student's own coordinates (R_S^-1 dmu, R_S^-1 dR) this is the relative gradient (Cardoso and Laheld, 1996): where it
-  goes does not depend on the coordinates of x. It needs nothing of the teacher but its score.
+  The Fisher metric of N(mu, R R^T) is |R^-1 dmu|^2 + 2 |R^-1 dR|^2 for a symmetric R^-1 dR. In the student's own coordinates
+  (R_S^-1 dmu, R_S^-1 dR) this is the relative gradient (Cardoso and Laheld, 1996): where it goes does not depend on the
+  coordinates of x. It needs nothing of the teacher but its score.
   """
 
   def optimizer(teacher_params):
@@ -69,6 +70,7 @@ def natural_gradient(learning_rate: float | optax.Schedule) -> training.Optimize
     def update(grads, step, params):
       matrix = params['matrix']
       relative = jax.tree.map(lambda g: jnp.matmul(matrix.T, g, precision='highest'), grads)
+      relative = {**relative, 'matrix': relative['matrix'] / 2}
       size = schedule(step) / jnp.maximum(1.0, optax.tree.norm(relative))
       return jax.tree.map(lambda g: -size * jnp.matmul(matrix, g, precision='highest'), relative), step + 1
 

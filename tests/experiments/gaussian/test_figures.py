@@ -14,12 +14,13 @@ from inverse_matching.experiments.gaussian import figure1, norms, spectra, stiff
 ROWS = {
     '1': {'name'},
     '2': {'loss', 'dimension', 'init', 'seed', 'condition_number', 'ks', 'wasserstein', 'mean_shift', 'kl', 'final_loss'},
-    '3': {'dimension', 'step', 'frequency', 'probability', 'mean_distance'},
+    '3': {'kind', 'dimension', 'init'},
     'proposition1': {'covariance', 'dimension', 'teacher', 'probability', 'monte_carlo', 'smallest_eigenvalue'},
     'norms': {'kind', 'dimension'},
     'spectra': {'kind'},
     'modes': {'loss', 'seed', 'modes_kept', 'kl'},
     'stiffness': {'arm', 'dimension', 'init', 'seed', 'kl', 'ks', 'mean_shift'},
+    'mechanism': {'part', 'optimizer', 'seed', 'kl'},
 }
 
 
@@ -30,7 +31,7 @@ def _config(**changes):
 
 def _check(figure, config, workdir):
   table = experiments.reproduce(figure, config, str(workdir), 'the command')
-  name = figure if figure in ('proposition1', 'norms', 'spectra', 'modes', 'stiffness') else f'figure{figure}'
+  name = f'figure{figure}' if figure.isdigit() else figure
   document = json.loads((workdir / f'{name}.json').read_text())
   assert document['command'] == 'the command' and document['settings'] and table
   assert all(ROWS[figure] <= row.keys() for row in document['rows'])

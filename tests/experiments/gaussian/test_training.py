@@ -165,3 +165,28 @@ def test_natural_gradient_reaches_an_ill_conditioned_teacher_that_adam_does_not(
   adam = training.train(pair, 'reverse_kl', settings)
   kl = [float(lanes.kl(pair.teacher_params, trained.params)[0]) for trained in (natural, adam)]
   assert kl[0] < 0.05 < 1 < kl[1]
+
+
+def test_natural_gradient_is_that_of_the_fisher_metric():
+  """The step solves F step = -gradient of the KL, F the expected outer product of scores, for a symmetric R."""
+  rng = np.random.default_rng(0)
+  pair = lanes.make(3, ['I'], 1, seed=0)
+  teacher_params = jax.tree.map(lambda leaf: leaf[0], pair.teacher_params)
+  root = rng.normal(size=(3, 3))
+  params = {'mean': jnp.asarray([0.5, -1.0, 2.0]), 'matrix': jnp.asarray(root @ root.T + np.eye(3), jnp.float32)}
+  grads = jax.grad(lambda p: remedies.closed_form_kl(p, teacher_params, _batch(1))[0][0])(params)
+  optimizer = remedies.natural_gradient(1e-6)(teacher_params)
+  step, _ = optimizer.update(grads, optimizer.init(params), params)
+  flat = lambda tree: np.concatenate([np.ravel(tree['mean']), np.ravel(tree['matrix'])]).astype(np.float64)
+
+  def log_density(p, x):
+    return jax.scipy.stats.multivariate_normal.logpdf(x, p['mean'], p['matrix'] @ p['matrix'].T)
+
+  x = params['mean'] + jax.random.normal(jax.random.key(0), (100_000, 3)) @ params['matrix'].T
+  scores = jax.vmap(lambda x: jax.grad(log_density)(params, x))(x)
+  scores = np.concatenate([np.asarray(scores['mean']), np.asarray(scores['matrix']).reshape(-1, 9)], axis=1).astype(np.float64)
+  fisher = scores.T @ scores / len(scores)
+  # Only what changes the covariance counts: both sides as changes of the log density, which the Fisher matrix measures.
+  got, want = fisher @ flat(step), -flat(grads)
+  scale = (got @ want) / (want @ want)
+  np.testing.assert_allclose(got / scale, want, atol=0.03 * np.abs(want).max())
