@@ -101,6 +101,8 @@ BASE = dict(
         num_directions=200, seed=3,  # random directions of z
         num_shown=12),  # rows of the picture
     warm_start=common.WARM_START,
+    convergence=dict(  # which students, and for how many epochs they and the teacher train on
+        arms=(*common.FIGURE_4, *common.FIGURE_5), num_epochs=20),
     lambda_study=dict(  # figure 4 for each lambda; sections in here are an overlay for all of them
         logit_lambdas=(1e-6, 1e-3, 0.01, 0.05),
         train=dict(num_epochs=15)),
@@ -126,6 +128,7 @@ SCALES = {
         teacher_kinds=common.teacher_kinds(levels=17, transformer=dict(TRANSFORMER, num_blocks=2, width=8)),
         figures={'5': ('resnet/x_reconstruction_l1_noise',)},
         appendix_a=dict(num_directions=8, num_shown=8), warm_start=common.SMOKE_WARM_START,
+        convergence=dict(arms=('flow/oracle_prediction',), num_epochs=1),
         lambda_study=dict(logit_lambdas=(1e-6, 0.05), train=dict(num_epochs=1), figures={'4': ('flow/x_reconstruction',)}),
         teachers_study=dict(kinds=common.SMOKE_KINDS, train=dict(num_epochs=1)),
         sampling=dict(batches=(1, 4), large=dict(event_shape=(6, 6, 1)))),

@@ -29,6 +29,7 @@ class Outcome(NamedTuple):
   students: Mapping[str, StudentRun]  # of the first training seed
   context: evaluate.Context  # of the first seed of the samples
   rows: list[dict[str, Any]]  # of all seeds; of a student with its train_seed
+  pairs: Mapping[str, pathlib.Path]  # name of a loss -> what its students were trained on, where that is not the data
   stages: Stages  # that were gone through
 
   def of(self, arms: Iterable[str]) -> 'Outcome':
@@ -128,7 +129,7 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Seque
                             functools.partial(evaluate.evaluate_student, arm, student_run, contexts[seed]))
       rows.setdefault((seed, arm), []).extend({**row, 'train_seed': train_seed} for row in measured)
   in_order = [row for seed in seeds for arm in (None, *configs) for row in rows[seed, arm]]
-  return Outcome(teacher_run, {arm: students[arm] for arm in configs}, contexts[seeds[0]], in_order, stages)
+  return Outcome(teacher_run, {arm: students[arm] for arm in configs}, contexts[seeds[0]], in_order, folders, stages)
 
 
 class _Store(NamedTuple):

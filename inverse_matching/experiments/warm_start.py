@@ -1,6 +1,5 @@
 """Does an objective leave a good student, or does it never find one? The same objective from random and from good weights."""
 import functools
-import json
 import pathlib
 from typing import Any, Mapping, NamedTuple
 
@@ -14,6 +13,7 @@ from inverse_matching.experiments import distillation, figures
 from inverse_matching.experiments.experiment import Experiment, Rows
 from inverse_matching.runs import StudentRun, TeacherRun
 from inverse_matching.runtime.overlays import merge
+from inverse_matching.training.metrics import held_out_losses
 
 EVERY = 100  # updates between two values of the objective; the numbers of updates in the config are multiples of it
 SHOWN = 8  # images of each
@@ -82,15 +82,9 @@ def _train(experiment: Experiment, teacher_run: TeacherRun, case: Case, rate: fl
   return workdir
 
 
-def _objective(workdir: pathlib.Path) -> dict[int, float]:
-  """Updates -> the objective on the validation part."""
-  rows = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
-  return {row['step']: row['held_out_loss'] for row in rows if row.get('held_out_loss') is not None}
-
-
 def _best_rate(train: Any, arm: str, start: str, settings: Mapping[str, Any]) -> float:
   def reached(rate):
-    values = _objective(train(Case(arm, start, 0), rate, settings['num_tuning'], f'{start}/rate_{rate:g}'))
+    values = held_out_losses(train(Case(arm, start, 0), rate, settings['num_tuning'], f'{start}/rate_{rate:g}'))
     return values[max(values)]
 
   return min(settings['rates'], key=reached)
@@ -100,7 +94,7 @@ def _follow(train: Any, case: Case, rate: float, updates: tuple[int, ...],
             outcome: distillation.Outcome) -> tuple[list[dict[str, Any]], dict[int, np.ndarray]]:
   """Trains; returns rows, and updates -> integer images."""
   workdir = train(case, rate, updates[-1], f'{case.start}/seed_{case.seed}')
-  rows = [{'updates': step, 'metric': OBJECTIVE, 'value': value} for step, value in _objective(workdir).items()]
+  rows = [{'updates': step, 'metric': OBJECTIVE, 'value': value} for step, value in held_out_losses(workdir).items()]
   images = {}
   for step in updates:
     student_run = _student_at(workdir, step, case, outcome)

@@ -15,6 +15,12 @@ from inverse_matching.training.tensorboard import Board
 MEASURED = ('examples_per_second', 'data_wait_share', 'wall_time', 'peak_host_bytes', 'peak_device_bytes')
 
 
+def held_out_losses(workdir: str | os.PathLike) -> dict[int, float]:
+  """Updates -> held-out loss, of the metrics.jsonl of a run."""
+  rows = [json.loads(line) for line in (pathlib.Path(workdir) / 'metrics.jsonl').read_text().splitlines()]
+  return {row['step']: row['held_out_loss'] for row in rows if row.get('held_out_loss') is not None}
+
+
 class MetricsWriter:
   """Appends one JSON object a line to `metrics.jsonl`; on resume, lines past the resumed step are dropped."""
 

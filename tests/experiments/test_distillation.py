@@ -47,7 +47,7 @@ def test_figure_6_of_colour_images(tmp_path):
 def test_a_figure_has_the_rows_of_its_own_arms():
   """Those of the teacher and the data belong to all; those of an arm that is measured in two ways go with it."""
   rows = [{'arm': arm} for arm in ('teacher', 'held_out', 'flow/a', 'resnet/b', 'resnet/b@matched')]
-  outcome = distillation.Outcome(None, {'flow/a': 1, 'resnet/b': 2}, None, rows, None)
+  outcome = distillation.Outcome(None, {'flow/a': 1, 'resnet/b': 2}, None, rows, {}, None)
   arms = lambda *names: [row['arm'] for row in outcome.of(names).rows]
   assert arms('flow/a') == ['teacher', 'held_out', 'flow/a'] and outcome.of(['flow/a']).students == {'flow/a': 1}
   assert arms('resnet/b') == ['teacher', 'held_out', 'resnet/b', 'resnet/b@matched']

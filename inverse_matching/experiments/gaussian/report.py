@@ -58,15 +58,15 @@ training, with the best of {num_rates} rates:
 
 {tables.markdown([header, *table])}
 
-Rarity alone, by dropping samples that carry the signal without a bias (all kept: {dropped.where(dropped="none").median("kl"):.2g}):
-{thinned}.'''
+Rarity alone, by dropping samples that carry the signal without a bias (all kept:
+{dropped.where(dropped="none").median("kl"):.2g} nats): {thinned}.'''
 
 
 def _dropped(rows: Rows, keep: float) -> str:
   signal, anyone = (rows.where(dropped=which, keep=keep).values('kl') for which in ('signal', 'any'))
   p = verdicts.sign_flip(np.log(signal) - np.log(anyone))
-  return (f'{keep:g} kept: {np.median(signal):.2g} nats, and {np.median(anyone):.2g} where any are dropped to the same variance '
-          f'(p = {p:.2g})')
+  return (f'{keep:g} kept: {np.median(signal):.2g} nats, and {np.median(anyone):.2g} where any are dropped to the same '
+          f'variance (p = {p:.2g})')
 
 
 def run(experiment: Experiment) -> str:
