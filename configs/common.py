@@ -100,6 +100,7 @@ def arms(resnet: Mapping[str, Any], **sections: Mapping[str, Any]) -> dict[str, 
       'flow/z_reconstruction': dict(loss=loss('z_reconstruction')),
       'flow/x_reconstruction': dict(loss=loss('x_reconstruction')),
       'flow/oracle_prediction': dict(loss=loss('oracle_prediction')),
+      'flow/mixture': dict(loss=dict(loss('mixture'), alpha_end=0.5)),  # not the paper's
       # The paper's noise is "N(0, 0.5)": taken as a standard deviation here.
       'resnet/x_reconstruction_l2': x_reconstruction(resnet, 'l2'),
       'resnet/x_reconstruction_l1': x_reconstruction(resnet, 'l1'),

@@ -30,6 +30,7 @@ class Batch(NamedTuple):
   key: Array | None = None  # [B] typed keys
   mask: Array | None = None  # [B, T], 1 where a time step counts
   label: Array | None = None  # [B], for evaluation only
+  progress: Array | None = None  # [B] in [0, 1], the share of the updates that are made; 1 for the held-out loss
 
 
 class Gaussian(NamedTuple):

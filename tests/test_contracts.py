@@ -307,8 +307,8 @@ def test_loss_protocol(name):
   loss = losses.make(name, teacher, student)
   assert parameters(loss) == ['student_params', 'teacher_params', 'batch']
   params = [jax.eval_shape(model.init, jax.random.key(0)) for model in (student, teacher)]
-  for z in (spec(*EVENT),) if name == 'oracle_prediction' else (None, spec(*EVENT)):
-    value, parts = jax.eval_shape(loss, *params, Batch(x=spec(*EVENT), z=z, key=keys_spec()))
+  for z in (spec(*EVENT),) if name in losses.ON_PAIRS else (None, spec(*EVENT)):
+    value, parts = jax.eval_shape(loss, *params, Batch(x=spec(*EVENT), z=z, key=keys_spec(), progress=spec()))
     assert value == spec(), 'one number per example'
     assert parts == dict.fromkeys(parts, spec()), 'one number per example and metric'
 

@@ -7,7 +7,7 @@ from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 import jax
 import numpy as np
 
-from inverse_matching import runs
+from inverse_matching import losses, runs
 from inverse_matching.data import pairs as pair_data
 from inverse_matching.evaluation import evaluate, tables, timing
 from inverse_matching.experiments import claims, figures, report
@@ -94,7 +94,7 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Seque
   stages = Stages(path / 'timing.json', [
       'train the teacher', *(f'{what}{suffix}' for suffix in suffixes.values() for what in (
           'pairs to evaluate with', 'train the classifier of the metrics', 'evaluate the teacher')),
-      *(f'{store.folder} to train on' for store in stores.values()),
+      *(f'{store.folder} to train on' for store in dict.fromkeys(stores.values())),
       *(stage for training in trainings for stage in (
           _distil(config, *training), *after(f'evaluate {_named(config, *training)}'))), *more_stages], _cost)
   teacher_run = stages.run('train the teacher', runs.train_teacher, teacher_config or config, path / 'teacher', devices)
@@ -112,9 +112,10 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Seque
         samples, seed=seed, devices=devices)
     rows[seed, None] = stages.run(f'evaluate the teacher{suffix}', experiment.cached, f'teacher/evaluation{suffix}',
                                   context.settings, functools.partial(evaluate.evaluate_teacher, context))
-  folders = {name: stages.run(f'{store.folder} to train on', make_pairs, path / store.folder,
-                              **{'pairs_from': store.pairs_from or pairs_from, **config[store.section]})
-             for name, store in stores.items()}
+  made = {store: stages.run(f'{store.folder} to train on', make_pairs, path / store.folder,
+                            **{'pairs_from': store.pairs_from or pairs_from, **config[store.section]})
+          for store in dict.fromkeys(stores.values())}
+  folders = {name: made[store] for name, store in stores.items()}
   students = {}
   for arm, train_seed in trainings:
     of_seed = merge(configs[arm], {'train': {'seed': train_seed}})
@@ -141,7 +142,7 @@ class _Store(NamedTuple):
 
 def _stores(config: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> dict[str, _Store]:
   """Name of a loss -> the store that it takes, for the losses of these arms; others take the data."""
-  stores = {'oracle_prediction': _Store('pairs', 'pairs', None)}
+  stores = dict.fromkeys(losses.ON_PAIRS, _Store('pairs', 'pairs', None))
   if config.get('encodings', {}).get('num') is not None:
     stores['x_reconstruction'] = _Store('encodings', 'encodings', 'data')
   used = {student['loss']['name'] for student in configs.values()}

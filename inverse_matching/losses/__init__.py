@@ -9,6 +9,7 @@ from typing import Callable
 
 from inverse_matching import registry
 from inverse_matching.losses.kl import maximum_likelihood, regularized_kl, reverse_kl
+from inverse_matching.losses.mixture import mixture
 from inverse_matching.losses.reconstruction import oracle_prediction, x_reconstruction, z_reconstruction
 from inverse_matching.types import LossFn, Student, Teacher
 
@@ -19,8 +20,10 @@ LOSSES: dict[str, Callable[..., LossFn]] = {
     'z_reconstruction': z_reconstruction,
     'x_reconstruction': x_reconstruction,
     'oracle_prediction': oracle_prediction,
+    'mixture': mixture,
 }
-FROM_PRIOR = ('reverse_kl', 'regularized_kl', 'z_reconstruction')  # whose z is that of the prior
+FROM_PRIOR = ('reverse_kl', 'regularized_kl', 'z_reconstruction', 'mixture')  # whose z is that of the prior
+ON_PAIRS = ('oracle_prediction', 'mixture')  # that train on pairs (z, T^-1(z)) alone
 # What config.loss may hold beside the name. A setting that a loss does not have must stand at its neutral value.
 SETTINGS = {'distance': 'l2', 'noise_std': 0.0, 'estimator': 'total'}
 

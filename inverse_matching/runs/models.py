@@ -153,14 +153,14 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
       random ones.
   """
   teacher, space, seed = teacher_run.teacher, teacher_run.space, config['train']['seed']
-  if config['loss']['name'] == 'oracle_prediction' and pairs is None:
-    raise InputError('oracle_prediction trains on pairs (z, T^-1(z)): run launch.make_pairs and give --pairs.')
+  if config['loss']['name'] in losses.ON_PAIRS and pairs is None:
+    raise InputError(f'{config["loss"]["name"]} trains on pairs (z, T^-1(z)): run launch.make_pairs and give --pairs.')
   from_prior = config['loss']['name'] in losses.FROM_PRIOR
   if from_prior and pairs is not None and pair_data.manifest(pairs).get('pairs_from') == 'data':
     raise InputError(f'{config["loss"]["name"]} takes z from the prior, and the z of these pairs are encodings of data '
                      '(pairs_from=data): give no --pairs, or pairs from z.')
   dtype = _dtype(config)
-  if dtype is not None and config['loss'].get('estimator') == 'path':
+  if dtype is not None and (config['loss'].get('estimator') == 'path' or config['loss']['name'] == 'mixture'):
     raise InputError(f'The path estimator needs the score of the student, which {dtype} would spoil: set '
                      'config.train.precision=float32, or config.loss.estimator=total.')
   student = make_student(config, space)

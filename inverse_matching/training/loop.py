@@ -8,6 +8,7 @@ from typing import Any, Callable, Iterator, Mapping, NamedTuple
 
 from absl import logging
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from inverse_matching.data.source import Examples
@@ -96,7 +97,8 @@ def _held_out_loss(task: Task, num_devices: int) -> Callable[[Params, Params], f
   raw = {**task.held_out, 'position': np.uint32(2**32 - 1) - np.arange(size, dtype=np.uint32)}
 
   def loss(params, raw):
-    return task.evaluation_loss_fn(*params, task.prepare(raw))[0]
+    batch = task.prepare(raw)
+    return task.evaluation_loss_fn(*params, batch._replace(progress=jnp.ones(batch.key.shape)))[0]
 
   run = processes.map_examples(loss, num_devices)
   return lambda params, teacher_params: float(np.mean(run((params, teacher_params), raw)))
@@ -156,7 +158,8 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
     return state.ema
 
   step_fn = map_step(
-      make_train_step(task.loss_fn, optimizer, ema_decay=settings['ema_decay'], prepare=task.prepare), num_devices,
+      make_train_step(task.loss_fn, optimizer, ema_decay=settings['ema_decay'], prepare=task.prepare, num_steps=num_steps),
+      num_devices,
       onednn.compiler_options() if settings.get('precision') == 'bfloat16' else None)
   evaluate = _held_out_loss(task, num_devices)
   state, teacher_params = replicate((state, task.teacher_params), num_devices)

@@ -64,7 +64,7 @@ def ema_update(ema: Params, params: Params, step: Array, decay: float) -> Params
 
 
 def make_train_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *, ema_decay: float,
-                    prepare: Callable[[Any], Batch]) -> Callable:
+                    prepare: Callable[[Any], Batch], num_steps: int | None = None) -> Callable:
   """Makes step(state, teacher_params, raw batch) -> (state, metrics), to be mapped by devices.map_step.
 
   Args:
@@ -72,6 +72,7 @@ def make_train_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *,
     optimizer: optax transformation.
     ema_decay: 0 makes the average equal to the parameters.
     prepare: raw batch (as the data pipeline yields it) -> Batch; runs on the devices.
+    num_steps: updates in all, for Batch.progress; None: there is none.
 
   Returns:
     The step. Metrics are scalars: the loss and its parts, and l2 norms of gradients, parameters and updates. An update whose
@@ -80,6 +81,8 @@ def make_train_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *,
 
   def step(state: TrainState, teacher_params, raw):
     batch = prepare(raw)
+    if num_steps is not None:
+      batch = batch._replace(progress=jnp.full(batch.key.shape, state.step / num_steps))
 
     def mean_loss(params):
       loss, parts = loss_fn(params, teacher_params, batch)

@@ -114,11 +114,12 @@ def test_losses_are_per_example(name):
   pair = (TEACHER, STUDENT) if name != 'regularized_kl' else (AR, FLOW)
   loss = jax.jit(losses.make(name, *pair))
   x = jax.random.normal(jax.random.key(4), (8, T))
-  z = None if name != 'oracle_prediction' else x[::-1]
-  whole, _ = loss(other_student(), PARAMS, Batch(x=x, z=z, key=MANY[:8]))
-  part, _ = loss(other_student(), PARAMS, Batch(x=x[2:5], z=None if z is None else z[2:5], key=MANY[2:5]))
+  batch = Batch(x=x, z=x[::-1] if name in losses.ON_PAIRS else None, key=MANY[:8], progress=jnp.linspace(0, 1, 8))
+  whole, _ = loss(other_student(), PARAMS, batch)
+  part, _ = loss(other_student(), PARAMS, jax.tree.map(lambda leaf: leaf[2:5], batch))
   np.testing.assert_allclose(whole[2:5], part, rtol=1e-4, atol=1e-4)
-  other, _ = loss(other_student(), PARAMS, Batch(x=x + 1, z=None if z is None else z + 1, key=MANY[8:16]))
+  other, _ = loss(other_student(), PARAMS, batch._replace(
+      x=x + 1, z=None if batch.z is None else batch.z + 1, key=MANY[8:16]))
   assert np.all(other != whole)
 
 

@@ -123,3 +123,17 @@ def test_the_average_is_not_an_alias():
   state = init_state(params, optax.sgd(0.1))
   assert state.ema['w'] is not params['w']
   assert state.ema['w'].unsafe_buffer_pointer() != params['w'].unsafe_buffer_pointer()
+
+
+def test_progress_is_the_share_of_the_updates_made():
+  """Of the step that is about to be made, for every example; none where the number of updates is not told."""
+  seen = lambda params, teacher_params, batch: (batch.progress * jnp.sum(params), {})
+  batch = lambda raw: Batch(x=raw['x'], key=jax.random.split(jax.random.key(0), 4))
+  optimizer = make_optimizer(learning_rate=0.0, steps_per_epoch=1, grad_clip=None, decay_rate=1.0)
+  step = map_step(make_train_step(seen, optimizer, ema_decay=0.0, prepare=batch, num_steps=8), 1)
+  state = replicate(init_state(jnp.ones(1), optimizer), 1)
+  found = []
+  for _ in range(3):
+    state, metrics = step(state, None, {'x': np.zeros((4, 1), np.float32)})
+    found.append(float(metrics['loss']))
+  assert found == [0.0, 0.125, 0.25]

@@ -1,0 +1,44 @@
+"""From oracle prediction to reverse KL: an objective that finds the images, then one that may sharpen them."""
+import math
+
+import jax.numpy as jnp
+
+from inverse_matching.errors import InputError
+from inverse_matching.losses.kl import reverse_kl
+from inverse_matching.losses.reconstruction import oracle_prediction
+from inverse_matching.types import Batch, LossFn, Student, Teacher
+
+
+def mixture(teacher: Teacher, student: Student, *, distance: str = 'l2', alpha_end: float = 0.5) -> LossFn:
+  """alpha d(T^-1(z), S(z)) + (1 - alpha) KL(student || teacher) / T, on pairs; not in the paper.
+
+  alpha goes from 1 to alpha_end along half a cosine of Batch.progress. The gradient of the KL is the path derivative, which has
+  no noise where the student equals the teacher.
+
+  Args:
+    teacher: differentiable in x.
+    student: with log_det.
+    distance: a name in distances.DISTANCES.
+    alpha_end: in [0, 1].
+
+  Raises:
+    InputError: what either part refuses, or alpha_end; when it is called, a batch without progress.
+  """
+  if not 0 <= alpha_end <= 1:
+    raise InputError(f'alpha_end must be between 0 and 1, got {alpha_end}.')
+  oracle = oracle_prediction(teacher, student, distance=distance)
+  kl = reverse_kl(teacher, student, estimator='path')
+  if None in teacher.event_shape:
+    raise InputError('mixture takes the KL for each dimension, and this teacher has as many as its recording: use '
+                     'regularized_kl.')
+  num_dims = math.prod(teacher.event_shape)
+
+  def loss(student_params, teacher_params, batch: Batch):
+    if batch.progress is None:
+      raise InputError('mixture needs Batch.progress, the share of the updates that are made.')
+    alpha = alpha_end + (1 - alpha_end) * 0.5 * (1 + jnp.cos(jnp.pi * batch.progress))
+    d, _ = oracle(student_params, teacher_params, batch)
+    nats, metrics = kl(student_params, teacher_params, batch)
+    return alpha * d + (1 - alpha) * nats / num_dims, {**metrics, 'oracle': d, 'reverse_kl': nats, 'alpha': alpha}
+
+  return loss
