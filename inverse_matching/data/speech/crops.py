@@ -6,13 +6,32 @@ import numpy as np
 
 from inverse_matching.errors import InputError
 
+AHEAD = 1  # frames behind what counts: a model may look that far, and behind a crop there would be false zeros
+
+
+def windows(num_frames: int, size: int) -> list[tuple[int, int]]:
+  """Where crops of an utterance count, (first frame, frame after the last), so that each frame has the same weight.
+
+  The utterance is cut into blocks of equal length. Every two neighbours are a window, so that what stands at the end of one
+  stands in the middle of the next; the first and the last block are one each. A loss is a mean over what a crop counts: a frame
+  in a window of two blocks has half the weight of one in a window of one, so the former are there twice.
+
+  Args:
+    num_frames: of the utterance.
+    size: frames of a window, at most.
+  """
+  num_blocks = -(-num_frames // (size // 2))
+  edges = [round(k * num_frames / num_blocks) for k in range(num_blocks + 1)]
+  pairs = [(edges[k - 1], edges[k + 1]) for k in range(1, num_blocks)]
+  return [(edges[0], edges[1]), *pairs, *pairs, (edges[-2], edges[-1])]
+
 
 def crops(utterances: Sequence[Mapping[str, np.ndarray]], *, num_frames: int, burn_in: int) -> grain.MapDataset:
-  """Crops of `num_frames` frames whose counted parts cover each utterance, every time step the same number of times or more.
+  """Crops of `num_frames` frames whose counted parts cover each utterance evenly, see `windows`.
 
   A crop is read from a model's state at the start of an utterance. Where it begins later, the `burn_in` frames in front of
-  what counts give the model a past; nothing is carried from crop to crop. Behind the end of an utterance there are zeros, which
-  do not count.
+  what counts give the model a past; nothing is carried from crop to crop. One frame or more behind what counts is there too,
+  but for the end of the utterance. Behind that there are zeros, which do not count.
 
   Args:
     utterances: each with 'x' [T] and 'cond' [F, D], T a multiple of F, and perhaps 'z' [T].
@@ -23,19 +42,17 @@ def crops(utterances: Sequence[Mapping[str, np.ndarray]], *, num_frames: int, bu
     Crops by index, dicts of 'x', 'mask' (and 'z') [num_frames * hop] and 'cond' [num_frames, D].
 
   Raises:
-    InputError: a crop does not have more frames than its burn-in.
+    InputError: a crop has fewer than 3 frames more than its burn-in.
   """
-  counted = num_frames - burn_in
-  if burn_in < 0 or counted < 1:
-    raise InputError(f'A crop of {num_frames} frames with a burn-in of {burn_in} counts nothing: make config.data.crop_frames '
-                     'larger or config.data.burn_in_frames smaller.')
-  # Half a crop apart, so that what stands at the end of one stands in the middle of the next.
-  places = [(i, start) for i, utterance in enumerate(utterances)
-            for start in range(0, max(len(utterance['cond']) - burn_in, 1), max(counted // 2, 1))]
+  size = num_frames - burn_in - AHEAD
+  if burn_in < 0 or size < 2:
+    raise InputError(f'A crop of {num_frames} frames with a burn-in of {burn_in} has too little that counts: make '
+                     'config.data.crop_frames larger or config.data.burn_in_frames smaller.')
+  places = [(i, *window) for i, utterance in enumerate(utterances) for window in windows(len(utterance['cond']), size)]
 
-  def crop(place: tuple[int, int]) -> dict[str, np.ndarray]:
-    index, start = place
-    utterance = utterances[index]
+  def crop(place: tuple[int, int, int]) -> dict[str, np.ndarray]:
+    index, first, after = place
+    utterance, start = utterances[index], max(first - burn_in, 0)
     hop = len(utterance['x']) // len(utterance['cond'])
 
     def cut(value: np.ndarray, step: int) -> np.ndarray:
@@ -44,8 +61,8 @@ def crops(utterances: Sequence[Mapping[str, np.ndarray]], *, num_frames: int, bu
       out[:len(part)] = part
       return out
 
-    mask = np.ones(len(utterance['x']), np.float32)
-    mask[:(start + burn_in) * hop if start else 0] = 0
+    mask = np.zeros(len(utterance['x']), np.float32)
+    mask[first * hop:after * hop] = 1
     samples = {name: cut(utterance[name], hop) for name in ('x', 'z') if name in utterance}
     return {**samples, 'mask': cut(mask, hop), 'cond': cut(utterance['cond'], 1)}
 
