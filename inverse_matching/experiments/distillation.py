@@ -11,7 +11,7 @@ from inverse_matching import losses, runs
 from inverse_matching.data import pairs as pair_data
 from inverse_matching.evaluation import evaluate, tables, timing
 from inverse_matching.experiments import claims, figures, report
-from inverse_matching.experiments.experiment import Experiment, Stages
+from inverse_matching.experiments.experiment import Experiment, Rows, Stages
 from inverse_matching.runs import StudentRun, TeacherRun
 from inverse_matching.runtime import files
 from inverse_matching.runtime.overlays import merge
@@ -61,7 +61,8 @@ def run(experiment: Experiment, numbers: Iterable[str]) -> str:
 def _write(experiment: Experiment, figure: str, outcome: Outcome) -> str:
   """Writes what belongs to a figure; returns its table."""
   outcome.stages.run(f'draw figure {figure}', _draw, experiment, figure, outcome)
-  rows = experiment.write(f'figure{figure}', settings(experiment.config, outcome.teacher_run), outcome.rows)
+  rows = experiment.write(f'figure{figure}', settings(experiment.config, outcome.teacher_run), outcome.rows,
+                          summary=Rows(outcome.rows).over_training())
   report.write(experiment.path)
   first = rows.where(seed=experiment.config['evaluation']['seed'])
   table = tables.by_arm(first.of_first_training(), report.MAIN, intervals=False)

@@ -102,13 +102,11 @@ class Experiment(NamedTuple):
   command: str  # the command line, which every JSON holds
   devices: int | None = None  # the number of local devices; None: the largest number that divides the batch
 
-  def write(self, name: str, settings: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> Rows:
-    """Writes NAME.json and returns its rows as the file holds them; where arms have several training seeds, the file has a
-    summary of them too."""
-    file, rows = self.path / f'{name}.json', Rows(rows)
-    summary = rows.over_training()
-    files.write_json(file, {'command': self.command, 'settings': settings, 'rows': rows,
-                            **({'summary': summary} if summary else {})})
+  def write(self, name: str, settings: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], *,
+            summary: Sequence[Mapping[str, Any]] = ()) -> Rows:
+    """Writes NAME.json and returns its rows as the file holds them; the file has the summary too, if there is one."""
+    file, more = self.path / f'{name}.json', {'summary': summary} if summary else {}
+    files.write_json(file, {'command': self.command, 'settings': settings, 'rows': rows, **more})
     return Rows(files.read_json(file)['rows'])
 
   def cached(self, name: str, settings: Mapping[str, Any], function: Callable[[], Iterable[Mapping[str, Any]]]) -> Rows:
