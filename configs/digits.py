@@ -103,6 +103,11 @@ BASE = dict(
     warm_start=common.WARM_START,
     convergence=dict(  # which students, and for how many epochs they and the teacher train on
         arms=(*common.FIGURE_4, *common.FIGURE_5), num_epochs=20),
+    crossed=dict(  # students of every objective under every objective
+        arms=common.FIGURE_4, num_seeds=5,  # teachers, with a student of each arm
+        rates=(3e-4, 1e-3, 3e-3, 0.01), num_tuning=780,  # to choose from, after so many updates
+        updates=(780, 3000), every=60,  # at which students are measured; between two checkpoints
+        further=('flow/reverse_kl', 'flow/z_reconstruction'), further_updates=(12000,), further_seeds=3),  # who go on
     lambda_study=dict(  # figure 4 for each lambda; sections in here are an overlay for all of them
         logit_lambdas=(1e-6, 1e-3, 0.01, 0.05),
         train=dict(num_epochs=15)),
@@ -129,6 +134,8 @@ SCALES = {
         figures={'5': ('resnet/x_reconstruction_l1_noise',)},
         appendix_a=dict(num_directions=8, num_shown=8), warm_start=common.SMOKE_WARM_START,
         convergence=dict(arms=('flow/oracle_prediction',), num_epochs=1),
+        crossed=dict(num_seeds=2, rates=(1e-3, 3e-3), num_tuning=10, updates=(10, 20), every=10, further_updates=(30,),
+                     further_seeds=1),
         lambda_study=dict(logit_lambdas=(1e-6, 0.05), train=dict(num_epochs=1), figures={'4': ('flow/x_reconstruction',)}),
         teachers_study=dict(kinds=common.SMOKE_KINDS, train=dict(num_epochs=1)),
         sampling=dict(batches=(1, 4), large=dict(event_shape=(6, 6, 1)))),

@@ -8,6 +8,7 @@ from inverse_matching.errors import InputError
 from inverse_matching.experiments import (
     appendix_a,
     convergence,
+    crossed,
     distillation,
     gaussian,
     headroom,
@@ -23,11 +24,12 @@ SHARED = ('4', '5', '6')  # made together where several are asked for: of one te
 FIGURES = {**gaussian.FIGURES, **{figure: functools.partial(distillation.run, numbers=[figure]) for figure in SHARED},
            'appendix_a': appendix_a.run, 'lambda': logit_lambda.run, 'sampling': sampling.run, 'teachers': teachers.run,
            'vocoder': vocoder.run, 'headroom': headroom.run, 'warm_start': warm_start.run,
-           'convergence': convergence.run}
+           'convergence': convergence.run, 'crossed': crossed.run}
 # The sections that a figure takes from the config, where not every config with a teacher has them.
 SECTIONS = {'4': 'figures', '5': 'figures', '6': 'figures', 'appendix_a': 'appendix_a', 'lambda': 'lambda_study',
             'sampling': 'sampling', 'teachers': 'teachers_study', 'vocoder': 'figures', 'warm_start': 'warm_start',
-            'headroom': 'headroom', 'convergence': 'convergence'}
+            'headroom': 'headroom', 'convergence': 'convergence',
+            'crossed': 'crossed'}
 
 
 def reproduce(figure: str, config: Mapping[str, Any], workdir: str, command: str, devices: int | None = None) -> str:

@@ -10,9 +10,8 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 import numpy as np
 import scipy.stats
 
-from inverse_matching.experiments.verdicts import Claim
+from inverse_matching.experiments.verdicts import ENOUGH, Claim
 
-ENOUGH = 3  # training seeds
 FLOW, RESNET = 'flow/', 'resnet/x_reconstruction_'
 POSITIVE = {'z_reconstruction_l2', 'x_reconstruction_l2', 'sharpness', 'variance_ratio'}  # compared as ratios: in their log
 DISTANCES = {'kernel_distance', 'kernel_distance_8x8'}  # with a floor that nothing is below but by chance

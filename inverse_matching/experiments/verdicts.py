@@ -3,6 +3,7 @@ from typing import NamedTuple, Sequence
 
 import numpy as np
 
+ENOUGH = 3  # training seeds, with which a network's claim can be decided
 NUM_FLIPS = 20_000
 
 

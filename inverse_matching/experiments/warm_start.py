@@ -9,7 +9,7 @@ import numpy as np
 
 from inverse_matching import runs
 from inverse_matching.evaluation import evaluate
-from inverse_matching.experiments import distillation, figures
+from inverse_matching.experiments import courses, distillation, figures
 from inverse_matching.experiments.experiment import Experiment, Rows
 from inverse_matching.runs import StudentRun, TeacherRun
 from inverse_matching.runtime.overlays import merge
@@ -49,11 +49,10 @@ def run(experiment: Experiment) -> str:
   outcome = distillation.carry_out(experiment, [settings['good']], more_stages=[
       *(f'choose the rate of {arm} from {start} weights' for arm, start in starts), *map(str, cases)])
   teacher_run = outcome.teacher_run
-  # An epoch of so many updates, whatever the data.
-  epoch = teacher_run._replace(space=teacher_run.space._replace(epoch_size=EVERY * experiment.config['train']['batch_size']))
-  train = functools.partial(_train, experiment, epoch)
-  rates = {(arm, start): outcome.stages.run(f'choose the rate of {arm} from {start} weights', _best_rate, train, arm, start,
-                                            settings) for arm, start in starts}
+  train = functools.partial(_train, experiment, teacher_run)
+  rates = {(arm, start): outcome.stages.run(
+      f'choose the rate of {arm} from {start} weights', courses.best_rate, settings['rates'], functools.partial(
+          train, Case(arm, start, 0), updates=settings['num_tuning'])) for arm, start in starts}
   rows, images = Rows(), {}
   for case in cases:
     rate = rates[case.arm, case.start]
@@ -68,32 +67,22 @@ def run(experiment: Experiment) -> str:
   return rows.table(('arm', 'start', 'train_seed', 'updates', 'metric', 'value'))
 
 
-def _train(experiment: Experiment, teacher_run: TeacherRun, case: Case, rate: float, updates: int, folder: str) -> pathlib.Path:
+def _train(experiment: Experiment, teacher_run: TeacherRun, case: Case, rate: float, updates: int,
+           folder: str | None = None) -> pathlib.Path:
   """Trains, and returns the workdir, whose checkpoints of every 100 updates are all kept."""
-  config = merge(experiment.config, experiment.config['arms'][case.arm], experiment.config['warm_start']['training'], {
-      'optimizer': {'learning_rate': rate, 'schedule': None, 'decay_rate': 1.0},
-      'train': {'seed': case.seed, 'num_epochs': updates // EVERY, 'evaluate_every_epochs': 1, 'checkpoint_every_epochs': 1,
-                'keep_checkpoints': updates // EVERY}})
-  workdir, good = experiment.path / 'warm_start' / case.arm / folder, experiment.config['warm_start']['good']
-  (of_good,) = distillation.student_configs(experiment.config, [good]).values()
-  runs.distill(config, workdir, teacher_run, devices=experiment.devices, init_from=(
-      distillation.student_folder(experiment.path, good, of_good) if case.start == 'good' else None))
-  jax.clear_caches()
-  return workdir
-
-
-def _best_rate(train: Any, arm: str, start: str, settings: Mapping[str, Any]) -> float:
-  def reached(rate):
-    values = held_out_losses(train(Case(arm, start, 0), rate, settings['num_tuning'], f'{start}/rate_{rate:g}'))
-    return values[max(values)]
-
-  return min(settings['rates'], key=reached)
+  config, good = experiment.config, experiment.config['warm_start']['good']
+  (of_good,) = distillation.student_configs(config, [good]).values()
+  return courses.train(
+      experiment, merge(config, config['arms'][case.arm], config['warm_start']['training'], {'train': {'seed': case.seed}}),
+      experiment.path / 'warm_start' / case.arm / case.start / (folder or f'rate_{rate:g}'), teacher_run, rate=rate,
+      updates=updates, every=EVERY,
+      init_from=distillation.student_folder(experiment.path, good, of_good) if case.start == 'good' else None)
 
 
 def _follow(train: Any, case: Case, rate: float, updates: tuple[int, ...],
             outcome: distillation.Outcome) -> tuple[list[dict[str, Any]], dict[int, np.ndarray]]:
   """Trains; returns rows, and updates -> integer images."""
-  workdir = train(case, rate, updates[-1], f'{case.start}/seed_{case.seed}')
+  workdir = train(case, rate, updates[-1], f'seed_{case.seed}')
   rows = [{'updates': step, 'metric': OBJECTIVE, 'value': value} for step, value in held_out_losses(workdir).items()]
   images = {}
   for step in updates:

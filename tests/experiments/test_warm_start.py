@@ -5,24 +5,7 @@ from commands import launched
 from PIL import Image
 import pytest
 
-from inverse_matching.experiments import warm_start
 from inverse_matching.experiments.experiment import Rows
-
-
-def test_the_best_rate_has_the_lowest_objective_at_the_end(tmp_path):
-  """Not the lowest on the way, and not a rate that is only tried longest."""
-  curves = {0.1: [5.0, 1.0, 9.0], 0.01: [5.0, 4.0, 3.0], 0.001: [5.0, 4.9, 4.8]}
-
-  def train(case, rate, updates, folder):
-    assert (case.arm, case.start, updates) == ('flow/reverse_kl', 'good', 300)
-    workdir = tmp_path / folder
-    workdir.mkdir(parents=True)
-    lines = [{'step': 100 * (i + 1), 'held_out_loss': value} for i, value in enumerate(curves[rate])]
-    lines.insert(1, {'step': 150, 'loss': 0.0, 'epoch': 1.5})
-    (workdir / 'metrics.jsonl').write_text('\n'.join(map(json.dumps, lines)))
-    return workdir
-
-  assert warm_start._best_rate(train, 'flow/reverse_kl', 'good', {'rates': tuple(curves), 'num_tuning': 300}) == 0.01
 
 
 @pytest.mark.slow

@@ -1,0 +1,165 @@
+"""Which value has which objective where? Students of every objective under every objective, over teachers and training seeds.
+
+If an objective is lower at a student of another than at its own, training has not found what is there; if it is lower at its
+own and the samples are worse, the objective prefers them.
+"""
+import pathlib
+from typing import Any, Mapping, NamedTuple
+
+import jax
+
+from inverse_matching import losses, runs
+from inverse_matching.data import pairs as pair_data
+from inverse_matching.evaluation import evaluate, statistics, tables
+from inverse_matching.experiments import courses, distillation, figures
+from inverse_matching.experiments.experiment import Experiment, Rows, Stages
+from inverse_matching.experiments.verdicts import ENOUGH
+from inverse_matching.runs import TeacherRun
+from inverse_matching.runtime.overlays import merge
+from inverse_matching.training import checkpoint
+from inverse_matching.training.metrics import held_out_losses
+
+# Name of a loss -> (metric, reference) of its value.
+OBJECTIVES = {'reverse_kl': ('reverse_kl', 'teacher'), 'z_reconstruction': ('z_reconstruction_l2', 'teacher'),
+              'x_reconstruction': ('x_reconstruction_l2', 'held_out'), 'oracle_prediction': ('oracle_l2', 'teacher')}
+SHOWN = (*OBJECTIVES.values(), ('label_entropy', 'teacher'), ('coverage', 'teacher'), ('kernel_distance', 'teacher'))
+
+
+class Part(NamedTuple):
+  """Students of one teacher."""
+  seed: int  # of the teacher and of them
+  teacher_run: TeacherRun
+  pairs: pathlib.Path
+  folder: pathlib.Path
+
+
+def run(experiment: Experiment) -> str:
+  """Writes crossed.json and crossed.png; returns the tables.
+
+  config.crossed has: arms; num_seeds, of teachers, each with a student of every arm of the same seed; rates, of which an arm
+  takes the one whose own objective is lowest after num_tuning updates, with a teacher of a further seed; updates, at which the
+  students are measured, and every, the updates between two checkpoints, a divisor of all; further, the arms that go on, and
+  further_updates and further_seeds of these. A teacher is that of its checkpoints with the lowest held-out loss.
+
+  Rows are those of evaluate_student with the fields train_seed, updates and learning_rate; the summary tells of every objective
+  and other arm whether the objective is lower there than at its own student, see `preferences`.
+  """
+  config, settings = experiment.config, experiment.config['crossed']
+  seeds, tuning, arms = range(settings['num_seeds']), settings['num_seeds'], settings['arms']
+  going_on = [(seed, arm) for seed in seeds[:settings['further_seeds']] for arm in settings['further']]
+  students = [(seed, arm, settings['updates']) for seed in seeds for arm in arms]
+  students += [(seed, arm, settings['further_updates']) for seed, arm in going_on]
+  stages = Stages(experiment.path / 'timing.json', [
+      *(f'teacher {seed} and its pairs' for seed in (tuning, *seeds)), *(f'choose the rate of {arm}' for arm in arms),
+      *(_named(*student) for student in students)])
+  parts = {seed: stages.run(f'teacher {seed} and its pairs', _part, experiment, seed) for seed in (tuning, *seeds)}
+  rates = {arm: stages.run(f'choose the rate of {arm}', courses.best_rate, settings['rates'], lambda rate, arm=arm: _train(
+      experiment, parts[tuning], arm, rate, settings['num_tuning'], settings['num_tuning'])) for arm in arms}
+  rows = Rows()
+  for seed, arm, updates in students:
+    about = {'train_seed': seed, 'learning_rate': rates[arm]}
+    measured = stages.run(_named(seed, arm, updates), _follow, experiment, parts[seed], arm, rates[arm], updates)
+    rows += [{**row, **about} for row in measured]
+  preferred = preferences(rows)
+  rows = experiment.write('crossed', {**distillation.settings(config, parts[0].teacher_run), 'crossed': settings}, rows,
+                          summary=preferred)
+  _draw(experiment.path / 'crossed.png', rows, settings)
+  return '\n\n'.join([_table(rows, updates) for updates in rows.distinct('updates')] + [Rows(preferred).table(
+      ('updates', 'objective', 'at', 'difference', 'low', 'high', 'num_train_seeds', 'lower'))])
+
+
+def _named(seed: int, arm: str, updates: tuple[int, ...]) -> str:
+  return f'{arm} of teacher {seed} for {updates[-1]} updates'
+
+
+def _part(experiment: Experiment, seed: int) -> Part:
+  """A teacher, the best of its checkpoints, and pairs."""
+  folder = experiment.path / 'crossed' / f'teacher{seed}'
+  num_epochs = experiment.config['train']['num_epochs']
+  config = merge(experiment.config, {'train': {'seed': seed, 'keep_checkpoints': num_epochs, 'evaluate_every_epochs': 1,
+                                               'checkpoint_every_epochs': 1}})
+  runs.train_teacher(config, folder / 'teacher', experiment.devices)
+  held_out = held_out_losses(folder / 'teacher')
+  best = min(checkpoint.steps(folder / 'teacher'), key=held_out.get)
+  teacher_run = runs.load_teacher(folder / 'teacher', best)
+  pairs = runs.make_pairs(teacher_run, folder / 'pairs', devices=experiment.devices, **config['pairs'])
+  jax.clear_caches()
+  return Part(seed, teacher_run, pairs, folder)
+
+
+def _train(experiment: Experiment, part: Part, arm: str, rate: float, updates: int, every: int) -> pathlib.Path:
+  config = merge(experiment.config, experiment.config['arms'][arm], {'train': {'seed': part.seed}})
+  pairs = part.pairs if config['loss']['name'] in losses.ON_PAIRS else None
+  return courses.train(experiment, config, part.folder / arm / f'rate_{rate:g}_{updates}', part.teacher_run, rate=rate,
+                       updates=updates, every=every, pairs=pairs)
+
+
+def _follow(experiment: Experiment, part: Part, arm: str, rate: float, updates: tuple[int, ...]) -> list[dict[str, Any]]:
+  """Rows of an arm's student at each number of updates."""
+  settings, evaluation = experiment.config['crossed'], experiment.config['evaluation']
+  workdir = _train(experiment, part, arm, rate, updates[-1], settings['every'])
+  stored = runs.make_pairs(part.teacher_run, part.folder / 'evaluation_pairs', num=2 * evaluation['num_samples'],
+                           seed=evaluation['seed'], devices=experiment.devices)
+  context, rows = None, []
+  for step in updates:
+    student_run = runs.load_student(workdir, part.teacher_run, step)
+    about = {'student_hash': checkpoint.tree_hash(student_run.params), 'evaluation': dict(evaluation)}
+
+    def measure(student_run=student_run):
+      nonlocal context
+      if context is None:
+        samples = evaluate.teacher_samples(part.teacher_run, **pair_data.load(stored, part.teacher_run.hash),
+                                           devices=experiment.devices)
+        context = evaluate.make_context(part.teacher_run, experiment.path / 'crossed', samples, seed=evaluation['seed'],
+                                        devices=experiment.devices)
+      return evaluate.evaluate_student(arm, student_run, context)
+
+    name = (workdir / f'evaluation_{step}').relative_to(experiment.path)
+    rows += [{**row, 'updates': step} for row in experiment.cached(str(name), about, measure)]
+  jax.clear_caches()
+  return rows
+
+
+def preferences(rows: Rows) -> list[dict[str, Any]]:
+  """Of each objective, number of updates and other arm: how much higher the objective is at its student than at its own.
+
+  The difference is the mean over seeds with a 95% t interval. `lower` is where the objective is lower: 'own', 'other', or None
+  if the interval holds 0, the seeds do not agree, or there are fewer than ENOUGH of them.
+  """
+  found = []
+  for updates in rows.distinct('updates'):
+    at = rows.where(updates=updates)
+    own_arms = {arm.partition('/')[2]: arm for arm in at.distinct('arm')}
+    for objective, (metric, reference) in OBJECTIVES.items():
+      if objective not in own_arms:
+        continue
+      values = {arm: {row['train_seed']: row['value'] for row in at.where(metric=metric, reference=reference, arm=arm)}
+                for arm in at.distinct('arm')}
+      own = values[own_arms[objective]]
+      for arm in at.distinct('arm'):
+        seeds = [seed for seed in own if values[arm].get(seed) is not None and own[seed] is not None]
+        if arm != own_arms[objective] and len(seeds) > 1:
+          found.append(_preference(updates, objective, arm, [values[arm][seed] - own[seed] for seed in seeds]))
+  return found
+
+
+def _preference(updates: int, objective: str, arm: str, differences: list[float]) -> dict[str, Any]:
+  value, low, high = statistics.over_seeds(differences)
+  agree = len({difference > 0 for difference in differences}) == 1
+  decided = len(differences) >= ENOUGH and agree and (low > 0 or high < 0)
+  return {'updates': updates, 'objective': objective, 'at': arm, 'difference': value, 'low': low, 'high': high,
+          'num_train_seeds': len(differences), 'lower': ('own' if value > 0 else 'other') if decided else None}
+
+
+def _table(rows: Rows, updates: int) -> str:
+  """Means over seeds."""
+  at = rows.where(updates=updates)
+  summary = at.over_training() or at
+  return f'{updates} updates\n' + tables.plain(tables.by_arm(summary, SHOWN))
+
+
+def _draw(path: pathlib.Path, rows: Rows, settings: Mapping[str, Any]) -> None:
+  """At the number of updates that all students have made."""
+  last = settings['updates'][-1]
+  figures.forest(path, Rows(row for row in rows.where(updates=last) if '@' not in row['arm']), SHOWN,
+                 title=f'Students of every objective under every objective, after {last} updates')

@@ -1,0 +1,46 @@
+"""Students of every objective under every objective."""
+import json
+
+from commands import launched
+import pytest
+
+from inverse_matching.experiments import crossed
+from inverse_matching.experiments.experiment import Rows
+
+METRICS = {'flow/reverse_kl': 'reverse_kl', 'flow/oracle_prediction': 'oracle_l2'}
+
+
+def rows_of(kl_of_own, kl_of_oracle):
+  return Rows({'arm': arm, 'metric': 'reverse_kl', 'reference': 'teacher', 'value': value, 'train_seed': seed, 'updates': 780}
+              for arm, values in (('flow/reverse_kl', kl_of_own), ('flow/oracle_prediction', kl_of_oracle))
+              for seed, value in enumerate(values))
+
+
+@pytest.mark.parametrize('own,other,lower', [
+    ([11.0, 11.2, 11.1], [8.8, 8.9, 8.7], 'other'), ([5.6, 5.5, 5.7], [6.6, 6.7, 6.8], 'own'),
+    ([11.0, 11.2, 11.1], [8.8, 12.0, 8.7], None), ([11.0, 11.2], [8.8, 8.9], None)])
+def test_an_objective_prefers(own, other, lower):
+  """Where it is lower over three seeds that agree; of two nothing is said."""
+  found, = crossed.preferences(rows_of(own, other))
+  assert (found['objective'], found['at'], found['lower']) == ('reverse_kl', 'flow/oracle_prediction', lower)
+  assert found['difference'] == pytest.approx(sum(other) / len(other) - sum(own) / len(own))
+
+
+@pytest.mark.slow
+def test_crossed(tmp_path):
+  """Every arm of every teacher at every number of updates; the further ones go on; again, nothing is done twice."""
+  command = ('reproduce', '--figure=crossed', '--config=configs/digits.py:smoke',
+             "--config.crossed.arms=('flow/z_reconstruction','flow/oracle_prediction')",
+             "--config.crossed.further=('flow/z_reconstruction',)", f'--workdir={tmp_path}')
+  launched(*command)
+  document = json.loads((tmp_path / 'crossed.json').read_text())
+  rows = Rows(document['rows'])
+  for arm in ('flow/z_reconstruction', 'flow/oracle_prediction'):
+    for seed in (0, 1):
+      assert set(rows.where(arm=arm, train_seed=seed).distinct('updates')) >= {10, 20}
+  assert set(rows.where(arm='flow/z_reconstruction', train_seed=0).distinct('updates')) == {10, 20, 30}
+  assert {(row['objective'], row['at']) for row in document['summary']} == {
+      ('z_reconstruction', 'flow/oracle_prediction'), ('oracle_prediction', 'flow/z_reconstruction')}
+  before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('evaluation_*.json')}
+  launched(*command)
+  assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob('evaluation_*.json')}
