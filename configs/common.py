@@ -125,6 +125,11 @@ WARM_START = dict(  # objectives from random weights and from those of a good st
     updates=(0, 100, 500, 2000),  # at which samples are drawn; multiples of 100, and the last ends the run
     num_seeds=dict(random=1, good=3),
     training={})  # sections that overlay those of the arm
+FACTORS = dict(  # what moves an objective: levels, low and high
+    arm='flow/reverse_kl', good='flow/oracle_prediction',  # whose objective; whose student is a good start
+    levels=dict(batch_size=(64, 256), learning_rate=(1e-4, 1e-3), ema_decay=(0.0, 0.999), start=('random', 'good')),
+    updates=1000, num_seeds=3)
+SMOKE_FACTORS = dict(FACTORS, levels=dict(FACTORS['levels'], batch_size=(32, 64)), updates=2, num_seeds=2)
 SMOKE_WARM_START = dict(WARM_START, rates=(1e-3,), num_tuning=100, updates=(0, 100), num_seeds=dict(random=1, good=1))
 TEACHERS_STUDY = ('resnet/x_reconstruction_l1', 'resnet/oracle_prediction_l1')  # ResNets suit a teacher of any order
 MAIN = dict(figures={'5': ('resnet/x_reconstruction_l1', 'resnet/x_reconstruction_l1_noise')})  # overlay of the word `main`

@@ -101,6 +101,7 @@ BASE = dict(
         num_directions=200, seed=3,  # random directions of z
         num_shown=12),  # rows of the picture
     warm_start=common.WARM_START,
+    factors=common.FACTORS,
     convergence=dict(  # which students, and for how many epochs they and the teacher train on
         arms=(*common.FIGURE_4, *common.FIGURE_5), num_epochs=20),
     crossed=dict(  # students of every objective under every objective
@@ -133,6 +134,7 @@ SCALES = {
         teacher_kinds=common.teacher_kinds(levels=17, transformer=dict(TRANSFORMER, num_blocks=2, width=8)),
         figures={'5': ('resnet/x_reconstruction_l1_noise',)},
         appendix_a=dict(num_directions=8, num_shown=8), warm_start=common.SMOKE_WARM_START,
+        factors=common.SMOKE_FACTORS,
         convergence=dict(arms=('flow/oracle_prediction',), num_epochs=1),
         crossed=dict(num_seeds=2, rates=(1e-3, 3e-3), num_tuning=10, updates=(10, 20), every=10, further_updates=(30,),
                      further_seeds=1),

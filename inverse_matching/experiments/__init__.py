@@ -10,6 +10,7 @@ from inverse_matching.experiments import (
     convergence,
     crossed,
     distillation,
+    factors,
     gaussian,
     headroom,
     logit_lambda,
@@ -24,12 +25,13 @@ SHARED = ('4', '5', '6')  # made together where several are asked for: of one te
 FIGURES = {**gaussian.FIGURES, **{figure: functools.partial(distillation.run, numbers=[figure]) for figure in SHARED},
            'appendix_a': appendix_a.run, 'lambda': logit_lambda.run, 'sampling': sampling.run, 'teachers': teachers.run,
            'vocoder': vocoder.run, 'headroom': headroom.run, 'warm_start': warm_start.run,
-           'convergence': convergence.run, 'crossed': crossed.run}
+           'convergence': convergence.run, 'crossed': crossed.run,
+           'factors': factors.run}
 # The sections that a figure takes from the config, where not every config with a teacher has them.
 SECTIONS = {'4': 'figures', '5': 'figures', '6': 'figures', 'appendix_a': 'appendix_a', 'lambda': 'lambda_study',
             'sampling': 'sampling', 'teachers': 'teachers_study', 'vocoder': 'figures', 'warm_start': 'warm_start',
             'headroom': 'headroom', 'convergence': 'convergence',
-            'crossed': 'crossed'}
+            'crossed': 'crossed', 'factors': 'factors'}
 
 
 def reproduce(figure: str, config: Mapping[str, Any], workdir: str, command: str, devices: int | None = None) -> str:

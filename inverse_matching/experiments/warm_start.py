@@ -19,6 +19,7 @@ EVERY = 100  # updates between two values of the objective; the numbers of updat
 SHOWN = 8  # images of each
 OBJECTIVE = 'objective'  # the metric of a row, beside those of samples
 METRICS = ('reverse_kl', 'label_entropy', 'kernel_distance', 'coverage', 'precision')
+LINE = tuple(i / 10 for i in range(11))
 COLOURS = {'random': 'tab:red', 'good': 'tab:blue'}
 
 
@@ -41,13 +42,15 @@ def run(experiment: Experiment) -> str:
   sections that overlay those of the config in these runs.
 
   Rows have the arm, start, train_seed, learning_rate, updates, metric and value: the objective on the validation part every 100
-  updates, and what is measured on the samples of the same z as the teacher's.
+  updates, and what is measured on the samples of the same z as the teacher's. Those with `line` are measured at weights on the
+  straight line from the good student (0) to where its first seed ended (1).
   """
   settings = experiment.config['warm_start']
   starts = [(arm, start) for arm in settings['arms'] for start in settings['num_seeds']]
   cases = [Case(arm, start, seed) for arm, start in starts for seed in range(settings['num_seeds'][start])]
   outcome = distillation.carry_out(experiment, [settings['good']], more_stages=[
-      *(f'choose the rate of {arm} from {start} weights' for arm, start in starts), *map(str, cases)])
+      *(f'choose the rate of {arm} from {start} weights' for arm, start in starts), *map(str, cases),
+      *(f'from the good student to the end of {arm}' for arm in settings['arms'])])
   teacher_run = outcome.teacher_run
   train = functools.partial(_train, experiment, teacher_run)
   rates = {(arm, start): outcome.stages.run(
@@ -59,6 +62,9 @@ def run(experiment: Experiment) -> str:
     about = {'arm': case.arm, 'start': case.start, 'train_seed': case.seed, 'learning_rate': rate}
     more, images[case] = outcome.stages.run(str(case), _follow, train, case, rate, settings['updates'], outcome)
     rows += [{**about, **row} for row in more]
+  for arm in settings['arms']:
+    rows += [{'arm': arm, 'start': 'good', 'train_seed': 0, 'learning_rate': rates[arm, 'good'], **row}
+             for row in outcome.stages.run(f'from the good student to the end of {arm}', _line, experiment, arm, outcome)]
   rows = experiment.write('warm_start', {**distillation.settings(experiment.config, teacher_run), 'warm_start': settings,
                                          **outcome.context.settings}, rows)
   pixels = evaluate.to_pixels(teacher_run, outcome.context.samples.x[:SHOWN])
@@ -99,6 +105,16 @@ def _student_at(workdir: pathlib.Path, step: int, case: Case, outcome: distillat
     return next(iter(outcome.students.values()))
   student_run = runs.load_student(workdir, outcome.teacher_run)
   return student_run._replace(params=student_run.student.init(jax.random.key(case.seed)))
+
+
+def _line(experiment: Experiment, arm: str, outcome: distillation.Outcome) -> list[dict[str, Any]]:
+  workdir = experiment.path / 'warm_start' / arm / 'good' / 'seed_0'
+  end, good = runs.load_student(workdir, outcome.teacher_run), next(iter(outcome.students.values()))
+  rows = []
+  for share in LINE:
+    params = jax.tree.map(lambda a, b, share=share: (1 - share) * a + share * b, good.params, end.params)
+    rows += [{'updates': None, 'line': share, **row} for row in _measure(end._replace(params=params), outcome.context)[0]]
+  return rows
 
 
 def _measure(student_run: StudentRun, context: evaluate.Context) -> tuple[list[dict[str, Any]], np.ndarray]:

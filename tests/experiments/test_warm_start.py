@@ -22,4 +22,7 @@ def test_a_run_from_both_starts(tmp_path):
   same = [row for row in good if (row['metric'], row['reference']) == ('reverse_kl', 'teacher')]
   assert rows.where(start='good', updates=0, metric='reverse_kl')[0]['value'] == same[0]['value']
   assert rows.where(start='random', updates=0, metric='reverse_kl')[0]['value'] != same[0]['value']
+  line = rows.where(start='good', metric='reverse_kl').having('line')
+  assert line.distinct('line') == [i / 10 for i in range(11)] and line[0]['value'] == pytest.approx(same[0]['value'], rel=1e-5)
+  assert line[-1]['value'] == pytest.approx(rows.where(start='good', updates=100, metric='reverse_kl')[0]['value'], rel=1e-5)
   assert Image.open(tmp_path / 'warm_start_reverse_kl.png').width > 300
