@@ -5,8 +5,8 @@
     taskset -c 0 python -m benchmarks.against --other=../other --benchmark=vocoder
 
 Each side runs a benchmark, by default benchmarks.train_step, in processes of its own, in turns. Here they have huge pages, as
-all commands have (launch/huge_pages.py); there they have what that checkout gave them, which --pages=both changes. A ratio above
-1 says that this side takes less.
+all commands have (launch/huge_pages.py); there what that checkout gave them, which --pages=both changes. Above 1, this side
+takes less.
 """
 import json
 import os
