@@ -265,7 +265,7 @@ def likelihood_rows(arm: str, log_prob: np.ndarray, samples: TeacherSamples, *, 
 
 
 def evaluate_run(workdir: str, teacher_workdir: str | None, *, num: int, seed: int, command: str,
-                 devices: int | None = None, output: str | None = None) -> str:
+                 devices: int | None = None, output: str | None = None, step: int | None = None) -> str:
   """Evaluates the run in a workdir, writes evaluation.json and returns the table as text.
 
   Args:
@@ -277,19 +277,20 @@ def evaluate_run(workdir: str, teacher_workdir: str | None, *, num: int, seed: i
     devices: number of local devices, or None for all.
     output: folder for evaluation.json and the classifier of the metrics; None is the workdir, and for the classifier that of
       the teacher.
+    step: of the checkpoint in `workdir` to take; None is the last.
 
   Raises:
     InputError: what would be written into is an exported model.
   """
   if output is None:
     exported.refuse(workdir, teacher_workdir or workdir)
-  run = load_teacher(teacher_workdir or workdir)
+  run = load_teacher(teacher_workdir) if teacher_workdir else load_teacher(workdir, step)
   samples = draw_teacher_samples(run, num, seed, devices)
   context = make_context(run, output or teacher_workdir or workdir, samples, seed=seed, devices=devices)
   if teacher_workdir is None:
     rows = evaluate_teacher(context)
   else:
-    student_run = load_student(workdir, run)
+    student_run = load_student(workdir, run, step)
     arm = f'{student_run.config["student"]["name"]}/{student_run.config["loss"]["name"]}'
     rows = evaluate_student(arm, student_run, context)
   file = pathlib.Path(output or workdir) / 'evaluation.json'

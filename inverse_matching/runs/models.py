@@ -105,7 +105,11 @@ def load_params(workdir: str | os.PathLike, init: Callable[[Any], Params], step:
     InputError: there is no such checkpoint, it is damaged, or it is that of another network.
   """
   structure = jax.eval_shape(init, jax.random.key(0))
-  return exported.read(workdir, structure) if exported.is_model(workdir) else checkpoint.load_ema(workdir, structure, step)
+  if not exported.is_model(workdir):
+    return checkpoint.load_ema(workdir, structure, step)
+  if step not in (None, exported.step(workdir)):
+    raise InputError(f'{workdir} is an exported model of step {exported.step(workdir)} alone, not {step}: leave out the step.')
+  return exported.read(workdir, structure)
 
 
 def _init(init: Callable[[Any], Params], init_from: str | os.PathLike | None) -> tuple[Callable[[Any], Params], dict[str, str]]:

@@ -5,7 +5,7 @@ import pytest
 import safetensors.numpy
 
 from inverse_matching.errors import InputError
-from inverse_matching.runs import exported, workdir
+from inverse_matching.runs import exported, models, workdir
 from inverse_matching.training import checkpoint
 
 PARAMS = {'params': {'conv': {'kernel': np.arange(6, dtype=np.float32).reshape(2, 3), 'bias': np.float32([np.pi])}},
@@ -63,3 +63,12 @@ def test_refusals(tmp_path):
     with workdir.open_run(folder, {}):
       pass
   assert sorted(path.name for path in tmp_path.iterdir()) == ['model']
+
+
+def test_another_step_than_its_own_is_refused(tmp_path):
+  """A model holds one; asking for that one is fine."""
+  folder = write(tmp_path / 'model')
+  init = lambda key: jax.tree.map(jax.numpy.asarray, PARAMS)
+  assert models.load_params(folder, init)[1] == models.load_params(folder, init, 7)[1] == 7
+  with pytest.raises(InputError, match='is an exported model of step 7 alone, not 3'):
+    models.load_params(folder, init, 3)
