@@ -102,6 +102,7 @@ BASE = dict(
         num_shown=12),  # rows of the picture
     warm_start=common.WARM_START,
     factors=common.FACTORS,
+    teacher_course=dict(num_samples=1000, seed=5),  # that are drawn at every checkpoint
     convergence=dict(  # which students, and for how many epochs they and the teacher train on
         arms=(*common.FIGURE_4, *common.FIGURE_5), num_epochs=20),
     crossed=dict(  # students of every objective under every objective
@@ -134,7 +135,7 @@ SCALES = {
         teacher_kinds=common.teacher_kinds(levels=17, transformer=dict(TRANSFORMER, num_blocks=2, width=8)),
         figures={'5': ('resnet/x_reconstruction_l1_noise',)},
         appendix_a=dict(num_directions=8, num_shown=8), warm_start=common.SMOKE_WARM_START,
-        factors=common.SMOKE_FACTORS,
+        factors=common.SMOKE_FACTORS, teacher_course=dict(num_samples=40),
         convergence=dict(arms=('flow/oracle_prediction',), num_epochs=1),
         crossed=dict(num_seeds=2, rates=(1e-3, 3e-3), num_tuning=10, updates=(10, 20), every=10, further_updates=(30,),
                      further_seeds=1),

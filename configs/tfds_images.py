@@ -46,6 +46,7 @@ def base(name: str) -> dict[str, Any]:
       appendix_a=dict(num_directions=200, seed=3, num_shown=12),
       warm_start=common.WARM_START,
       factors=common.FACTORS,
+      teacher_course=dict(num_samples=1000, seed=5),
       convergence=dict(arms=(*common.FIGURE_4, *common.FIGURE_5), num_epochs=1),
       headroom=dict(
           arms=(*common.FIGURE_4[2:], *common.FIGURE_5),
@@ -97,7 +98,7 @@ SCALES = {
         teacher_kinds=kinds(dict(TRANSFORMER, num_blocks=2, num_layers=1, width=8, num_heads=2)),
         figures={'5': ('resnet/x_reconstruction_l1_noise',)},
         appendix_a=dict(num_directions=8), warm_start=common.SMOKE_WARM_START,
-        factors=common.SMOKE_FACTORS,
+        factors=common.SMOKE_FACTORS, teacher_course=dict(num_samples=24),
         convergence=dict(arms=('flow/oracle_prediction',), num_epochs=1),
         headroom=dict(arms=('flow/oracle_prediction',), shares=(), longer=dict(train=dict(num_epochs=1))),
         teachers_study=dict(kinds=common.SMOKE_KINDS)),
