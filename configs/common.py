@@ -56,6 +56,8 @@ def teacher_kinds(levels: int, transformer: Mapping[str, Any]) -> dict[str, Any]
   """
   return {
       'gaussian': {},
+      # In the space of the discrete ones: what differs from them is the head alone.
+      'gaussian_in_levels': dict(data=dict(logit_lambda=placeholder(float))),
       'logistic': dict(teacher=dict(elementwise='logistic')),
       'mixture_of_logistics': dict(teacher=dict(elementwise='mixture_of_logistics', num_mixtures=5)),
       'neural': dict(teacher=dict(elementwise='neural', num_units=8, num_layers=2)),

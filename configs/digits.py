@@ -13,6 +13,7 @@ One word takes another teacher, for all commands and figures; `--figure=teachers
 | variant | the teacher | what it sets |
 | --- | --- | --- |
 | gaussian | PixelCNN++, a Gaussian for each pixel (the default) | |
+| gaussian_in_levels | the same in the space of grey levels, x = pixel + u | `data.logit_lambda` is None |
 | logistic | a logistic | `teacher.elementwise` |
 | mixture_of_logistics | a mixture of 5 logistics | and `teacher.num_mixtures` |
 | neural | a deep sigmoidal flow of 2 layers of 8 units | `teacher.elementwise`, `num_units`, `num_layers` |
