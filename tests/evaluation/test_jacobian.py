@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from inverse_matching import random, students
-from inverse_matching.errors import InputError
 from inverse_matching.evaluation import jacobian
 from inverse_matching.students import linear
 
@@ -40,8 +39,3 @@ def test_every_output_of_the_resnet_sees_every_input():
   z = draws(1, (5, 5, 2))
   dense = jax.jacfwd(lambda z: student.z_to_x(params, z).x)(z).reshape(50, 50)
   assert np.all(np.asarray(dense) != 0)
-
-
-def test_a_resnet_that_does_not_span_the_image_is_refused():
-  with pytest.raises(InputError, match='sees 3 pixels .* images of 8x8 need 7'):
-    students.make('resnet', (8, 8, 1), num_blocks=1, num_filters=4, dilations=(1,))
