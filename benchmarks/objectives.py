@@ -16,6 +16,7 @@ import numpy as np
 from configs import digits
 from inverse_matching import losses, random, runs, students, teachers
 from inverse_matching.evaluation import tables
+from inverse_matching.experiments import distillation
 from inverse_matching.runtime import files
 from inverse_matching.types import Batch
 from launch import common
@@ -27,9 +28,10 @@ ARMS = {'oracle_prediction': {}, 'x_reconstruction': {}, 'z_reconstruction': {},
 
 def _models(workdir: pathlib.Path):
   """(teacher, its params, student, its params, what they are)."""
-  if (workdir / 'students' / 'flow' / 'reverse_kl' / 'config.json').exists():
+  folder = distillation.student_folder(workdir, 'flow/reverse_kl', digits.get_config())
+  if (folder / 'config.json').exists():
     run = runs.load_teacher(workdir / 'teacher')
-    student_run = runs.load_student(workdir / 'students' / 'flow' / 'reverse_kl', run)
+    student_run = runs.load_student(folder, run)
     return run.teacher, run.params, student_run.student, student_run.params, 'trained'
   config = digits.get_config()
   teacher = teachers.make(event_shape=(8, 8, 1), **config.teacher)

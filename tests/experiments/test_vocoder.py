@@ -123,7 +123,7 @@ def test_reproduce_vocoder(tmp_path):
   assert run_command(*command) == first
   audio.write(tmp_path / 'in.wav', SPEECH.held_out[0].waveform, FEATURES.rate)
   for arm in ((), (f'--teacher={tmp_path}/teacher',)):
-    workdir = tmp_path / 'students' / vocoder.X_RECONSTRUCTION if arm else tmp_path / 'teacher'
+    workdir = tmp_path / 'students' / vocoder.X_RECONSTRUCTION / 'seed0' if arm else tmp_path / 'teacher'
     said = run_command('launch.sample', f'--workdir={workdir}', *arm, f'--wav={tmp_path}/in.wav',
                        f'--output={tmp_path}/out.wav')
     assert 'real-time factor' in said
