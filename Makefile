@@ -61,7 +61,7 @@ smoke: $(READY)
 	$(REPRODUCE) --config=configs/digits.py:smoke --workdir=runs/smoke
 
 test: $(READY)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow" $(TESTS)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow" $(TESTS)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -m "slow and not survival"

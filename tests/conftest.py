@@ -7,15 +7,19 @@ import sys
 import tempfile
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-os.environ['INVERSE_MATCHING_STATE'] = tempfile.mkdtemp(prefix='inverse_matching-')  # not the home of whoever runs the tests
+if 'PYTEST_XDIST_WORKER' not in os.environ:  # workers share that of the process that started them
+  os.environ['INVERSE_MATCHING_STATE'] = tempfile.mkdtemp(prefix='inverse_matching-')  # not the home of whoever runs the tests
+  atexit.register(shutil.rmtree, os.environ['INVERSE_MATCHING_STATE'], ignore_errors=True)
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))  # the checkout, installed or not
+# What was compiled once is not compiled again: a second run of the fast suite takes little more than half of the time.
+os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', f'{sys.path[0]}/.pytest_cache/compiled')
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 
 import hypothesis
 import jax
 import pytest
 import reliability
 
-atexit.register(shutil.rmtree, os.environ['INVERSE_MATCHING_STATE'], ignore_errors=True)
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_legacy_prng_key', 'error')
 jax.config.update('jax_disable_most_optimizations', True)  # a third of the compile time

@@ -1,6 +1,7 @@
 """Training at a constant rate for a number of updates."""
 import json
 
+import pytest
 import small_run
 
 from inverse_matching.experiments import courses
@@ -24,6 +25,7 @@ def test_the_best_rate_has_the_lowest_loss_at_the_end(tmp_path):
   assert courses.best_rate(curves, trained) == 0.01
 
 
+@pytest.mark.slow
 def test_so_many_updates_at_one_rate(tmp_path):
   """Whatever the size of the data: checkpoints and held-out losses at the same places, and a rate that does not decay."""
   config = {**small_run.CONFIG, 'optimizer': dict(small_run.CONFIG['optimizer'], decay_rate=0.5)}

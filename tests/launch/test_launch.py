@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from commands import ROOT, SMOKE, free_port, launch, launched, refused, user_environment
+from commands import ROOT, SMOKE, execute, free_port, launch, launched, refused, user_environment
 import numpy as np
 from PIL import Image
 import pytest
@@ -94,10 +94,8 @@ common.run(lambda: print(jax.local_device_count()))
 def test_devices_of_a_cpu(flags, count):
   """One for each core; one for a process that is not alone."""
   count = count or min(8, len(os.sched_getaffinity(0)))
-  env = {**user_environment(), 'JAX_COORDINATOR_ADDRESS': f'localhost:{free_port()}', 'JAX_NUM_PROCESSES': '1',
-         'JAX_PROCESS_ID': '0'}
-  process = subprocess.run([sys.executable, '-c', COUNT, *flags, '--workdir=none'], cwd=ROOT, env=env, capture_output=True,
-                           text=True, check=False)
+  env = {'JAX_COORDINATOR_ADDRESS': f'localhost:{free_port()}', 'JAX_NUM_PROCESSES': '1', 'JAX_PROCESS_ID': '0'}
+  process = execute(COUNT, *flags, '--workdir=none', env=env)
   assert process.stdout == f'{count}\n', process.stderr
 
 

@@ -1,13 +1,10 @@
 """Commands that sample, solve or distil from pairs read no data."""
-import subprocess
-import sys
-
-from commands import ROOT, SMOKE, user_environment
+from commands import SMOKE, launch
 import pytest
 
-# Runs a command where whatever reads data fails, be it the data sets by name or the libraries that they come from.
+# After this, whatever reads data fails, be it the data sets by name or the libraries that they come from.
 WITHOUT_DATA = """
-import runpy, sys
+import sys
 for library in ('tensorflow_datasets', 'sklearn.datasets'):
   sys.modules[library] = None
 from inverse_matching.data import catalogue
@@ -16,8 +13,6 @@ def load(settings):
   raise AssertionError('the data are read')
 
 catalogue.load = load
-sys.argv = sys.argv[1:]
-runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
 """
 TEACHER = '--teacher={folder}/teacher'
 COMMANDS = {
@@ -31,8 +26,7 @@ COMMANDS = {
 def run(folder, out, command):
   """The last two write to their workdir."""
   words = [word.format(folder=folder) for word in command] + [f'--{"output" if command[0] == "sample" else "workdir"}={out}']
-  return subprocess.run([sys.executable, '-c', WITHOUT_DATA, f'launch.{words[0]}', *words[1:]], cwd=ROOT, timeout=300,
-                        env=user_environment(), capture_output=True, text=True, check=False)
+  return launch(*words, first=WITHOUT_DATA)
 
 
 @pytest.mark.parametrize('name', [name if name == 'sample a student' else pytest.param(name, marks=pytest.mark.slow)

@@ -98,7 +98,7 @@ def test_the_paper_setting_is_the_default():
 def test_initial_conditionals_are_tame():
   """At initialisation every conditional is near N(0, 1), so that training starts at a finite likelihood."""
   teacher = teachers.make('pixelcnn', (4, 4, 1), num_blocks=1, num_filters=4, num_levels=1)
-  theta = teacher.conditional(teacher.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (4, 4, 4, 1)))
+  theta = jax.jit(teacher.conditional)(teacher.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (4, 4, 4, 1)))
   assert np.abs(theta.mean).max() < 2 and np.abs(theta.log_scale).max() < 2
   assert np.std(theta.mean) > 0
 

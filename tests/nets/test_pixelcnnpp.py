@@ -29,10 +29,9 @@ HEADS = {
     'neural': ((1, 2, 2), dict(elementwise='neural', num_units=2)),
     'logistic': ((1, 2, 2), dict(elementwise='logistic')),
 }
-SLOW_HEADS = [name for name in HEADS if name != 'discretized']
 
 # The others run with the slow tests: a sampler of several resolutions takes its time to compile.
-QUICK = ('wide', 'colour', 'pixel')
+QUICK = ('colour', 'pixel')
 names = pytest.mark.parametrize('name', [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
                                          for name in CASES])
 
@@ -54,7 +53,7 @@ def solution(name, solver):
 
 def check_cached(teacher, expected, params, got):
   if expected[0].size > 3:
-    assert np.std(teacher.conditional(params, expected).mean, axis=0).max() > 0.05, 'nothing depends on x: no proof'
+    assert np.std(jax.jit(teacher.conditional)(params, expected).mean, axis=0).max() > 0.05, 'nothing depends on x: no proof'
   assert constructors.relative_error(got.x, expected) < 1e-5
   np.testing.assert_array_equal(got.sweeps, 1)
 
@@ -66,14 +65,15 @@ def test_cached_is_ancestral(name):
   check_cached(teacher, solution(name, 'ancestral').x, params, solution(name, 'cached'))
 
 
-@pytest.mark.parametrize('name', ['discretized', *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_HEADS)])
+@pytest.mark.slow
+@pytest.mark.parametrize('name', HEADS)
 def test_cached_is_ancestral_for_every_head(name):
   """What a network sees of x, and how channels depend on each other, is the same by parts."""
   shape, settings = HEADS[name]
   teacher, params, _ = make(shape, dict(num_blocks=1, num_filters=4, num_levels=1, **settings))
   z = teacher.prior.sample(jax.random.split(jax.random.key(5), 3))
   expected = solve(teacher, params, z, solver='ancestral').x
-  theta = teacher.conditional(params, expected)
+  theta = jax.jit(teacher.conditional)(params, expected)
   assert max(np.std(leaf, axis=0).max() for leaf in theta) > 0.05, 'nothing depends on x: no proof'
   assert constructors.relative_error(solve(teacher, params, z, solver='cached').x, expected) < 1e-5
 

@@ -55,7 +55,8 @@ def test_it_reaches_every_layer_and_stops_at_the_head(name):
     assert set(products(jax.make_jaxpr(function)(*args).jaxpr)) == {('float32', 'float32')}
 
 
-@pytest.mark.parametrize('name', SETTINGS)
+@pytest.mark.parametrize('name', [name if name == 'resnet' else pytest.param(name, marks=pytest.mark.slow)
+                                  for name in SETTINGS])
 def test_gradients(name):
   """Of the parameters, in float32, and those of float32 up to a few roundings of bfloat16."""
   function, params, x = network(name, None)
@@ -70,7 +71,7 @@ def test_gradients(name):
 
 def test_the_frozen_teacher_is_float32():
   """In the step of a student in bfloat16, z = T(x) is what it is elsewhere: only the student is rounded."""
-  event, settings = (4, 4, 1), dict(num_blocks=1, num_filters=4, num_levels=2)
+  event, settings = (4, 4, 1), dict(num_blocks=1, num_filters=4, num_levels=1)
   teacher = teachers.make('pixelcnn', event, **settings)
   keys = random.keys_at(0, jnp.arange(4, dtype=jnp.uint32))
   batch, teacher_params = Batch(x=random.normal(keys, event), key=keys), teacher.init(jax.random.key(0))
@@ -81,9 +82,13 @@ def test_the_frozen_teacher_is_float32():
     seen.append(z)
     return student.z_to_x(params, z, cond, key)
 
-  loss = losses.make('x_reconstruction', teacher, student._replace(z_to_x=z_to_x))
-  loss(student.init(jax.random.key(1)), teacher_params, batch)
-  np.testing.assert_array_equal(seen[0], teacher.x_to_z(teacher_params, batch.x)[0])
+  def step(params):
+    losses.make('x_reconstruction', teacher, student._replace(z_to_x=z_to_x))(params, teacher_params, batch)
+    return seen[0]
+
+  z = jax.jit(step)(student.init(jax.random.key(1)))
+  expected = jax.jit(teacher.x_to_z)(teacher_params, batch.x)[0]
+  np.testing.assert_allclose(z, expected, rtol=1e-5, atol=1e-5)  # bfloat16 would be 1e-3 away
 
 
 def test_cast():

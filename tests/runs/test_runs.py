@@ -234,6 +234,7 @@ class Killed(Exception):
   """Stands for kill -9: nothing is saved."""
 
 
+@pytest.mark.slow
 def test_bfloat16_goes_on_to_the_bit(tmp_path, monkeypatch):
   """A killed run ends with the bits of one that was not; they are not those of float32; parameters and reports are float32."""
   train = lambda path, **train: runs.distill({**CONFIG, 'student': dict(name='resnet', num_blocks=1, num_filters=4),

@@ -1,4 +1,5 @@
 """Utterances of different lengths: the same numbers as one by one, pairs of them, and a student distilled on them."""
+import jax
 import numpy as np
 import pytest
 from small_speech import FRAMES, HOP, PARAMS, RUN, TEACHER
@@ -19,7 +20,7 @@ def test_padding_and_neighbours_change_nothing():
   """T, T^-1 and S of a list of utterances are those of each alone."""
   x, conds = [u.waveform for u in RUN.source.data.train], [u.features for u in RUN.source.data.train]
   z = utterances.encoder(TEACHER, 1)(PARAMS, x, conds)
-  expected = alone(lambda x, c: TEACHER.x_to_z(PARAMS, x, c)[0], x, conds)
+  expected = alone(jax.jit(lambda x, c: TEACHER.x_to_z(PARAMS, x, c)[0]), x, conds)
   back = utterances.solver_fn(TEACHER, 'auto', 1)(PARAMS, z, conds)
   for got, want, again, wave in zip(z, expected, back, x):
     np.testing.assert_allclose(got, want, atol=1e-5)

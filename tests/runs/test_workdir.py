@@ -1,8 +1,5 @@
 """The folder of a run: one config, one kind, one process at a time."""
-import subprocess
-import sys
-
-from commands import ROOT
+from commands import execute
 import ml_collections
 import pytest
 
@@ -54,10 +51,8 @@ def test_another_config_is_refused(tmp_path, change, words):
 
 def test_a_second_process_is_refused(tmp_path):
   """While a run holds the folder; not after."""
-  script = ('import sys; sys.path.insert(0, sys.argv[1])\n'
-            'from inverse_matching.runs import workdir\n'
-            'with workdir.open_run(sys.argv[2], {"kind": "teacher"}): print("opened")')
-  second = lambda: subprocess.run([sys.executable, '-c', script, str(ROOT), str(tmp_path)], capture_output=True, text=True)
+  second = lambda: execute('import sys; from inverse_matching.runs import workdir\n'
+                           'with workdir.open_run(sys.argv[1], {"kind": "teacher"}): print("opened")', tmp_path)
   with workdirs.open_run(tmp_path, {'kind': 'teacher'}):
     held = second()
     with pytest.raises(InputError, match='Another process is running'):

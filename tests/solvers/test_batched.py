@@ -64,7 +64,7 @@ def test_bits_do_not_depend_on_the_devices(solver):
   jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[:32], b), one, few)
 
 
-@pytest.mark.parametrize('name', ['pixelcnn', 'chain'])
+@pytest.mark.parametrize('name', [pytest.param('pixelcnn', marks=pytest.mark.slow), 'chain'])
 def test_networks_and_chains(name):
   """The solvers that serve them give T^-1."""
   case = constructors.teacher_case(name)

@@ -234,9 +234,9 @@ def test_a_teacher_without_cached_activations_is_refused():
 
 def test_auto_is_cached_where_there_is_a_cache():
   """The named choice, and the same bits."""
-  case = constructors.teacher_case('pixelcnn')
+  case = constructors.teacher_case('samplernn')
   assert solvers.choose(case.model) == 'cached' and solvers.choose(constructors.teacher_case('dense').model) == 'fixed_point'
-  z = constructors.encode('pixelcnn')(case.params, case.events)[0]
+  z = constructors.encode('samplernn')(case.params, case.events)[0]
   auto, cached = (solve(case.model, case.params, z, solver=solver) for solver in ('auto', 'cached'))
   np.testing.assert_array_equal(auto.x, cached.x)
   np.testing.assert_array_equal(auto.sweeps, 1)

@@ -42,7 +42,7 @@ def test_a_resnet_sees_all_of_the_image(side, num_blocks, dilations, unseen):
   params = jax.tree.map(lambda leaf: jax.random.normal(jax.random.key(leaf.size), leaf.shape), init(jax.random.key(0)))
   z = jax.random.normal(jax.random.key(1), (side, side, 1))
   if side == 8:
-    jacobian = jax.jacrev(lambda z: apply(params, z[None], None)[0])(z)
+    jacobian = jax.jit(jax.jacrev(lambda z: apply(params, z[None], None)[0]))(z)
     assert np.sum(np.asarray(jacobian) == 0) == unseen
   make = functools.partial(students.resnet, (side, side, 1), num_blocks=num_blocks, num_filters=2, dilations=dilations)
   if not unseen:
