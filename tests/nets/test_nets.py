@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from inverse_matching import random, teachers
+from inverse_matching.errors import InputError
 from inverse_matching.nets import causal_conv, heads
 
 KEYS = random.keys_at(0, np.arange(64, dtype=np.uint32))
@@ -101,6 +102,30 @@ def test_initial_conditionals_are_tame():
   theta = jax.jit(teacher.conditional)(teacher.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (4, 4, 4, 1)))
   assert np.abs(theta.mean).max() < 2 and np.abs(theta.log_scale).max() < 2
   assert np.std(theta.mean) > 0
+
+
+def test_the_network_sees_the_intensity():
+  """tanh(x / 2) in place of x; the mean of a channel is still linear in x of the channels before it."""
+  settings = dict(num_blocks=1, num_filters=4, num_levels=1)
+  x = 3 * jax.random.normal(jax.random.key(1), (4, 3, 3, 1))
+  seen, plain = (teachers.make('pixelcnn', (3, 3, 1), network_input=name, **settings) for name in ('intensity', None))
+  params = constructors.random_params(plain.init, 0.7)
+  theta, expected = (jax.jit(model.conditional)(params, value) for model, value in ((seen, x), (plain, jnp.tanh(x / 2))))
+  chex.assert_trees_all_close(theta, expected, rtol=1e-5, atol=1e-6)
+
+  model = teachers.make('pixelcnn', (1, 1, 3), network_input='intensity', **settings)
+  params = constructors.random_params(model.init, 0.7)
+  means = jax.jit(model.conditional)(params, jnp.array([[0.0, 0, 0], [5, 0, 0], [10, 0, 0]]).reshape(3, 1, 1, 3)).mean
+  np.testing.assert_allclose(means[2] - means[1], means[1] - means[0], rtol=1e-5)
+  assert np.abs(means[1] - means[0]).max() > 0.1
+
+
+@pytest.mark.parametrize('settings', [dict(network_input='pixels'),
+                                      dict(network_input='intensity', elementwise='categorical', levels=4)])
+def test_a_network_input_that_there_is_not(settings):
+  """Another name, or a discrete x, which is seen as its grey level anyway."""
+  with pytest.raises(InputError, match='config.teacher.network_input is .* set it to intensity'):
+    teachers.make('pixelcnn', (4, 4, 1), **settings)
 
 
 def test_log_scale_is_bounded():

@@ -19,6 +19,7 @@ CASES = {
     'row': ((1, 5, 1), dict(num_blocks=1, num_filters=4, num_levels=1)),
     'column': ((5, 1, 1), dict(num_blocks=1, num_filters=4, num_levels=2)),
     'pixel': ((1, 1, 3), dict(num_blocks=1, num_filters=4, num_levels=1)),
+    'intensity': ((2, 3, 2), dict(num_blocks=1, num_filters=4, num_levels=2, network_input='intensity')),
     'permuted': ((2, 3, 1), dict(num_blocks=1, num_filters=4, num_levels=1, order=(5, 2, 0, 1, 4, 3))),
 }
 # Heads other than the Gaussian.
