@@ -22,8 +22,8 @@ def pixelcnn(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num_filt
     elementwise: name of the scalar map, see elementwise.MAPS; None is 'gaussian'. Those of discrete data need
       data.logit_lambda = None.
     num_mixtures, num_units, num_layers, prior, levels: settings of some maps, see there; None is the default of the map.
-    network_input: 'intensity' shows the network tanh(x / 2) in place of x, for data.logit_lambda: the grey level, black at -1 and
-      white at 1, as in PixelCNN++. In x the two darkest of 256 levels are further apart than 60 and 120, and samples of a Gaussian
+    network_input: 'intensity' shows the network tanh(x / 2) in place of a logit x: the grey level, from -1 for black to 1 for
+      white, as in PixelCNN++. In x the two darkest of 256 levels are as far apart as 64 and 128, and samples of a Gaussian
       leave the darkest one by chance. None is x. A discrete x is always seen as its grey level.
     order: see orders.make; None is raster order.
     dtype: of the numbers inside the network, see nets.precision; None is float32.
@@ -36,8 +36,8 @@ def pixelcnn(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num_filt
   head = heads.make(scalar_map, event_shape[-1])
   if network_input is not None:
     if network_input != 'intensity' or scalar_map.levels is not None:
-      raise InputError(f'config.teacher.network_input is {network_input!r}: set it to intensity, for data of a logit_lambda, or '
-                       'leave it out.')
+      raise InputError(f'config.teacher.network_input is {network_input!r}: set it to intensity, for data of a '
+                       'logit_lambda, or leave it out.')
     head = head._replace(see=lambda x: jnp.tanh(x / 2))
   init, conditional, cached = pixelcnnpp.conditional(event_shape, head, num_blocks=num_blocks, num_filters=num_filters,
                                                      num_levels=num_levels, dropout=dropout, dtype=dtype)
