@@ -23,7 +23,7 @@ def pixelcnn(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num_filt
       data.logit_lambda = None.
     num_mixtures, num_units, num_layers, prior, levels: settings of some maps, see there; None is the default of the map.
     network_input: 'intensity' shows the network tanh(x / 2) in place of a logit x: the grey level, from -1 for black to 1 for
-      white, as in PixelCNN++. At lambda = 1e-6 the two darkest of 256 levels are as far apart in x as 64 and 128, and samples of
+      white, as in PixelCNN++. At lambda = 1e-6 the two darkest of 256 levels are as far apart as 64 and 128, and samples of
       a Gaussian leave the darkest one by chance. None is x. A discrete x is always seen as its grey level.
     order: see orders.make; None is raster order.
     dtype: of the numbers inside the network, see nets.precision; None is float32.
