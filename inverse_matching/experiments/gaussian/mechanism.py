@@ -227,7 +227,7 @@ def _draw(settings: Mapping[str, Any], rows: Rows) -> plt.Figure:
   for axis in axes:
     axis.set(xscale='log', yscale='log')
     axis.set_ylabel('KL in nats', fontsize=8)
-    axis.legend(fontsize=7)
+    axis.legend(fontsize=7, handlelength=4)
     axis.grid(alpha=0.3)
   figure.suptitle(f'Reverse KL after {settings["num_steps"]} updates at T = {settings["dimension"]}, best of the rates: median '
                   f'and quartiles of {settings["num_seeds"]} seeds', fontsize=9)
