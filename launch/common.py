@@ -68,7 +68,11 @@ def command() -> str:
 
 def _parse(argv: Sequence[str]) -> list[str]:
   with _refusals(argv, FLAGS['config'].default if 'config' in FLAGS else None):
-    return FLAGS(list(argv))
+    rest = FLAGS(list(argv))
+  for name in FLAGS:
+    if FLAGS[name].present and FLAGS[name].value == '':  # an unset variable, and a workdir would be this folder
+      _fail(f'--{name} is empty: give it a value, or leave it out.')
+  return rest
 
 
 @contextlib.contextmanager

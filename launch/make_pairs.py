@@ -11,7 +11,7 @@ FLAGS = common.FLAGS
 common.define_flags()
 flags.DEFINE_string('teacher', None, 'Workdir of the teacher.', required=True)
 flags.DEFINE_integer('num', None, 'Number of pairs.', required=True, lower_bound=1)
-flags.DEFINE_integer('seed', 1, 'Seed of the prior draws; use another one for evaluation.')
+flags.DEFINE_integer('seed', 1, 'Seed of the prior draws; use another one for evaluation.', lower_bound=0)
 flags.DEFINE_enum('solver', 'auto', solvers.SOLVERS, 'How T^-1 is computed.')
 flags.DEFINE_enum('pairs_from', 'z', runs.PAIRS_FROM,
                   'z: x = T^-1(z). sample: x ~ teacher.sample and z = T(x), equal in law, needs no inverse. data: z = T(x) of '

@@ -85,6 +85,7 @@ def train_classifier(data: Mapping[str, Any], workdir: str | os.PathLike, device
 
   examples = lambda split: {'pixels': split.pixels, 'label': split.labels}
   task = loop.Task('classifier', loss_fn, loss_fn, init, examples(images.train), examples(images.held_out), prepare)
+  loop.check(task, sections, devices)
   with workdirs.open_run(workdir, {'kind': 'classifier', 'data': data, **sections}) as path:
     params = loop.fit(path, task, sections, devices)
 

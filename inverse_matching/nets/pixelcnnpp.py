@@ -10,7 +10,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from inverse_matching.errors import check_at_least
+from inverse_matching.errors import InputError, check_at_least
 from inverse_matching.nets import causal_conv
 from inverse_matching.nets.causal_conv import Cursor
 from inverse_matching.nets.heads import Head
@@ -124,9 +124,12 @@ def conditional(event_shape: tuple[int, int, int], head: Head, *, num_blocks: in
     dtype: see nets.precision; `cached` is float32.
 
   Raises:
-    InputError: a number below 1.
+    InputError: a number below 1, or more levels than the image has.
   """
   check_at_least(1, num_blocks=num_blocks, num_filters=num_filters, num_levels=num_levels)
+  if 2**(num_levels - 1) > max(event_shape[:2]):
+    raise InputError(f'num_levels is {num_levels}, but {event_shape[0]} x {event_shape[1]} pixels cannot be halved '
+                     f'{num_levels - 1} times: lower it.')
   net = PixelCNNPP(head.num_outputs, num_blocks, num_filters, num_levels, dropout)
   init, apply = causal_conv.functions(net, event_shape, dtype)
   height, width, channels = event_shape

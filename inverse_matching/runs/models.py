@@ -18,7 +18,7 @@ from inverse_matching.errors import InputError
 from inverse_matching.runs import exported
 from inverse_matching.runs import workdir as workdirs
 from inverse_matching.runtime import files
-from inverse_matching.training import checkpoint, loop
+from inverse_matching.training import checkpoint, loop, settings
 from inverse_matching.types import Params, Student, Teacher, deterministic
 
 
@@ -75,6 +75,7 @@ def train_teacher(config: Mapping[str, Any], workdir: str | os.PathLike, devices
       random ones.
   """
   sections = {name: config[name] for name in ('data', 'teacher', 'optimizer', 'train')}
+  settings.check(config)
   source = catalogue.load(config['data'])
   teacher = _teacher(config, source.space)
   to_train = _teacher(config, source.space, _dtype(config))
@@ -83,6 +84,7 @@ def train_teacher(config: Mapping[str, Any], workdir: str | os.PathLike, devices
       'teacher', losses.maximum_likelihood(to_train), losses.maximum_likelihood(deterministic(teacher)), init,
       source.train, source.validation, source.space.prepare(config['train']['seed']), epoch_size=source.space.epoch_size,
       check=functools.partial(teachers.check, teacher, **source.space.check_settings))
+  loop.check(task, config, devices)
   with workdirs.open_run(workdir, {'kind': 'teacher', **init_hash, **sections}, source.space.facts) as path:
     params = loop.fit(path, task, config, devices)
   return TeacherRun(sections, source.space, teacher, params, checkpoint.tree_hash(params), lambda: source)
@@ -156,6 +158,7 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
     init_from: workdir of a student of the same network, with whose averaged parameters this one begins; None: it begins with
       random ones.
   """
+  settings.check(config)
   teacher, space, seed = teacher_run.teacher, teacher_run.space, config['train']['seed']
   if config['loss']['name'] in losses.ON_PAIRS and pairs is None:
     raise InputError(f'{config["loss"]["name"]} trains on pairs (z, T^-1(z)): run launch.make_pairs and give --pairs.')
@@ -182,6 +185,7 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
   sections = {name: config[name] for name in ('student', 'loss', 'optimizer', 'train')}
   made_from = {'teacher_hash': teacher_run.hash, **init_hash,
                'pairs_hash': None if pairs is None else files.sha256(pathlib.Path(pairs) / pair_data.MANIFEST)}
+  loop.check(task, config, devices)
   with workdirs.open_run(workdir, {'kind': 'student', **made_from, **sections}, space.facts) as path:
     params = loop.fit(path, task, config, devices)
   return StudentRun(sections, student, params)

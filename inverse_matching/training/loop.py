@@ -18,6 +18,7 @@ from inverse_matching.runtime import onednn, processes
 from inverse_matching.runtime.devices import choose_devices, map_step, peak_memory, replicate
 from inverse_matching.runtime.progress import Progress
 from inverse_matching.training import checkpoint
+from inverse_matching.training import settings as training_settings
 from inverse_matching.training.metrics import MetricsWriter
 from inverse_matching.training.step import init_state, make_optimizer, make_train_step
 from inverse_matching.types import Array, Batch, LossFn, Params
@@ -113,12 +114,25 @@ def _read(stream: Stream, step: int) -> Any:
                      'again to go on.') from error
 
 
+def check(task: Task, config: Mapping[str, Any], devices: int | None = None) -> None:
+  """Raises InputError where `fit` could not begin, before there is a folder of the run."""
+  training_settings.check(config)
+  batch_size, size = config['train']['batch_size'], len(jax.tree.leaves(task.held_out)[0])
+  choose_devices(batch_size, devices)
+  num_examples = task.epoch_size or Stream(task.examples, 1, 0).size  # of few pairs, a batch may hold some more than once
+  if batch_size > num_examples:
+    raise InputError(f'config.train.batch_size is {batch_size}, and there are {num_examples} examples to train on: lower it.')
+  if not size:
+    raise InputError('No example is held out, so that the loss could not be judged: hold some out in config.data.')
+  jax.eval_shape(task.init, jax.random.key(0))  # what a network refuses when it is called
+
+
 def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devices: int | None = None) -> Params:
   """Trains to the end of config.train.num_epochs, from the last checkpoint if there is one.
 
   Args:
     workdir: of the run; metrics.jsonl and checkpoints/ go there.
-    task: what is trained.
+    task: what is trained, which `check` has let pass with the same config and devices.
     config: with sections optimizer and train.
     devices: number of local devices, or None for the largest number that divides the batch.
 
@@ -128,13 +142,9 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
   Raises:
     Stopped: SIGINT or SIGTERM came, here or to another process of this run; the state is saved.
     NotFinite: the loss or its gradient is not finite; the state before is saved.
-    InputError: the data cannot be read any more (the state is saved), or the folder or the batch size is wrong.
+    InputError: the data cannot be read any more (the state is saved), or the folder is wrong.
   """
   settings = config['train']
-  for key in ('batch_size', 'num_epochs', 'log_every_steps', 'evaluate_every_epochs', 'checkpoint_every_epochs',
-              'keep_checkpoints'):
-    if settings[key] < 1:
-      raise InputError(f'config.train.{key} must be at least 1, got {settings[key]}.')
   num_devices = choose_devices(settings['batch_size'], devices)
   stream = Stream(task.examples, settings['batch_size'], settings['seed'], task.epoch_size,
                   part=(jax.process_index(), jax.process_count()))

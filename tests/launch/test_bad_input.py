@@ -9,6 +9,19 @@ import pytest
     (['--config.train.batch_size=many'], ['config.train.batch_size', 'many']),
     (['--config.train.batch_size=0'], ['config.train.batch_size must be at least 1, got 0']),
     (['--config.train.batch_size=63', '--devices=2'], ['batch of 63 does not divide over 2 devices']),
+    (['--config.train.batch_size=3000'], ['config.train.batch_size is 3000, and there are 1617 examples']),
+    (['--config.train.grad_clip=-1.0'], ['config.train.grad_clip must be above 0, or None, got -1.0']),
+    (['--config.train.ema_decay=1.0'], ['config.train.ema_decay must be at least 0 and below 1, got 1.0']),
+    (['--config.train.seed=-1'], ['config.train.seed must be at least 0']),
+    (['--config.optimizer.learning_rate=0.0'], ['config.optimizer.learning_rate must be above 0, got 0.0']),
+    (['--config.optimizer.learning_rate=nan'], ['config.optimizer.learning_rate must be above 0, got nan']),
+    (['--config.optimizer.decay_rate=1.5'], ['config.optimizer.decay_rate must be above 0 and at most 1, got 1.5']),
+    (['--config.optimizer.warmup_epochs=-1.0'], ['config.optimizer.warmup_epochs must be at least 0, or None, got -1.0']),
+    (['--config.teacher.num_levels=5'], ['num_levels is 5, but 8 x 8 pixels cannot be halved 4 times']),
+    (['--config.data.held_out=1.0'], ['config.data.held_out must be a share between 0 and 1, got 1.0']),
+    (['--config.data.held_out=0.0001'], ['hold some out in config.data']),
+    (['--config.data.split_seed=-1'], ['split_seed must be at least 0, got -1']),
+    (['--config.data.num_validation=-1'], ['config.data.num_validation']),
     (['--devices=0'], ['--devices=0']),
     (['--config=configs/digits.py:huge'], ['config', "'huge'"]),
     (['--config=configs/none.py'], ['configs/none.py']),
@@ -23,11 +36,22 @@ def test_train_teacher(tmp_path, flags, words):
   line = refused('train_teacher', *SMOKE, f'--workdir={tmp_path}/run', *flags)
   for word in words:
     assert word in line
+  assert not (tmp_path / 'run').exists(), 'something was written'
+
+
+@pytest.mark.parametrize('command,flags', [
+    ('sample', ['--num_samples=2']), ('make_pairs', ['--num=2']), ('evaluate', ['--num_samples=2'])])
+def test_negative_seeds(tmp_path, command, flags):
+  """Of what is drawn."""
+  line = refused(command, f'--{"teacher" if command == "make_pairs" else "workdir"}={tmp_path}/teacher', *flags, '--seed=-1',
+                 *([f'--workdir={tmp_path}/pairs'] if command == 'make_pairs' else []))
+  assert '--seed=-1' in line and not list(tmp_path.iterdir())
 
 
 def test_workdir(tmp_path):
   """Missing, and one that cannot be made."""
   assert '--workdir' in refused('train_teacher', *SMOKE)
+  assert '--workdir' in refused('train_teacher', *SMOKE, '--workdir=')
   (tmp_path / 'file').write_text('')
   assert 'cannot be written' in refused('train_teacher', *SMOKE, f'--workdir={tmp_path}/file/run')
 

@@ -7,7 +7,7 @@ from inverse_matching import random
 from inverse_matching.data.images import dequantise
 from inverse_matching.data.images import tfds as tfds_images
 from inverse_matching.data.source import Source, Space, num_held_out, split_off, stack
-from inverse_matching.errors import InputError
+from inverse_matching.errors import InputError, check_at_least
 from inverse_matching.types import Batch
 
 
@@ -94,6 +94,7 @@ def digits(*, levels: int | None = None, logit_lambda: float | None = None, held
   from sklearn.datasets import load_digits  # slow to import, and only this data set needs it
   if not 0 < held_out < 1:
     raise InputError(f'config.data.held_out must be a share between 0 and 1, got {held_out}.')
+  check_at_least(0, split_seed=split_seed)
   bunch = load_digits()
   pixels = bunch.images.astype(np.uint8)[..., None]
   order = np.random.default_rng(split_seed).permutation(len(pixels))

@@ -12,7 +12,7 @@ import numpy as np
 
 from inverse_matching.data.directory import directory
 from inverse_matching.data.images import mapped
-from inverse_matching.errors import InputError
+from inverse_matching.errors import InputError, check_at_least
 from inverse_matching.runtime.progress import Progress
 
 
@@ -65,6 +65,7 @@ def read(name: str, *, data_dir: str | os.PathLike | None = None, num_train: int
   path, known = folder(name, data_dir), SETS[name]
   if not path.is_dir():
     raise InputError(f'{name} is not in {directory(data_dir)}: prepare it with {_command(name, directory(data_dir))}.')
+  check_at_least(0, split_seed=split_seed)
   check_format(name, data_dir)
   records = mapped.load(path, known.shape)
   sources = _sources(name, data_dir) if records is None else records

@@ -10,7 +10,7 @@ from inverse_matching.data.source import Source, Space, num_held_out, prepare_ar
 from inverse_matching.data.speech import audio, crops, recordings, world
 from inverse_matching.data.speech import synthetic as synthetic_speech
 from inverse_matching.data.speech.features import Features
-from inverse_matching.errors import InputError
+from inverse_matching.errors import InputError, check_at_least
 
 # Of full scale. More blurs the weak ends of voiced sounds: 5e-4 leaves DIO 98% of the voiced frames of spoken_digit and of
 # ljspeech, pitch within 15 cents and STOI 1.000; 1e-3 leaves 97% and 58 cents. The recordings have noise of 1e-4 to 6e-4.
@@ -140,6 +140,7 @@ def _speech(name: str, train: Sequence[tuple], held_out: Sequence[tuple], codec:
     if num is not None and not 1 <= num <= len(records):
       raise InputError(f'config.data.{field} is {num}, but {name} has {len(records)} such utterances: give 1 to '
                        f'{len(records)}, or None for all.')
+    check_at_least(0, split_seed=split_seed)
     order = np.random.default_rng(split_seed).permutation(len(records))[:num]
     splits.append(tuple(utterance(*records[i]) for i in order))
   count = split_off(num_validation, len(splits[0]), 'num_validation', 'utterances')

@@ -1,0 +1,28 @@
+"""What config.optimizer and config.train may hold."""
+from typing import Any, Mapping
+
+from inverse_matching.errors import InputError
+
+# section, field -> (whether a value is allowed, how the allowed ones are told).
+_AT_LEAST_1 = (lambda value: value >= 1, 'at least 1')
+_RULES = {
+    ('optimizer', 'learning_rate'): (lambda value: 0 < value < float('inf'), 'above 0'),
+    ('optimizer', 'decay_rate'): (lambda value: value is None or 0 < value <= 1, 'above 0 and at most 1'),
+    ('optimizer', 'warmup_epochs'): (lambda value: value is None or 0 <= value < float('inf'), 'at least 0, or None'),
+    ('train', 'grad_clip'): (lambda value: value is None or value > 0, 'above 0, or None'),
+    ('train', 'ema_decay'): (lambda value: 0 <= value < 1, 'at least 0 and below 1'),
+    ('train', 'seed'): (lambda value: 0 <= value < 2**32, 'at least 0 and below 2^32'),
+    ('train', 'batch_size'): _AT_LEAST_1,
+    ('train', 'num_epochs'): _AT_LEAST_1,
+    ('train', 'log_every_steps'): _AT_LEAST_1,
+    ('train', 'evaluate_every_epochs'): _AT_LEAST_1,
+    ('train', 'checkpoint_every_epochs'): _AT_LEAST_1,
+    ('train', 'keep_checkpoints'): _AT_LEAST_1,
+}
+
+
+def check(config: Mapping[str, Any]) -> None:
+  """Raises InputError unless the sections optimizer and train hold numbers that can be trained with."""
+  for (section, field), (allowed, text) in _RULES.items():
+    if field in config[section] and not allowed(config[section][field]):
+      raise InputError(f'config.{section}.{field} must be {text}, got {config[section][field]}.')
