@@ -55,9 +55,12 @@ def define_flags(config: str | None = None, distributed: bool = True, loads: boo
 def config() -> dict[str, Any]:
   """The config of the flags as a plain dict."""
   try:
-    return FLAGS.config.to_dict()
+    value = FLAGS.config
   except OSError as error:
     raise InputError(f'The config cannot be read: {_last_line(error)}.') from error
+  if not hasattr(value, 'to_dict'):
+    raise InputError(f'get_config of the config returned a {type(value).__name__}: return an ml_collections.ConfigDict.')
+  return value.to_dict()
 
 
 def command() -> str:
@@ -68,7 +71,10 @@ def command() -> str:
 
 def _parse(argv: Sequence[str]) -> list[str]:
   with _refusals(argv, FLAGS['config'].default if 'config' in FLAGS else None):
-    rest = FLAGS(list(argv))
+    try:
+      rest = FLAGS(list(argv))
+    except SystemExit:  # absl leaves with 1 after --help
+      sys.exit(0)
   for name in FLAGS:
     if FLAGS[name].present and FLAGS[name].value == '':  # an unset variable, and a workdir would be this folder
       _fail(f'--{name} is empty: give it a value, or leave it out.')
@@ -92,6 +98,9 @@ def _refusals(argv: Sequence[str], default: str | None):
     if '\n' in str(error).strip():  # of the config file, with its traceback
       _fail(f'The config cannot be read: {_last_line(error)}')
     _fail(str(error).replace('FATAL Flags parsing error: ', ''))
+  except Exception as error:  # raised by the config file
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    _fail(f'The config cannot be read: {type(error).__name__}: {error} ({place.filename}, line {place.lineno}).')
 
 
 def _last_line(error: Exception) -> str:

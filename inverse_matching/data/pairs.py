@@ -136,7 +136,7 @@ def manifest(folder: str | os.PathLike) -> dict[str, Any]:
   """The manifest of finished pairs: the facts given to `finish`, and the sha256 of each shard; InputError if there is none."""
   path = pathlib.Path(folder) / MANIFEST
   if not path.exists():
-    raise InputError(f'{folder} holds no finished pairs: run launch.make_pairs with --workdir={folder} to its end.')
+    raise InputError(f'{folder} holds no finished pairs: run launch.make_pairs to its end, and give its workdir as --pairs.')
   try:
     about = files.read_json(path)
     names = [*about['sha256']]

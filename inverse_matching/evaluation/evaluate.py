@@ -284,13 +284,14 @@ def evaluate_run(workdir: str, teacher_workdir: str | None, *, num: int, seed: i
   """
   if output is None:
     exported.refuse(workdir, teacher_workdir or workdir)
+  files.check_folder(output or workdir)
   run = load_teacher(teacher_workdir) if teacher_workdir else load_teacher(workdir, step)
+  student_run = load_student(workdir, run, step) if teacher_workdir else None
   samples = draw_teacher_samples(run, num, seed, devices)
   context = make_context(run, output or teacher_workdir or workdir, samples, seed=seed, devices=devices)
-  if teacher_workdir is None:
+  if student_run is None:
     rows = evaluate_teacher(context)
   else:
-    student_run = load_student(workdir, run, step)
     arm = f'{student_run.config["student"]["name"]}/{student_run.config["loss"]["name"]}'
     rows = evaluate_student(arm, student_run, context)
   file = pathlib.Path(output or workdir) / 'evaluation.json'

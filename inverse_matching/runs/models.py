@@ -74,7 +74,7 @@ def train_teacher(config: Mapping[str, Any], workdir: str | os.PathLike, devices
     init_from: workdir of a teacher of the same network, with whose averaged parameters this one begins; None: it begins with
       random ones.
   """
-  sections = {name: config[name] for name in ('data', 'teacher', 'optimizer', 'train')}
+  sections = settings.sections(config, 'data', 'teacher', 'optimizer', 'train')
   settings.check(config)
   source = catalogue.load(config['data'])
   teacher = _teacher(config, source.space)
@@ -158,6 +158,7 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
     init_from: workdir of a student of the same network, with whose averaged parameters this one begins; None: it begins with
       random ones.
   """
+  sections = settings.sections(config, 'student', 'loss', 'optimizer', 'train')
   settings.check(config)
   teacher, space, seed = teacher_run.teacher, teacher_run.space, config['train']['seed']
   if config['loss']['name'] in losses.ON_PAIRS and pairs is None:
@@ -182,7 +183,6 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
   init, init_hash = _init(student.init, init_from)
   task = loop.Task(pathlib.Path(workdir).name, loss_fn, evaluation_loss_fn, init, examples, held_out, prepare,
                    teacher_run.params, space.epoch_size)
-  sections = {name: config[name] for name in ('student', 'loss', 'optimizer', 'train')}
   made_from = {'teacher_hash': teacher_run.hash, **init_hash,
                'pairs_hash': None if pairs is None else files.sha256(pathlib.Path(pairs) / pair_data.MANIFEST)}
   loop.check(task, config, devices)

@@ -31,6 +31,7 @@ def sample(workdir: str | os.PathLike, output: str | os.PathLike, *, teacher_wor
     solver: for a teacher, see solvers.solve.
     devices: number of local devices, or None for all.
   """
+  files.check_folder(output)
   is_student = teacher_workdir is not None
   run = runs.load_teacher(teacher_workdir if is_student else workdir)
   if None in run.space.event_shape:

@@ -85,8 +85,9 @@ def read_config(workdir: str | os.PathLike, kind: str) -> dict[str, Any]:
     raise InputError(f'{path} holds no run{hint}: give the --workdir of a finished {kind}.')
   config = files.read_json(path / 'config.json')
   if config.get('kind') != kind:
-    raise InputError(f'{path} holds a run of kind {config.get("kind")!r}, but a {kind} is needed: give the --workdir of a '
-                     f'{kind}.')
+    of_student = kind == 'teacher' and config.get('kind') == 'student'
+    raise InputError(f'{path} holds a run of kind {config.get("kind")!r}, but a {kind} is needed: ' +
+                     ('give its teacher as --teacher.' if of_student else f'give the workdir of a {kind}.'))
   trust.check(path, config)
   return config
 

@@ -54,6 +54,15 @@ def whole(path: str | os.PathLike) -> Iterator[pathlib.Path]:
       temporary.unlink()
 
 
+def check_folder(path: str | os.PathLike) -> None:
+  """Raises InputError unless files can be written into a folder, which is there or can be made; for what comes after hours."""
+  place = pathlib.Path(path).absolute()
+  while not place.exists():
+    place = place.parent
+  if not place.is_dir() or not os.access(place, os.W_OK):
+    raise InputError(f'Cannot write into {path}: name a folder that can be written.')
+
+
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:
   """Writes a file, whole or not at all."""
   if not processes.is_first():
@@ -72,14 +81,17 @@ def json_bytes(value: Any) -> bytes:
   return (json.dumps(_plain(value), indent=1, allow_nan=False) + '\n').encode()
 
 
-def read_json(path: str | os.PathLike) -> Any:
-  """Reads JSON; InputError if the file is missing or damaged."""
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
+  """Reads a JSON object; InputError if the file is missing, damaged, or holds something else."""
   try:
-    return json.loads(pathlib.Path(path).read_text())
+    value = json.loads(pathlib.Path(path).read_text())
+    if not isinstance(value, dict):
+      raise ValueError(f'it holds a {type(value).__name__}, not an object')
+    return value
   except FileNotFoundError as error:
     raise InputError(f'{path} does not exist: check the folder, or run the command that makes it.') from error
   except ValueError as error:
-    raise InputError(f'{path} is not valid JSON ({error}): it was altered; remove it and make it again.') from error
+    raise InputError(f'{path} is not what was written there ({error}): it was altered; remove it and make it again.') from error
 
 
 def write_arrays(path: str | os.PathLike, **arrays: np.ndarray) -> None:

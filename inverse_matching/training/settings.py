@@ -19,10 +19,21 @@ _RULES = {
     ('train', 'checkpoint_every_epochs'): _AT_LEAST_1,
     ('train', 'keep_checkpoints'): _AT_LEAST_1,
 }
+_OPTIONAL = ('decay_rate', 'warmup_epochs')  # an optimiser has a default
 
 
 def check(config: Mapping[str, Any]) -> None:
   """Raises InputError unless the sections optimizer and train hold numbers that can be trained with."""
   for (section, field), (allowed, text) in _RULES.items():
+    if field not in config[section] and field not in _OPTIONAL:
+      raise InputError(f'config.{section} has no field {field!r}, which must be {text}: give it one.')
     if field in config[section] and not allowed(config[section][field]):
       raise InputError(f'config.{section}.{field} must be {text}, got {config[section][field]}.')
+
+
+def sections(config: Mapping[str, Any], *names: str) -> dict[str, Any]:
+  """Those sections of a config; InputError if it lacks one."""
+  missing = [name for name in names if name not in config]
+  if missing:
+    raise InputError(f'The config has no section {missing[0]!r}: it needs {", ".join(names)}.')
+  return {name: config[name] for name in names}

@@ -48,6 +48,32 @@ def test_negative_seeds(tmp_path, command, flags):
   assert '--seed=-1' in line and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize('text,words', [
+    ("raise RuntimeError('mine')", ['RuntimeError: mine', 'own.py, line 1']),
+    ('def get_config(): return {}', ['get_config of the config returned a dict', 'ml_collections.ConfigDict']),
+    ('x = 1', ["no attribute 'get_config'"]),
+    ("import ml_collections\ndef get_config(): return ml_collections.ConfigDict({'data': {'name': 'digits'}, 'teacher': {}})",
+     ["no section 'optimizer'", 'it needs data, teacher, optimizer, train']),
+    ("import ml_collections\ndef get_config(): return ml_collections.ConfigDict(dict(data={'name': 'digits'}, teacher={}, "
+     "optimizer={}, train={}))", ["config.optimizer has no field 'learning_rate'"]),
+])
+def test_own_config(tmp_path, text, words):
+  """A file that raises, or returns something else, or not all of it."""
+  (tmp_path / 'own.py').write_text(text)
+  line = refused('train_teacher', f'--config={tmp_path}/own.py', f'--workdir={tmp_path}/run')
+  for word in words:
+    assert word in line
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_config_json_that_is_a_list(tmp_path):
+  """For what reads a run, and for status."""
+  (tmp_path / 'config.json').write_text('[1]')
+  for command in ('sample', 'status'):
+    assert 'it holds a list, not an object' in refused(command, f'--workdir={tmp_path}')
+  assert [path.name for path in tmp_path.iterdir()] == ['config.json']
+
+
 def test_workdir(tmp_path):
   """Missing, and one that cannot be made."""
   assert '--workdir' in refused('train_teacher', *SMOKE)

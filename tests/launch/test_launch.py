@@ -120,6 +120,7 @@ def test_every_command_is_here():
 def test_help_explains_each_flag(module):
   """--help lists the documented flags, each with a sentence, and how to call the command."""
   process = launch(module, '--help')
+  assert process.returncode == 0
   assert f'python -m launch.{module}' in process.stdout
   words = process.stdout.split()
   shared = SHARED if module not in ('prepare_data', 'status') else []
@@ -173,7 +174,7 @@ def test_configs_by_figure():
 def test_wrong_kind_and_missing_pairs(folder, tmp_path):
   """A student given as the teacher; oracle prediction without pairs; another config in the same folder."""
   line = refused('evaluate', f'--workdir={folder}/student')
-  assert "kind 'student', but a teacher is needed" in line
+  assert "kind 'student', but a teacher is needed: give its teacher as --teacher" in line
   line = refused('distill', *SMOKE, '--config.loss.name=oracle_prediction', f'--teacher={folder}/teacher',
                  f'--workdir={tmp_path}/run')
   assert '--pairs' in line

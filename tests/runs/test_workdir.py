@@ -89,5 +89,5 @@ def test_read_config_says_what_is_there_instead(tmp_path):
   with pytest.raises(InputError, match="kind 'teacher', but a student is needed"):
     workdirs.read_config(tmp_path / 'teacher', 'student')
   (tmp_path / 'teacher' / 'config.json').write_text('{"kind": "tea')
-  with pytest.raises(InputError, match='not valid JSON'):
+  with pytest.raises(InputError, match='not what was written there'):
     workdirs.read_config(tmp_path / 'teacher', 'teacher')

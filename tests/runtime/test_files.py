@@ -37,15 +37,15 @@ def test_write_json_is_plain_json(tmp_path):
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
   """A full disk in the middle: one sentence, the old content, no rubbish."""
   path = tmp_path / 'a.json'
-  files.write_json(path, 'old')
+  files.write_json(path, {'is': 'old'})
 
   def full(descriptor):
     raise OSError(28, 'No space left on device')
 
   monkeypatch.setattr(os, 'fsync', full)
   with pytest.raises(InputError, match='Cannot write .*a.json.*No space left'):
-    files.write_json(path, 'new')
-  assert files.read_json(path) == 'old'
+    files.write_json(path, {'is': 'new'})
+  assert files.read_json(path) == {'is': 'old'}
   assert os.listdir(tmp_path) == ['a.json']
 
 
@@ -65,5 +65,5 @@ def test_read_json_names_what_is_wrong(tmp_path):
   with pytest.raises(InputError, match='missing.json does not exist'):
     files.read_json(tmp_path / 'missing.json')
   (tmp_path / 'cut.json').write_text('{"a": [1, ')
-  with pytest.raises(InputError, match='cut.json is not valid JSON'):
+  with pytest.raises(InputError, match='cut.json is not what was written there'):
     files.read_json(tmp_path / 'cut.json')
