@@ -4,7 +4,6 @@ import logging as std_logging
 import os
 import pathlib
 import re
-import runpy
 import shlex
 import signal
 import sys
@@ -14,13 +13,13 @@ from typing import Any, Callable, Sequence
 
 from absl import app, flags, logging
 import jax
-from ml_collections import config_flags
 
 from inverse_matching import registry
 from inverse_matching.errors import InputError
 from inverse_matching.runs import trust
 from inverse_matching.runtime import devices, files, processes
 from inverse_matching.training import loop
+from launch import config_flag
 
 FLAGS = flags.FLAGS
 OURS = tuple(str(pathlib.Path(file).parent) + os.sep for file in (registry.__file__, __file__))  # where our messages come from
@@ -31,9 +30,10 @@ def define_flags(config: str | None = None, distributed: bool = True, loads: boo
   """Flags of all commands that compute; --config too if a default is given, --distributed and --trust_workdir (of those that
   load a workdir) unless `distributed` or `loads` is False."""
   if config is not None:
-    with _refusals(sys.argv, config):  # fields given on the command line are put into the default here
-      config_flags.DEFINE_config_file('config', config, 'Experiment: configs/F.py[:variant]; fields as --config.a.b=value.',
-                                      lock_config=True)
+    try:
+      config_flag.define(config)
+    except InputError as error:
+      _fail(str(error))
   flags.DEFINE_string('workdir', None, 'Folder of the run. Called again with the same one, a stopped run goes on.',
                       required=True)
   flags.DEFINE_integer('devices', None, 'Local devices to use (on a CPU, that many are made); default: the largest number '
@@ -52,17 +52,6 @@ def define_flags(config: str | None = None, distributed: bool = True, loads: boo
       FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[flag])
 
 
-def config() -> dict[str, Any]:
-  """The config of the flags as a plain dict."""
-  try:
-    value = FLAGS.config
-  except OSError as error:
-    raise InputError(f'The config cannot be read: {_last_line(error)}.') from error
-  if not hasattr(value, 'to_dict'):
-    raise InputError(f'get_config of the config returned a {type(value).__name__}: return an ml_collections.ConfigDict.')
-  return value.to_dict()
-
-
 def command() -> str:
   """The command line, as somebody would type it."""
   module = re.sub(r'.*?(launch|benchmarks)/(\w+)\.py$', r'\1.\2', sys.argv[0].replace(os.sep, '/'))
@@ -70,55 +59,14 @@ def command() -> str:
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
-  with _refusals(argv, FLAGS['config'].default if 'config' in FLAGS else None):
-    try:
-      rest = FLAGS(list(argv))
-    except SystemExit:  # absl leaves with 1 after --help
-      sys.exit(0)
+  try:
+    rest = config_flag.parse(argv)
+  except InputError as error:
+    _fail(str(error))
   for name in FLAGS:
     if FLAGS[name].present and FLAGS[name].value == '':  # an unset variable, and a workdir would be this folder
       _fail(f'--{name} is empty: give it a value, or leave it out.')
   return rest
-
-
-@contextlib.contextmanager
-def _refusals(argv: Sequence[str], default: str | None):
-  """Ends with one sentence where the flags or the config are wrong."""
-  try:
-    yield
-  except (AttributeError, KeyError) as error:
-    # ml_collections names neither the field nor its neighbours on the command line.
-    given = [arg.lstrip('-').partition('=') for arg in argv[1:]]
-    path = next((value for name, _, value in reversed(given) if name == 'config'), default)
-    for name, _, _ in given:
-      if name.startswith('config.') and (wrong := _unknown(path, name.split('.')[1:])):
-        _fail(wrong)
-    _fail(f'The config cannot be read: {_last_line(error)}.')
-  except (flags.Error, ValueError, TypeError, OSError) as error:
-    if '\n' in str(error).strip():  # of the config file, with its traceback
-      _fail(f'The config cannot be read: {_last_line(error)}')
-    _fail(str(error).replace('FATAL Flags parsing error: ', ''))
-  except Exception as error:  # raised by the config file
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    _fail(f'The config cannot be read: {type(error).__name__}: {error} ({place.filename}, line {place.lineno}).')
-
-
-def _last_line(error: Exception) -> str:
-  return str(error).strip().splitlines()[-1].strip()
-
-
-def _unknown(path: str, fields: Sequence[str]) -> str | None:
-  file, colon, variant = path.partition(':')
-  node = runpy.run_path(file)['get_config'](*([variant] if colon else []))
-  for i, field in enumerate(fields):
-    if not hasattr(node, 'keys'):
-      return None
-    if field not in node:
-      place = '.'.join(['config', *fields[:i]])
-      return (f'{place} has no field {field!r}{registry.nearest(field, node.keys())}: its fields are '
-              f'{", ".join(node.keys())}.')
-    node = node[field]
-  return None
 
 
 def _fail(message: str, more: str = '') -> None:
@@ -169,7 +117,7 @@ def _trusted() -> set[str]:
   """The names that trust.allow gets: those in the config of this call, or any if a flag says so."""
   if 'trust_workdir' in FLAGS and FLAGS.trust_workdir:
     return {trust.ANY}
-  return trust.own_names(config()) if 'config' in FLAGS else set()
+  return trust.own_names(config_flag.value()) if 'config' in FLAGS else set()
 
 
 def _setup() -> None:

@@ -5,7 +5,7 @@
 from absl import flags
 
 from inverse_matching import runs
-from launch import common
+from launch import common, config_flag
 
 FLAGS = common.FLAGS
 common.define_flags(config='configs/digits.py')
@@ -16,7 +16,7 @@ flags.DEFINE_string('init_from', None, 'Workdir of a student of the same form, w
 
 
 def main() -> None:
-  runs.distill(common.config(), FLAGS.workdir, runs.load_teacher(FLAGS.teacher), FLAGS.pairs, FLAGS.devices,
+  runs.distill(config_flag.value(), FLAGS.workdir, runs.load_teacher(FLAGS.teacher), FLAGS.pairs, FLAGS.devices,
                init_from=FLAGS.init_from)
 
 

@@ -11,7 +11,7 @@ import sys
 from absl import flags
 
 from inverse_matching import experiments
-from launch import common
+from launch import common, config_flag
 
 FLAGS = common.FLAGS
 
@@ -31,7 +31,7 @@ flags.DEFINE_string('figure', None, f'What to reproduce: {", ".join(experiments.
 
 
 def main() -> None:
-  print(experiments.reproduce(FLAGS.figure, common.config(), FLAGS.workdir, common.command(), FLAGS.devices))
+  print(experiments.reproduce(FLAGS.figure, config_flag.value(), FLAGS.workdir, common.command(), FLAGS.devices))
 
 
 if __name__ == '__main__':

@@ -3,14 +3,14 @@
     python -m launch.train_teacher --config=configs/digits.py --workdir=runs/teacher
 """
 from inverse_matching import runs
-from launch import common
+from launch import common, config_flag
 
 FLAGS = common.FLAGS
 common.define_flags(config='configs/digits.py', loads=False)
 
 
 def main() -> None:
-  runs.train_teacher(common.config(), FLAGS.workdir, FLAGS.devices)
+  runs.train_teacher(config_flag.value(), FLAGS.workdir, FLAGS.devices)
 
 
 if __name__ == '__main__':

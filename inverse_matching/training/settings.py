@@ -1,5 +1,5 @@
 """What config.optimizer and config.train may hold."""
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 from inverse_matching.errors import InputError
 
@@ -27,8 +27,15 @@ def check(config: Mapping[str, Any]) -> None:
   for (section, field), (allowed, text) in _RULES.items():
     if field not in config[section] and field not in _OPTIONAL:
       raise InputError(f'config.{section} has no field {field!r}, which must be {text}: give it one.')
-    if field in config[section] and not allowed(config[section][field]):
+    if field in config[section] and not _holds(allowed, config[section][field]):
       raise InputError(f'config.{section}.{field} must be {text}, got {config[section][field]}.')
+
+
+def _holds(allowed: Callable[[Any], bool], value: Any) -> bool:
+  try:
+    return allowed(value)
+  except TypeError:  # None, or text
+    return False
 
 
 def sections(config: Mapping[str, Any], *names: str) -> dict[str, Any]:

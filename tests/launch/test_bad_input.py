@@ -1,5 +1,5 @@
 """Bad input on the command line: exit status 1, one line that begins with `error:`, no traceback, nothing lost."""
-from commands import SMOKE, refused
+from commands import SMOKE, execute, refused
 import pytest
 
 
@@ -11,6 +11,9 @@ import pytest
     (['--config.train.batch_size=63', '--devices=2'], ['batch of 63 does not divide over 2 devices']),
     (['--config.train.batch_size=3000'], ['config.train.batch_size is 3000, and there are 1617 examples']),
     (['--config.train.grad_clip=-1.0'], ['config.train.grad_clip must be above 0, or None, got -1.0']),
+    (['--config.train.ema_decay=None'], ['config.train.ema_decay must be at least 0 and below 1, got None']),
+    (['--config.train.num_epoch=None'], ["config.train has no field 'num_epoch'"]),
+    (['--config.train.grad_clip=None', '--config.train.ema_decay=2.0'], ['config.train.ema_decay must be', 'got 2.0']),
     (['--config.train.ema_decay=1.0'], ['config.train.ema_decay must be at least 0 and below 1, got 1.0']),
     (['--config.train.seed=-1'], ['config.train.seed must be at least 0']),
     (['--config.optimizer.learning_rate=0.0'], ['config.optimizer.learning_rate must be above 0, got 0.0']),
@@ -64,6 +67,15 @@ def test_own_config(tmp_path, text, words):
   for word in words:
     assert word in line
   assert not (tmp_path / 'run').exists()
+
+
+def test_no_value():
+  """None is no value, for a number, a text and a whole number."""
+  process = execute("from launch import common, config_flag\ncommon.define_flags(config='configs/mnist.py:cpu')\n"
+                    "def main():\n  config = config_flag.value()\n  print([config['train']['grad_clip'], "
+                    "config['optimizer']['schedule'], config['data']['num_validation']])\ncommon.run(main)", '--workdir=none',
+                    '--config.train.grad_clip=None', '--config.optimizer.schedule=None', '--config.data.num_validation=None')
+  assert process.stdout == '[None, None, None]\n', process.stderr
 
 
 def test_a_config_json_that_is_a_list(tmp_path):
