@@ -15,7 +15,7 @@ from inverse_matching.evaluation import tables
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md')),
          *sorted((ROOT / 'results').glob('**/README.md'))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-MODULES = {path.stem for path in (ROOT / 'launch').glob('*.py')} - {'__init__', 'common', 'huge_pages'}
+MODULES = {path.stem for path in (ROOT / 'launch').glob('*.py')} - {'__init__', 'common', 'config_flag', 'huge_pages'}
 COMMAND = re.compile(r'python -m (launch|benchmarks)\.(\w+)([^\n`|]*)|launch/(?:slurm|tpu_vm)\.sh (\w+)([^\n`|]*)')
 COLUMNS = {'kernel distance': 'kernel_distance', 'coverage': 'coverage', 'label entropy': 'label_entropy',
            'reverse KL': 'reverse_kl'}  # head of a column of the README -> metric
@@ -59,6 +59,8 @@ def flags_of(module):
     given = {keyword.arg: getattr(keyword.value, 'value', 'some value') for keyword in call.keywords}
     for node in in_effect(define.body, {**defaults, **given}):
       flags |= defined(node)
+    if 'config' in given:
+      flags |= defined(ast.parse((ROOT / 'launch' / 'config_flag.py').read_text()))
   return flags
 
 
