@@ -18,7 +18,6 @@ from inverse_matching.runtime import onednn, processes
 from inverse_matching.runtime.devices import choose_devices, map_step, peak_memory, replicate
 from inverse_matching.runtime.progress import Progress
 from inverse_matching.training import checkpoint
-from inverse_matching.training import settings as training_settings
 from inverse_matching.training.metrics import MetricsWriter
 from inverse_matching.training.step import init_state, make_optimizer, make_train_step
 from inverse_matching.types import Array, Batch, LossFn, Params
@@ -115,8 +114,7 @@ def _read(stream: Stream, step: int) -> Any:
 
 
 def check(task: Task, config: Mapping[str, Any], devices: int | None = None) -> None:
-  """Raises InputError where `fit` could not begin, before there is a folder of the run."""
-  training_settings.check(config)
+  """Raises InputError where `fit` could not begin with numbers that settings.check lets pass, before there is a folder."""
   batch_size, size = config['train']['batch_size'], len(jax.tree.leaves(task.held_out)[0])
   choose_devices(batch_size, devices)
   num_examples = task.epoch_size or Stream(task.examples, 1, 0).size  # of few pairs, a batch may hold some more than once

@@ -49,6 +49,16 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
   assert os.listdir(tmp_path) == ['a.json']
 
 
+def test_a_folder_that_cannot_be_written(tmp_path):
+  """One that would lie in a file; one that is not there yet can be made, and is not."""
+  (tmp_path / 'file').write_text('')
+  for path in (tmp_path / 'file', tmp_path / 'file' / 'a' / 'b'):
+    with pytest.raises(InputError, match='Cannot write into .*file'):
+      files.check_folder(path)
+  files.check_folder(tmp_path / 'a' / 'b')
+  assert os.listdir(tmp_path) == ['file']
+
+
 def test_arrays_and_hash(tmp_path):
   """.npz comes back bit for bit; the digest is that of hashlib's reference and changes with one bit."""
   x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
