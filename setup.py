@@ -1,20 +1,26 @@
-"""Installs the packages inverse_matching, launch and configs. The versions that are tested are in requirements.lock."""
+"""Installs the package inverse_matching, with launch/ and configs/ inside of it. Tested versions are in requirements.lock."""
 import pathlib
+import re
 
 import setuptools
 
 ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(r"^__version__ = '(.*)'$", (ROOT / 'inverse_matching/__init__.py').read_text(encoding='utf-8'), re.M)[1]
+# Inside the package, since other packages and users have folders of those names.
+INSIDE = {'inverse_matching.launch': 'launch', 'inverse_matching.configs': 'configs'}
 
 setuptools.setup(
     name='inverse_matching',
-    version='0.1.0',
+    version=VERSION,
     description='Distils autoregressive models into samplers of one pass, in JAX.',
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.11',
-    packages=setuptools.find_packages(include=['inverse_matching', 'inverse_matching.*', 'launch', 'configs']),
-    package_data={'launch': ['*.sh', '*.yaml']},
+    packages=[*setuptools.find_packages(include=['inverse_matching', 'inverse_matching.*']), *INSIDE],
+    package_dir=INSIDE,
+    package_data={'inverse_matching': ['py.typed']},
+    entry_points={'console_scripts': ['inverse-matching = inverse_matching.launch.console:main']},
     install_requires=[
         'absl-py',
         'array_record; sys_platform != "win32"',

@@ -18,7 +18,7 @@ puts its student and loss into the config, for launch.distill; a kind of teacher
 """
 import ml_collections
 
-from configs import tfds_images
+from inverse_matching.recipes import tfds_images
 
 
 def get_config(variant: str = 'paper') -> ml_collections.ConfigDict:

@@ -30,7 +30,7 @@ only be approximations.
 import ml_collections
 from ml_collections.config_dict import placeholder
 
-from configs import common
+from inverse_matching.recipes import images, variants
 
 RESNET = dict(
     name='resnet', num_blocks=3, num_filters=32, dropout=0.0,
@@ -47,11 +47,11 @@ def arms(resnet):
   """Those of the paper; its noise as a variance; and what breaks its advice on bottlenecks (section 4)."""
   narrow = dict(resnet, bottleneck=4)
   return {
-      **common.arms(resnet),
-      'resnet/x_reconstruction_l2_noise_variance': common.x_reconstruction(resnet, 'l2', noise_std=0.5**0.5),
-      'resnet/x_reconstruction_l1_noise_variance': common.x_reconstruction(resnet, 'l1', noise_std=0.5**0.5),
-      'resnet/x_reconstruction_l2_bottleneck': common.x_reconstruction(narrow, 'l2'),
-      'resnet/x_reconstruction_l2_bottleneck_skip': common.x_reconstruction(dict(narrow, bottleneck_skip=True), 'l2'),
+      **images.arms(resnet),
+      'resnet/x_reconstruction_l2_noise_variance': images.x_reconstruction(resnet, 'l2', noise_std=0.5**0.5),
+      'resnet/x_reconstruction_l1_noise_variance': images.x_reconstruction(resnet, 'l1', noise_std=0.5**0.5),
+      'resnet/x_reconstruction_l2_bottleneck': images.x_reconstruction(narrow, 'l2'),
+      'resnet/x_reconstruction_l2_bottleneck_skip': images.x_reconstruction(dict(narrow, bottleneck_skip=True), 'l2'),
   }
 
 
@@ -69,11 +69,11 @@ BASE = dict(
         num_filters=24,  # channels
         num_levels=3,  # resolutions, each half the one before
         dropout=0.3,
-        **common.HEAD),
+        **images.HEAD),
     student=dict(
         name='flow', num_blocks=1, num_filters=24, num_levels=3, dropout=0.0,
         order=placeholder(str)),  # that of the teacher; None: raster
-    loss=common.loss('x_reconstruction'),
+    loss=images.loss('x_reconstruction'),
     optimizer=dict(
         name='adam', learning_rate=0.003,
         schedule=placeholder(str),  # None: the learning rate is multiplied by decay_rate after every epoch; or cosine
@@ -93,21 +93,21 @@ BASE = dict(
         num_samples=1000, seed=2,  # samples of the teacher and of each student, of the same z
         num_train_seeds=1),  # students of each arm, with train.seed and those that follow
     arms=arms(RESNET),
-    teacher_kinds=common.teacher_kinds(levels=17, transformer=TRANSFORMER),
+    teacher_kinds=images.teacher_kinds(levels=17, transformer=TRANSFORMER),
     figures={  # arms in the order of the panels
-        '4': common.FIGURE_4,
-        '5': (*common.FIGURE_5, 'resnet/x_reconstruction_l2_noise_variance', 'resnet/x_reconstruction_l1_noise_variance',
+        '4': images.FIGURE_4,
+        '5': (*images.FIGURE_5, 'resnet/x_reconstruction_l2_noise_variance', 'resnet/x_reconstruction_l1_noise_variance',
               'resnet/x_reconstruction_l2_bottleneck', 'resnet/x_reconstruction_l2_bottleneck_skip')},
     appendix_a=dict(
         num_directions=200, seed=3,  # random directions of z
         num_shown=12),  # rows of the picture
-    warm_start=common.WARM_START,
-    factors=common.FACTORS,
+    warm_start=images.WARM_START,
+    factors=images.FACTORS,
     teacher_course=dict(num_samples=1000, seed=5),  # that are drawn at every checkpoint
     convergence=dict(  # which students, and for how many epochs they and the teacher train on
-        arms=(*common.FIGURE_4, *common.FIGURE_5), num_epochs=20),
+        arms=(*images.FIGURE_4, *images.FIGURE_5), num_epochs=20),
     crossed=dict(  # students of every objective under every objective
-        arms=common.FIGURE_4, num_seeds=5,  # teachers, with a student of each arm
+        arms=images.FIGURE_4, num_seeds=5,  # teachers, with a student of each arm
         rates=(3e-4, 1e-3, 3e-3, 0.01), num_tuning=780,  # to choose from, after so many updates
         updates=(780, 3000), every=60,  # at which students are measured; between two checkpoints
         further=('flow/reverse_kl', 'flow/z_reconstruction'), further_updates=(12000,), further_seeds=3),  # who go on
@@ -115,7 +115,7 @@ BASE = dict(
         logit_lambdas=(1e-6, 1e-3, 0.01, 0.05),
         train=dict(num_epochs=15)),
     teachers_study=dict(  # the arms for each kind of teacher; sections in here are an overlay for all of them
-        kinds=common.KINDS, arms=common.TEACHERS_STUDY,
+        kinds=images.KINDS, arms=images.TEACHERS_STUDY,
         train=dict(num_epochs=20)),
     sampling=dict(
         batches=(1, 16, 64, 256),  # images at once
@@ -133,22 +133,22 @@ SCALES = {
         train=dict(num_epochs=2, evaluate_every_epochs=1, checkpoint_every_epochs=1),
         pairs=dict(num=256), evaluation=dict(num_samples=128),
         arms=arms(dict(RESNET, num_filters=8)),
-        teacher_kinds=common.teacher_kinds(levels=17, transformer=dict(TRANSFORMER, num_blocks=2, width=8)),
+        teacher_kinds=images.teacher_kinds(levels=17, transformer=dict(TRANSFORMER, num_blocks=2, width=8)),
         figures={'5': ('resnet/x_reconstruction_l1_noise',)},
-        appendix_a=dict(num_directions=8, num_shown=8), warm_start=common.SMOKE_WARM_START,
-        factors=common.SMOKE_FACTORS, teacher_course=dict(num_samples=40),
+        appendix_a=dict(num_directions=8, num_shown=8), warm_start=images.SMOKE_WARM_START,
+        factors=images.SMOKE_FACTORS, teacher_course=dict(num_samples=40),
         convergence=dict(arms=('flow/oracle_prediction',), num_epochs=1),
         crossed=dict(num_seeds=2, rates=(1e-3, 3e-3), num_tuning=10, updates=(10, 20), every=10, further_updates=(30,),
                      further_seeds=1),
         lambda_study=dict(logit_lambdas=(1e-6, 0.05), train=dict(num_epochs=1), figures={'4': ('flow/x_reconstruction',)}),
-        teachers_study=dict(kinds=common.SMOKE_KINDS, train=dict(num_epochs=1)),
+        teachers_study=dict(kinds=images.SMOKE_KINDS, train=dict(num_epochs=1)),
         sampling=dict(batches=(1, 4), large=dict(event_shape=(6, 6, 1)))),
 }
 
 
 def get_config(variant: str = 'default') -> ml_collections.ConfigDict:
   """Config of a variant: 'default', 'path', 'smoke', a kind of teacher, the name of an arm, or several with commas between."""
-  config = common.build('configs/digits.py', variant, BASE, SCALES, {'path': common.PATH, 'main': common.MAIN})
+  config = variants.build('configs/digits.py', variant, BASE, SCALES, {'path': images.PATH, 'main': images.MAIN})
   if config.teacher.name != 'pixelcnn':
     config.sampling.large = {}  # its settings are those of a PixelCNN++
   return config

@@ -18,7 +18,7 @@ the name of an arm puts its student and loss into the config, for launch.distill
 """
 import ml_collections
 
-from configs import tfds_images
+from inverse_matching.recipes import tfds_images
 
 
 def get_config(variant: str = 'paper') -> ml_collections.ConfigDict:

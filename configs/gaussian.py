@@ -7,7 +7,7 @@ tiny).
 """
 import ml_collections
 
-from configs import common
+from inverse_matching.recipes import variants
 
 BASE = dict(
     gaussian=dict(  # section 3.2; a figure's own section below takes precedence over this one
@@ -71,4 +71,4 @@ SMOKE = dict(
 
 def get_config(variant: str = 'default') -> ml_collections.ConfigDict:
   """Config of a variant: 'default' or 'smoke'."""
-  return common.build('configs/gaussian.py', variant, BASE, {'default': {}, 'smoke': SMOKE})
+  return variants.build('configs/gaussian.py', variant, BASE, {'default': {}, 'smoke': SMOKE})

@@ -22,7 +22,7 @@ from typing import Any, Mapping
 import ml_collections
 from ml_collections.config_dict import placeholder
 
-from configs import common
+from inverse_matching.recipes import variants
 from inverse_matching.runtime.overlays import merge
 
 SPEECH = dict(
@@ -116,4 +116,4 @@ def arms(config: Mapping[str, Any]) -> dict[str, Any]:
 def get_config(variant: str = 'demo') -> ml_collections.ConfigDict:
   """Config of a variant; see above."""
   scales = {name: dict(overlay, arms=arms(merge(BASE, overlay))) for name, overlay in SCALES.items()}
-  return common.build('configs/vocoder.py', variant, BASE, scales)
+  return variants.build('configs/vocoder.py', variant, BASE, scales)

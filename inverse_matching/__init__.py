@@ -6,6 +6,8 @@ that `import inverse_matching` costs nothing.
 import importlib
 from typing import Any
 
+__version__ = '0.1.0'
+
 _DOOR = {
     'Batch': 'types', 'Gaussian': 'types', 'Student': 'types', 'StudentOutput': 'types', 'Teacher': 'types',
     'InputError': 'errors',

@@ -1,4 +1,7 @@
 """The command lines: python -m launch.X."""
-from launch import huge_pages
+import sys
 
-huge_pages.start_again()
+from . import huge_pages
+
+if sys.argv[:1] == ['-m']:  # python -m launch.X, before anything of X is imported
+  huge_pages.start_again()

@@ -19,9 +19,11 @@ from inverse_matching.errors import InputError
 from inverse_matching.runs import trust
 from inverse_matching.runtime import devices, files, processes
 from inverse_matching.training import loop
-from launch import config_flag
+
+from . import config_flag, console
 
 FLAGS = flags.FLAGS
+INSTALLED = __package__ != 'launch'  # or the package of a checkout
 OURS = tuple(str(pathlib.Path(file).parent) + os.sep for file in (registry.__file__, __file__))  # where our messages come from
 TRY_AGAIN = 75  # exit status of a process that stops because another one of its run was told to; EX_TEMPFAIL of sysexits.h
 
@@ -54,8 +56,16 @@ def define_flags(config: str | None = None, distributed: bool = True, loads: boo
 
 def command() -> str:
   """The command line, as somebody would type it."""
-  module = re.sub(r'.*?(launch|benchmarks)/(\w+)\.py$', r'\1.\2', sys.argv[0].replace(os.sep, '/'))
-  return shlex.join(['python', '-m', module, *sys.argv[1:]])
+  module = '.'.join(pathlib.Path(sys.argv[0]).with_suffix('').parts[-2:])
+  return _as_installed(shlex.join(['python', '-m', module, *sys.argv[1:]]))
+
+
+def _as_installed(text: str) -> str:
+  """With commands and configs as they are written outside of the checkout, if this is the installed command."""
+  if not INSTALLED:
+    return text
+  text = re.sub(r'(?:python -m )?\blaunch\.([a-z_]+)', lambda match: f'{console.NAME} {match[1].replace("_", "-")}', text)
+  return re.sub(r'\bconfigs/(\w+)\.py', r'\1', text)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
@@ -71,7 +81,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 def _fail(message: str, more: str = '') -> None:
   where = '' if processes.is_first() else f'process {jax.process_index()}: '
-  print(f'{where}error: {message}{more}', file=sys.stderr)
+  print(_as_installed(f'{where}error: {message}{more}'), file=sys.stderr)
   _leave(1)
 
 
@@ -170,6 +180,10 @@ def run(main: Callable[[], None]) -> None:
       traceback.print_exc()
       _leave(1)
 
+  main_module = sys.modules['__main__']
+  main_module.__doc__ = _as_installed(main_module.__doc__ or '')  # what --help begins with
+  for name in FLAGS:
+    FLAGS[name].help = _as_installed(FLAGS[name].help or '')
   for flag in FLAGS.get_flags_for_module(__name__):
     FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # so that --help shows it
   app.run(wrapped, flags_parser=_parse)

@@ -1,5 +1,7 @@
 """The flag --config and the fields given beside it, --config.a.b=value: what is wrong with them is told in one sentence."""
 import contextlib
+import os
+import pathlib
 import re
 import runpy
 import sys
@@ -13,18 +15,23 @@ from inverse_matching import registry
 from inverse_matching.errors import InputError
 
 FLAGS = flags.FLAGS
+BUNDLED = pathlib.Path(__file__).resolve().parent.parent / 'configs'  # configs that can be given by name
+_CONFIG = re.compile(r'(--?config=)(.*)', re.S)
 _NONE = re.compile(r'--?config\.([\w.]+)=None')  # no value, of whatever type the field is
 
 
 def define(default: str) -> None:
-  """Defines the flag; InputError if the config cannot be read."""
-  with _refusals(sys.argv, default):  # fields given on the command line are put into the default here
-    config_flags.DEFINE_config_file('config', default, 'Experiment: configs/F.py[:variant]; fields as --config.a.b=value.',
-                                    lock_config=True, sys_argv=_with_values(sys.argv))
+  """Defines the flag; InputError if the config cannot be read. The default is a name."""
+  default, argv = file_of(default), _expanded(sys.argv)
+  with _refusals(argv, default):  # fields given on the command line are put into the default here
+    config_flags.DEFINE_config_file(
+        'config', default, 'Experiment: FILE.py[:variant], or the name of a file that comes along: '
+        f'{", ".join(_names())}; fields as --config.a.b=value.', lock_config=True, sys_argv=_with_values(argv))
 
 
 def parse(argv: Sequence[str]) -> list[str]:
   """Parses all flags, and returns the words that are none; InputError if one of them or the config is wrong."""
+  argv = _expanded(argv)
   with _refusals(argv, FLAGS['config'].default if 'config' in FLAGS else None):
     try:
       rest = FLAGS(_with_values(argv))
@@ -49,8 +56,41 @@ def value() -> dict[str, Any]:
   return config.to_dict()
 
 
+def file_of(config: str) -> str:
+  """'NAME[:variant]' of a config that comes along, with its file in place of the name; any other as it is.
+
+  Raises:
+    InputError: there is no such file.
+  """
+  name, colon, variant = config.partition(':')
+  path = pathlib.Path(name)
+  if re.fullmatch(r'\w+', name) and name in _names():
+    path = BUNDLED / f'{name}.py'
+    path = path.relative_to(os.getcwd()) if path.is_relative_to(os.getcwd()) else path
+  elif not path.is_file():
+    raise InputError(f'There is no config {name!r}{registry.nearest(path.stem, _names())}: give the path of a file, or one of '
+                     f'the names {", ".join(_names())}.')
+  return f'{path}{colon}{variant}'
+
+
+def _names() -> list[str]:
+  return sorted(path.stem for path in BUNDLED.glob('[a-z]*.py'))
+
+
+def _expanded(argv: Sequence[str]) -> list[str]:
+  """The command line with the file of a config that is named."""
+  words = [argv[0]]
+  for word in argv[1:]:
+    given = _CONFIG.fullmatch(word)
+    if given or words[-1] in ('--config', '-config'):
+      words.append(f'{given[1]}{file_of(given[2])}' if given else file_of(word))
+    else:
+      words.append(word)
+  return words
+
+
 def _with_values(argv: Sequence[str]) -> list[str]:
-  return [arg for arg in argv if not _NONE.fullmatch(arg)]
+  return [word for word in argv if not _NONE.fullmatch(word)]
 
 
 @contextlib.contextmanager

@@ -5,10 +5,11 @@
 from absl import flags
 
 from inverse_matching import runs
-from launch import common, config_flag
+
+from . import common, config_flag
 
 FLAGS = common.FLAGS
-common.define_flags(config='configs/digits.py')
+common.define_flags(config='digits')
 flags.DEFINE_string('teacher', None, 'Workdir of the teacher.', required=True)
 flags.DEFINE_string('pairs', None, 'Workdir of the pairs, made by launch.make_pairs; without it the student trains on the '
                     'teacher\'s data.')

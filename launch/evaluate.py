@@ -5,7 +5,8 @@
 from absl import flags
 
 from inverse_matching.evaluation import evaluate
-from launch import common
+
+from . import common
 
 FLAGS = common.FLAGS
 common.define_flags()

@@ -21,10 +21,10 @@ def wanted() -> bool:
 
 
 def start_again() -> None:
-  """Starts this command again in the same process, with huge pages, if it would gain and is a command of its own.
+  """Starts this command again in the same process, with huge pages, if it would gain.
 
   GLIBC_TUNABLES=glibc.malloc.hugetlb=0 says that it should not.
   """
-  if sys.argv[:1] == ['-m'] and wanted():  # python -m launch.X, before anything of X is imported
+  if wanted():
     tunables = [*filter(None, [os.environ.get('GLIBC_TUNABLES')]), f'{SETTING}=1']
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, 'GLIBC_TUNABLES': ':'.join(tunables)})

@@ -15,7 +15,8 @@ from inverse_matching.data.images import tfds as tfds_images
 from inverse_matching.data.speech import recordings
 from inverse_matching.data.speech.corpora import CORPORA
 from inverse_matching.errors import InputError
-from launch import common
+
+from . import common
 
 FLAGS = common.FLAGS
 flags.DEFINE_enum('dataset', None, [*tfds_images.SETS, *CORPORA], 'Data set.', required=True)

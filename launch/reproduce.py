@@ -11,7 +11,8 @@ import sys
 from absl import flags
 
 from inverse_matching import experiments
-from launch import common, config_flag
+
+from . import common, config_flag
 
 FLAGS = common.FLAGS
 
@@ -22,8 +23,8 @@ def _default_config(argv: list[str]) -> str:
   named = [line[i + 1] for i, word in enumerate(line[:-1]) if word in ('--figure', '-figure')]
   figure = named[-1] if named else None
   if figure in experiments.gaussian.FIGURES:
-    return 'configs/gaussian.py'
-  return {'6': 'configs/cifar10.py', 'vocoder': 'configs/vocoder.py'}.get(figure, 'configs/digits.py')
+    return 'gaussian'
+  return {'6': 'cifar10', 'vocoder': 'vocoder'}.get(figure, 'digits')
 
 
 common.define_flags(config=_default_config(sys.argv), distributed=False)  # its stages may be run so one by one

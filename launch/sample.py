@@ -13,7 +13,8 @@ from absl import flags
 from inverse_matching import solvers
 from inverse_matching.runs import exported
 from inverse_matching.runs import samples as sample_runs
-from launch import common
+
+from . import common
 
 FLAGS = common.FLAGS
 common.define_flags()

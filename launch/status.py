@@ -5,7 +5,8 @@
 from absl import flags
 
 from inverse_matching.runs import status
-from launch import common
+
+from . import common
 
 FLAGS = common.FLAGS
 flags.DEFINE_string('workdir', None, 'Folder of a run, or of a figure with its runs.', required=True)

@@ -3,10 +3,11 @@
     python -m launch.train_teacher --config=configs/digits.py --workdir=runs/teacher
 """
 from inverse_matching import runs
-from launch import common, config_flag
+
+from . import common, config_flag
 
 FLAGS = common.FLAGS
-common.define_flags(config='configs/digits.py', loads=False)
+common.define_flags(config='digits', loads=False)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ ARROWS = {
     'students': {'elementwise', 'nets', 'teachers'},
     'analysis': set(),
     'runtime': set(),
+    'recipes': {'runtime'},
     'data': {'elementwise', 'runtime'},
     'training': {'data', 'runtime'},
     'runs': {'elementwise', 'solvers', 'losses', 'teachers', 'students', 'data', 'runtime', 'training'},

@@ -3,9 +3,10 @@ import importlib
 
 import pytest
 
-from configs import common, digits, gaussian, mnist, tfds_images, vocoder
+from configs import digits, gaussian, mnist, vocoder
 from inverse_matching import losses, students, teachers
 from inverse_matching.experiments import teachers as studies
+from inverse_matching.recipes import images, tfds_images
 
 LARGE = {'mnist': (28, 28, 1), 'fashion_mnist': (28, 28, 1), 'cifar10': (32, 32, 3)}
 DISCRETE, ORDERED = ('categorical', 'discretized_mixture_of_logistics'), ('column_order', 'random_order')
@@ -50,7 +51,7 @@ def test_the_paper(name):
 
 
 @pytest.mark.parametrize('name,variant', [*(('mnist', scale) for scale in tfds_images.SCALES), ('digits', 'default')])
-@pytest.mark.parametrize('kind', common.KINDS)
+@pytest.mark.parametrize('kind', images.KINDS)
 def test_kinds_of_teachers(name, variant, kind):
   """One word makes each: it locks and builds, with the data that it needs; the arms of its study are there."""
   each = config(name, f'{variant},{kind}').lock().to_dict()
@@ -63,7 +64,7 @@ def test_kinds_of_teachers(name, variant, kind):
   has_a_map = kind not in ('gaussian', 'gaussian_in_levels', 'transformer', *ORDERED)
   assert each['teacher'].get('elementwise') == (kind if has_a_map else None)
   assert each['student']['order'] == each['teacher'].get('order')
-  assert set(each['teachers_study']['arms']) <= set(each['arms']) and set(each['teachers_study']['kinds']) <= set(common.KINDS)
+  assert set(each['teachers_study']['arms']) <= set(each['arms']) and set(each['teachers_study']['kinds']) <= set(images.KINDS)
   assert each['teacher_kinds'] == plain['teacher_kinds']
   experiment = studies.settings_of(plain, kind)
   assert all(experiment[section] == each[section] for section in ('data', 'teacher', 'student'))

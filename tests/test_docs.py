@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from inverse_matching.evaluation import tables
+from launch import console
 
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md')),
          *sorted((ROOT / 'results').glob('**/README.md'))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-MODULES = {path.stem for path in (ROOT / 'launch').glob('*.py')} - {'__init__', 'common', 'config_flag', 'huge_pages'}
-COMMAND = re.compile(r'python -m (launch|benchmarks)\.(\w+)([^\n`|]*)|launch/(?:slurm|tpu_vm)\.sh (\w+)([^\n`|]*)')
+MODULES = set(console.COMMANDS)
+COMMAND = re.compile(r'python -m (launch|benchmarks)\.(\w+)([^\n`|]*)|launch/(?:slurm|tpu_vm)\.sh (\w+)([^\n`|]*)|'
+                     rf'{console.NAME} ([a-z][a-z-]*)([^\n`|]*)')
 COLUMNS = {'kernel distance': 'kernel_distance', 'coverage': 'coverage', 'label entropy': 'label_entropy',
            'reverse KL': 'reverse_kl'}  # head of a column of the README -> metric
 
@@ -67,9 +69,10 @@ def flags_of(module):
 def commands(page):
   """(module, words after it) of every command on a page."""
   for match in COMMAND.finditer(text(page)):
-    package, name, rest, script, more = match.groups()
-    words = shlex.split((rest or more or '').partition(' #')[0].rstrip(' &'))
-    yield f'{package or "launch"}.{name or script}', words + ([] if package else ['--distributed'])
+    package, name, rest, script, more, command, after = match.groups()
+    words = shlex.split((rest or more or after or '').partition(' #')[0].rstrip(' &'))
+    name = name or script or command.replace('-', '_')
+    yield f'{package or "launch"}.{name}', words + (['--distributed'] if script else [])
 
 
 def has(config, path):
@@ -84,7 +87,7 @@ def has(config, path):
 def config_of(value):
   """What --config=VALUE loads."""
   path, _, variant = value.partition(':')
-  module = importlib.import_module(path.removesuffix('.py').replace('/', '.'))
+  module = importlib.import_module(path.removesuffix('.py').replace('/', '.') if '/' in path else f'configs.{path}')
   return module.get_config(*([variant] if variant else []))
 
 

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from benchmarks import steps
-from configs import common, digits, vocoder
+from configs import digits, vocoder
 from inverse_matching import losses, runs
 from inverse_matching.nets import operations
+from inverse_matching.recipes import images
 from inverse_matching.runs import utterances
 from inverse_matching.runtime import devices, processes
 
@@ -27,7 +28,7 @@ BATCH = 8
 TARGETS = {'Sharding', 'SPMDFullToShardShape', 'SPMDShardToFullShape'}
 ARMS = [arm for arm in digits.get_config('smoke').arms]
 SPEECH_ARMS = [arm for arm in vocoder.get_config('smoke').arms]
-KINDS = [kind for kind in common.KINDS if kind != 'gaussian']
+KINDS = [kind for kind in images.KINDS if kind != 'gaussian']
 DISCRETE = ('categorical', 'discretized_mixture_of_logistics')
 
 

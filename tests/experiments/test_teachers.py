@@ -6,13 +6,14 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from configs import common, digits
+from configs import digits
 from inverse_matching import runs
 from inverse_matching.data import pairs
 from inverse_matching.errors import InputError
 from inverse_matching.evaluation import statistics
 from inverse_matching.experiments import teachers
 from inverse_matching.experiments.experiment import Experiment
+from inverse_matching.recipes import images
 
 SMALL = dict(num_filters=4, num_blocks=1, num_levels=1)
 
@@ -50,7 +51,7 @@ def test_table():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('kind', common.KINDS)
+@pytest.mark.parametrize('kind', images.KINDS)
 def test_every_kind_goes_all_the_way(tmp_path, kind):
   """Trained, solved, sampled and distilled by one word in the config; z = T(x) for its pairs, whichever way they are made."""
   config = digits.get_config(f'smoke,{kind}').to_dict()
@@ -71,7 +72,7 @@ def test_every_kind_goes_all_the_way(tmp_path, kind):
     pixels = run.space.codec.to_pixels(made['x'])
     assert pixels.min() >= 0 and pixels.max() <= 16 and len(np.unique(pixels)) > 10
   for name in ('x_reconstruction', 'oracle_prediction'):
-    changed = {**config, 'loss': common.loss(name, distance='l1')}
+    changed = {**config, 'loss': images.loss(name, distance='l1')}
     student = runs.distill(changed, tmp_path / name, run, folder if name == 'oracle_prediction' else None, devices=2)
     last = [row['held_out_loss'] for row in metrics(tmp_path / name) if 'held_out_loss' in row][-1]
     assert np.isfinite(last) and np.isfinite(student.student.z_to_x(student.params, z).x).all()

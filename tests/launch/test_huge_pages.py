@@ -1,10 +1,12 @@
 """A command starts again with huge pages where it can have them, once, and nothing else does."""
+import importlib
 import os
 import subprocess
 import sys
 
 import pytest
 
+import launch
 from launch import huge_pages
 
 
@@ -33,19 +35,25 @@ def test_the_same_command_again(calls, monkeypatch, given, expected):
   assert environment == {**os.environ, 'GLIBC_TUNABLES': expected}
 
 
-@pytest.mark.parametrize('why', ['set', 'refused', 'always', 'never', 'no such file', 'imported'])
+@pytest.mark.parametrize('why', ['set', 'refused', 'always', 'never', 'no such file'])
 def test_not_where_it_would_not_help(calls, monkeypatch, why):
-  """It has them, was told not to, gets them anyway, cannot have them; or is another program that imports launch."""
+  """It has them, was told not to, gets them anyway, or cannot have them."""
   if why in ('set', 'refused'):
     monkeypatch.setenv('GLIBC_TUNABLES', f'glibc.malloc.hugetlb={int(why == "set")}')
   if why in ('always', 'never'):
     huge_pages.SWITCH.write_text('always madvise never\n'.replace(why, f'[{why}]'))
   if why == 'no such file':
     huge_pages.SWITCH.unlink()
-  if why == 'imported':
-    monkeypatch.setattr(sys, 'argv', ['/bin/pytest'])
   huge_pages.start_again()
   assert not calls
+
+
+@pytest.mark.parametrize('program,times', [('-m', 1), ('/bin/pytest', 0)])
+def test_a_command_alone(calls, monkeypatch, program, times):
+  """python -m launch.X starts again when it imports launch; another program that imports it does not."""
+  monkeypatch.setattr(sys, 'argv', [program, '--workdir=a b'])
+  importlib.reload(launch)
+  assert len(calls) == times
 
 
 def test_a_real_command():

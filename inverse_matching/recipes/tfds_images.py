@@ -4,7 +4,7 @@ from typing import Any
 import ml_collections
 from ml_collections.config_dict import placeholder
 
-from configs import common
+from inverse_matching.recipes import images, variants
 
 RESNET = dict(name='resnet', num_blocks=8, num_filters=64, dilations=(1, 2, 4), dropout=0.0, bottleneck=None,
               bottleneck_skip=False)
@@ -15,7 +15,7 @@ SMALL_TRANSFORMER = dict(TRANSFORMER, num_blocks=4, num_layers=2, width=64)
 
 def kinds(transformer):
   """With 256 grey levels."""
-  return common.teacher_kinds(levels=256, transformer=transformer)
+  return images.teacher_kinds(levels=256, transformer=transformer)
 
 
 def base(name: str) -> dict[str, Any]:
@@ -26,9 +26,9 @@ def base(name: str) -> dict[str, Any]:
           data_dir=placeholder(str),  # folder of prepared data sets; None: the one that TFDS_DATA_DIR names
           num_train=placeholder(int), num_held_out=placeholder(int),  # images; None: all
           num_validation=placeholder(int)),
-      teacher=dict(name='pixelcnn', num_blocks=3, num_filters=32, num_levels=3, dropout=0.0, **common.HEAD),
+      teacher=dict(name='pixelcnn', num_blocks=3, num_filters=32, num_levels=3, dropout=0.0, **images.HEAD),
       student=dict(name='flow', num_blocks=3, num_filters=32, num_levels=3, dropout=0.0, order=placeholder(str)),
-      loss=common.loss('x_reconstruction'),
+      loss=images.loss('x_reconstruction'),
       optimizer=dict(name='adam', learning_rate=0.0005, schedule=placeholder(str), decay_rate=0.95,
                      warmup_epochs=placeholder(float)),
       train=dict(
@@ -40,26 +40,26 @@ def base(name: str) -> dict[str, Any]:
           num_samples=2000, seed=2,
           num_seeds=1,  # of the samples: seed, seed + 1, ...
           num_train_seeds=1),
-      arms=common.arms(RESNET),
+      arms=images.arms(RESNET),
       teacher_kinds=kinds(TRANSFORMER),
-      figures={'4': common.FIGURE_4, '5': common.FIGURE_5, '6': common.FIGURE_6},
+      figures={'4': images.FIGURE_4, '5': images.FIGURE_5, '6': images.FIGURE_6},
       appendix_a=dict(num_directions=200, seed=3, num_shown=12),
-      warm_start=common.WARM_START,
-      factors=common.FACTORS,
+      warm_start=images.WARM_START,
+      factors=images.FACTORS,
       teacher_course=dict(num_samples=1000, seed=5),
-      convergence=dict(arms=(*common.FIGURE_4, *common.FIGURE_5), num_epochs=1),
+      convergence=dict(arms=(*images.FIGURE_4, *images.FIGURE_5), num_epochs=1),
       headroom=dict(
-          arms=(*common.FIGURE_4[2:], *common.FIGURE_5),
+          arms=(*images.FIGURE_4[2:], *images.FIGURE_5),
           shares=(1 / 12, 1 / 3),  # of the teacher's training, of which checkpoints must be kept
           control='flow/oracle_prediction',  # the arm whose settings the controls have
           longer=dict(train=dict(num_epochs=10)),  # sections of the config for the teacher that is trained on
           classifier_seed=1),
-      teachers_study=dict(kinds=common.KINDS, arms=common.TEACHERS_STUDY))
+      teachers_study=dict(kinds=images.KINDS, arms=images.TEACHERS_STUDY))
 
 
 def cpu_arms():
   """Students of 5,442 updates, of the two that are compared most three of each."""
-  students = common.arms(SMALL_RESNET, train=dict(num_epochs=6, keep_checkpoints=2))
+  students = images.arms(SMALL_RESNET, train=dict(num_epochs=6, keep_checkpoints=2))
   several = {arm: {**students[arm], 'evaluation': dict(num_train_seeds=3)}
              for arm in ('flow/x_reconstruction', 'flow/oracle_prediction')}
   return {**students, **several}
@@ -87,24 +87,24 @@ SCALES = {
         optimizer=dict(learning_rate=0.003, decay_rate=0.6),
         train=dict(batch_size=32, num_epochs=4, log_every_steps=25, evaluate_every_epochs=2, **AVERAGED),
         pairs=dict(num=4000), evaluation=dict(num_samples=500),
-        arms=common.arms(SMALL_RESNET), teacher_kinds=kinds(SMALL_TRANSFORMER)),
+        arms=images.arms(SMALL_RESNET), teacher_kinds=kinds(SMALL_TRANSFORMER)),
     'smoke': dict(
         data=dict(num_train=128, num_held_out=64),
         teacher=dict(num_blocks=1, num_filters=4, num_levels=2), student=dict(num_blocks=1, num_filters=4, num_levels=2),
         optimizer=dict(learning_rate=0.003, decay_rate=0.6),
         train=dict(batch_size=32, num_epochs=1, log_every_steps=1, evaluate_every_epochs=1, **AVERAGED),
         pairs=dict(num=64), encodings=dict(num=256), evaluation=dict(num_samples=48),
-        arms=common.arms(dict(SMALL_RESNET, num_filters=4)),
+        arms=images.arms(dict(SMALL_RESNET, num_filters=4)),
         teacher_kinds=kinds(dict(TRANSFORMER, num_blocks=2, num_layers=1, width=8, num_heads=2)),
         figures={'5': ('resnet/x_reconstruction_l1_noise',)},
-        appendix_a=dict(num_directions=8), warm_start=common.SMOKE_WARM_START,
-        factors=common.SMOKE_FACTORS, teacher_course=dict(num_samples=24),
+        appendix_a=dict(num_directions=8), warm_start=images.SMOKE_WARM_START,
+        factors=images.SMOKE_FACTORS, teacher_course=dict(num_samples=24),
         convergence=dict(arms=('flow/oracle_prediction',), num_epochs=1),
         headroom=dict(arms=('flow/oracle_prediction',), shares=(), longer=dict(train=dict(num_epochs=1))),
-        teachers_study=dict(kinds=common.SMOKE_KINDS)),
+        teachers_study=dict(kinds=images.SMOKE_KINDS)),
 }
 
 
 def config(name: str, variant: str) -> ml_collections.ConfigDict:
   """Config of a data set: a scale, `path`, a kind of teacher, the name of an arm, or several with commas between."""
-  return common.build(f'configs/{name}.py', variant, base(name), SCALES, {'path': common.PATH})
+  return variants.build(f'configs/{name}.py', variant, base(name), SCALES, {'path': images.PATH})
