@@ -45,17 +45,17 @@ def training_step(config: Mapping[str, Any], of_teacher: bool, batch: int, num_d
   Args:
     config: with all sections.
     of_teacher: whether the teacher is trained, else the student.
-    batch: examples; pairs (z, x) where the loss is oracle prediction.
+    batch: examples; pairs (z, x) where the loss trains on them alone.
     num_devices: local devices.
   """
   config = merge(config, config.get('teacher_study', {})) if of_teacher else config
   space, (teacher, student) = space_of(config['data']), models(config)
   trained = teacher if of_teacher else student
-  from_pairs = not of_teacher and config['loss']['name'] == 'oracle_prediction'
+  from_pairs = not of_teacher and config['loss']['name'] in losses.ON_PAIRS
   optimizer = make_optimizer(steps_per_epoch=1, grad_clip=config['train']['grad_clip'], **config['optimizer'])
   loss_fn = (losses.maximum_likelihood(teacher) if of_teacher else
              losses.make(teacher=teacher, student=student, **config['loss']))
-  step = make_train_step(loss_fn, optimizer, ema_decay=config['train']['ema_decay'],
+  step = make_train_step(loss_fn, optimizer, ema_decay=config['train']['ema_decay'], num_steps=1,
                          prepare=prepare_arrays(0) if from_pairs else space.prepare(0))
   key = jax.eval_shape(jax.random.key, 0)
   state = jax.eval_shape(lambda key: init_state(trained.init(key), optimizer), key)

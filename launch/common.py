@@ -139,8 +139,6 @@ def _setup() -> None:
   distributed = 'distributed' in FLAGS and FLAGS.distributed
   if FLAGS.devices is not None or not distributed:  # several processes may share the cores, and need equally many devices
     devices.make_cpu_devices(FLAGS.devices)
-  # z, T, T^-1 and likelihoods are exact to float32; accelerators would round matrix products to TF32 or bfloat16.
-  jax.config.update('jax_default_matmul_precision', 'highest')
   if jax.config.jax_compilation_cache_dir is None:  # nor does JAX_COMPILATION_CACHE_DIR name one
     jax.config.update('jax_compilation_cache_dir', _compile_cache())
     # Also what is small: a network draws its parameters by a hundred programs, 7 s of compiling together.

@@ -6,7 +6,7 @@ import pathlib
 import inverse_matching
 
 PACKAGE = pathlib.Path(inverse_matching.__file__).parent
-ROOT = {'types', 'errors', 'random', 'registry'}
+ROOT = {'types', 'errors', 'exactness', 'random', 'registry'}
 # folder -> the folders that it may import beside itself and the files of the root.
 ARROWS = {
     'elementwise': set(),

@@ -40,6 +40,8 @@ class Program:
     self.targets = set(re.findall(r'custom_call @(\w+)|call_target_name = "(\w+)"', text))
     self.targets = {name for pair in self.targets for name in pair if name}
     self.operations = collections.Counter(re.findall(r'\bstablehlo\.(\w+)', text))
+    lines = [line for line in text.splitlines() if re.search(r'stablehlo\.(convolution|dot_general)', line)]
+    self.rounded = [line for line in lines if 'bf16>' not in line and line.count('HIGHEST') < 2]
 
   @property
   def products(self):
@@ -79,13 +81,14 @@ def exporting(*platforms):
 
 
 def check(programs):
-  """Each is there for every accelerator, and nothing in it calls the host."""
+  """Each is there for every accelerator; nothing in it calls the host; products of float32 are exact."""
   assert programs
   for program in programs:
     assert set(program) == set(ACCELERATORS)
     for each in program.values():
       assert each.operations and each.targets <= TARGETS
       assert not {'send', 'recv', 'infeed', 'outfeed'} & set(each.operations)
+      assert not each.rounded, 'an accelerator rounds the factors of these'
 
 
 def zeros(shapes):

@@ -18,6 +18,7 @@ import numpy as np
 
 from inverse_matching import random
 from inverse_matching.errors import InputError
+from inverse_matching.exactness import exact
 from inverse_matching.nets import precision
 from inverse_matching.nets.operations import concat_elu, convolution, gated
 from inverse_matching.types import Array, Params
@@ -54,7 +55,7 @@ def functions(net: nn.Module, event_shape: tuple[int, ...], dtype: str | None = 
   """(init, apply) of a network over [B, *event_shape]: key -> params, and (params, x, key=None) -> its output.
 
   `key` holds one key for each example [B], and is for a network with dropout. Parameters are float32; `apply` computes in
-  `dtype`, see precision.cast, but for the layer named `head`.
+  `dtype`, see precision.cast, but for the layer named `head`; products are exact to that.
   """
 
   def init(key):
@@ -64,7 +65,7 @@ def functions(net: nn.Module, event_shape: tuple[int, ...], dtype: str | None = 
     params, x = precision.cast(params, dtype, head), precision.cast(x, dtype)
     return net.apply({'params': params}, x, *(() if key is None else (random.stream(key, 'dropout'),)))
 
-  return init, apply
+  return init, exact(apply)
 
 
 def shift_down(x: Array) -> Array:

@@ -1,5 +1,6 @@
 """Students by name. A user's own is 'package.module:factory', a function (event_shape, **config) -> Student."""
 from inverse_matching import registry
+from inverse_matching.exactness import exact
 from inverse_matching.students.flow import flow, pixelcnn_flow
 from inverse_matching.students.linear import linear
 from inverse_matching.students.resnet import resnet
@@ -14,5 +15,5 @@ def make(name: str, event_shape: tuple[int, ...], *, dtype: str | None = None, *
 
   `dtype` is that of the numbers inside its network, see nets.precision; None is float32.
   """
-  return registry.build('student', STUDENTS, name, {'event_shape': event_shape}, config, returns=Student,
-                        dtype=dtype)
+  student = registry.build('student', STUDENTS, name, {'event_shape': event_shape}, config, returns=Student, dtype=dtype)
+  return student._replace(z_to_x=exact(student.z_to_x))

@@ -4,6 +4,7 @@ from typing import Callable, Sequence
 import jax.numpy as jnp
 
 from inverse_matching.elementwise import gaussian
+from inverse_matching.exactness import exact
 from inverse_matching.nets import heads, pixelcnnpp
 from inverse_matching.teachers import orders
 from inverse_matching.types import Array, Conditional, Gaussian, Params, Student, StudentOutput, check_event
@@ -24,7 +25,7 @@ def flow(event_shape: tuple[int, ...], init: Callable[[Array], Params], conditio
     log_det = jnp.sum(theta.log_scale.reshape(z.shape[0], -1), axis=-1)
     return StudentOutput(theta.mean + jnp.exp(theta.log_scale) * z, log_det, theta)
 
-  return Student(tuple(event_shape), init, z_to_x, has_log_det=True)
+  return Student(tuple(event_shape), init, exact(z_to_x), has_log_det=True)
 
 
 def pixelcnn_flow(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num_filters: int = 32, num_levels: int = 3,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from inverse_matching import random, solvers
 from inverse_matching.elementwise import discrete, gaussian
 from inverse_matching.errors import InputError
+from inverse_matching.exactness import exact
 from inverse_matching.teachers import orders
 from inverse_matching.types import (
   Array,
@@ -21,6 +22,11 @@ from inverse_matching.types import (
   check_event,
   sum_event,
 )
+
+
+def _exact(teacher: Teacher) -> Teacher:
+  maps = {name: getattr(teacher, name) for name in ('conditional', 'x_to_z', 'log_prob', 'z_to_x', 'sample', 'sweep', 'cached')}
+  return teacher._replace(**{name: exact(function) for name, function in maps.items() if function is not None})
 
 
 def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], Params], conditional: Conditional, *,
@@ -87,10 +93,10 @@ def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], 
       raise InputError('This teacher cannot be inverted and has no sampler of its own.')
     return z_to_x(params, prior.sample(random.stream(keys, 'prior')), cond)
 
-  teacher = Teacher(
+  teacher = _exact(Teacher(
       event_shape=tuple(event_shape), prior=prior, init=init, conditional=theta_of, x_to_z=x_to_z, log_prob=log_prob,
       z_to_x=None if elementwise.z_to_x is None else z_to_x, sample=sample, order=order,
-      differentiable=elementwise.differentiable, levels=levels, elementwise=elementwise, **solved_by(elementwise.z_to_x))
+      differentiable=elementwise.differentiable, levels=levels, elementwise=elementwise, **solved_by(elementwise.z_to_x)))
   return teacher
 
 
@@ -127,8 +133,8 @@ def from_transform(event_shape: tuple[int | None, ...], prior: Prior, init: Call
       raise InputError('This teacher has no z_to_x to sample with.')
     return z_to_x(params, prior.sample(random.stream(keys, 'prior')), cond)
 
-  return Teacher(event_shape=tuple(event_shape), prior=prior, init=init, conditional=None, x_to_z=checked_x_to_z,
-                 log_prob=log_prob, z_to_x=None if z_to_x is None else checked_z_to_x, sample=sample)
+  return _exact(Teacher(event_shape=tuple(event_shape), prior=prior, init=init, conditional=None, x_to_z=checked_x_to_z,
+                        log_prob=log_prob, z_to_x=None if z_to_x is None else checked_z_to_x, sample=sample))
 
 
 def chain(teachers: Sequence[Teacher]) -> Teacher:
@@ -176,5 +182,5 @@ def chain(teachers: Sequence[Teacher]) -> Teacher:
       total = total + sum_event(log_det)
     return sum_event(prior.log_density(x)) + total
 
-  return teacher._replace(blocks=blocks, log_prob=log_prob, differentiable=all(block.differentiable for block in blocks),
+  return teacher._replace(blocks=blocks, log_prob=exact(log_prob), differentiable=all(block.differentiable for block in blocks),
                           levels=blocks[0].levels)
