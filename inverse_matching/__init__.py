@@ -16,6 +16,7 @@ _DOOR = {
     'standard_normal': 'elementwise.priors',
     'dequantise_logit': 'data.images.dequantise', 'dequantise_uniform': 'data.images.dequantise',
     'solve': 'solvers',
+    'losses': '',
 }
 __all__ = [*_DOOR]
 
@@ -23,6 +24,8 @@ __all__ = [*_DOOR]
 def __getattr__(name: str) -> Any:
   if name not in _DOOR:
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  if not _DOOR[name]:  # a folder
+    return importlib.import_module(f'{__name__}.{name}')
   return getattr(importlib.import_module(f'{__name__}.{_DOOR[name]}'), name)
 
 

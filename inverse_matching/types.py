@@ -6,6 +6,7 @@ things only. Nothing here knows a network.
 Axes in docstrings: B batch; T dimensions or time; H, W, C image; `event` is the shape of one example, such as (H, W, C).
 X is the space of the teacher's data (for images: after dequantisation and logit), Z the space of its noise.
 """
+import inspect
 from typing import Any, Callable, NamedTuple, Protocol
 
 import jax
@@ -208,6 +209,37 @@ def check_event(name: str, value: Array, event_shape: tuple[int | None, ...]) ->
   if not jnp.issubdtype(jnp.result_type(value), jnp.floating):
     raise InputError(f'{name} has type {jnp.result_type(value)}, expected a floating type: map data to the teacher\'s space '
                      'first (inverse_matching.dequantise_logit or dequantise_uniform).')
+
+
+def check_arguments(name: str, function: Callable, arguments: str) -> None:
+  """Raises InputError unless a function can be called with arguments such as 'params, x, cond, key', in that order."""
+  try:
+    inspect.signature(function).bind(*arguments.split(', '))
+  except TypeError as error:
+    raise InputError(f'{name} must take ({arguments}), and it does not ({error}): add the arguments, and leave unused those '
+                     'that you do not need.') from error
+  except ValueError:  # of no signature that could be seen
+    return
+
+
+def check_params(params: Any) -> None:
+  """Raises InputError unless these are arrays of floats, which can be trained: what init returned, or its shapes."""
+  for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    name = f'params{jax.tree_util.keystr(path)}'
+    if not hasattr(leaf, 'dtype'):
+      raise InputError(f'init returned a {type(leaf).__name__} as {name}: return a pytree of arrays alone, and keep what is '
+                       'fixed outside of it (of an equinox module, the arrays of equinox.partition).')
+    if not jnp.issubdtype(leaf.dtype, jnp.floating):
+      raise InputError(f'init returned {name} of type {leaf.dtype}, which cannot be trained: return floats, and keep whole '
+                       'numbers and keys outside of the parameters.')
+
+
+def check_vector(name: str, event_shape: tuple[int | None, ...]) -> tuple[int]:
+  """Returns the event shape of a model of that name; raises InputError unless it is (T,)."""
+  if len(event_shape) != 1 or event_shape[0] is None:
+    raise InputError(f'{name} is for vectors, and these events have shape {tuple(event_shape)}: take another model, or reshape '
+                     'the examples to [N, T].')
+  return tuple(event_shape)
 
 
 def sum_event(value: Array, mask: Array | None = None) -> Array:

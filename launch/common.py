@@ -60,12 +60,17 @@ def command() -> str:
   return _as_installed(shlex.join(['python', '-m', module, *sys.argv[1:]]))
 
 
+def say(*lines: str) -> None:
+  """Prints lines, with commands as they are called here."""
+  print(_as_installed('\n'.join(lines)))
+
+
 def _as_installed(text: str) -> str:
   """With commands and configs as they are written outside of the checkout, if this is the installed command."""
   if not INSTALLED:
     return text
   text = re.sub(r'(?:python -m )?\blaunch\.([a-z_]+)', lambda match: f'{console.NAME} {match[1].replace("_", "-")}', text)
-  return re.sub(r'\bconfigs/(\w+)\.py', r'\1', text)
+  return re.sub(r'--config=configs/(\w+)\.py', r'--config=\1', text)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
@@ -162,6 +167,10 @@ def run(main: Callable[[], None]) -> None:
       profile = jax.profiler.trace(FLAGS.profile) if 'profile' in FLAGS and FLAGS.profile else contextlib.nullcontext()
       with profile, trust.allow(*_trusted()):
         main()
+      sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads on, as after `| head`
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+      sys.exit(1)
     except loop.NotFinite as error:
       _fail(str(error), f'\nTo run that step again and see where it happens: {error.variable}=True {command()} --devices=1')
     except InputError as error:

@@ -8,7 +8,8 @@ import sys
 from . import huge_pages
 
 NAME = 'inverse-matching'
-COMMANDS = ('train_teacher', 'make_pairs', 'distill', 'sample', 'evaluate', 'reproduce', 'prepare_data', 'export', 'status')
+COMMANDS = ('train_teacher', 'make_pairs', 'distill', 'sample', 'evaluate', 'reproduce', 'prepare_data', 'export',
+            'import_teacher', 'status')
 HERE = pathlib.Path(__file__).parent
 
 

@@ -2,9 +2,12 @@
 
     python -m launch.distill --config=configs/digits.py --teacher=runs/teacher --workdir=runs/student
 """
+import shlex
+
 from absl import flags
 
 from inverse_matching import runs
+from inverse_matching.runs import status
 
 from . import common, config_flag
 
@@ -19,6 +22,9 @@ flags.DEFINE_string('init_from', None, 'Workdir of a student of the same form, w
 def main() -> None:
   runs.distill(config_flag.value(), FLAGS.workdir, runs.load_teacher(FLAGS.teacher), FLAGS.pairs, FLAGS.devices,
                init_from=FLAGS.init_from)
+  flags_next = f'--workdir={shlex.quote(FLAGS.workdir)} --teacher={shlex.quote(FLAGS.teacher)}'
+  common.say(status.describe(FLAGS.workdir), 'Next, for example:', f'  python -m launch.sample {flags_next}',
+             f'  python -m launch.evaluate {flags_next}')
 
 
 if __name__ == '__main__':

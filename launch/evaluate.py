@@ -2,6 +2,8 @@
 
     python -m launch.evaluate --workdir=runs/student --teacher=runs/teacher
 """
+import pathlib
+
 from absl import flags
 
 from inverse_matching.evaluation import evaluate
@@ -21,6 +23,7 @@ flags.DEFINE_string('output', None, 'Folder for evaluation.json and the classifi
 def main() -> None:
   print(evaluate.evaluate_run(FLAGS.workdir, FLAGS.teacher, num=FLAGS.num_samples, seed=FLAGS.seed,
                               command=common.command(), devices=FLAGS.devices, output=FLAGS.output, step=FLAGS.step))
+  print(f'{pathlib.Path(FLAGS.output or FLAGS.workdir) / "evaluation.json"} holds these numbers.')
 
 
 if __name__ == '__main__':

@@ -2,6 +2,8 @@
 
     python -m launch.make_pairs --teacher=runs/teacher --num=8192 --workdir=runs/pairs
 """
+import shlex
+
 from absl import flags
 
 from inverse_matching import runs, solvers
@@ -22,6 +24,9 @@ flags.DEFINE_enum('pairs_from', 'z', runs.PAIRS_FROM,
 def main() -> None:
   runs.make_pairs(runs.load_teacher(FLAGS.teacher), FLAGS.workdir, num=FLAGS.num, seed=FLAGS.seed, solver=FLAGS.solver,
                   pairs_from=FLAGS.pairs_from, devices=FLAGS.devices)
+  common.say(f'{FLAGS.workdir}: {FLAGS.num} pairs. Next, for example:',
+             f'  python -m launch.distill --config.loss.name=oracle_prediction --teacher={shlex.quote(FLAGS.teacher)} '
+             f'--pairs={shlex.quote(FLAGS.workdir)} --workdir=STUDENT')
 
 
 if __name__ == '__main__':

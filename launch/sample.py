@@ -36,8 +36,10 @@ def main() -> None:
                                         solver=FLAGS.solver, devices=FLAGS.devices)
     print(f'{output}: real-time factor {factor:.3f}')
     return
-  sample_runs.sample(FLAGS.workdir, FLAGS.output or FLAGS.workdir, teacher_workdir=FLAGS.teacher, num=FLAGS.num_samples,
-                     seed=FLAGS.seed, solver=FLAGS.solver, devices=FLAGS.devices)
+  output = FLAGS.output or FLAGS.workdir
+  sample_runs.sample(FLAGS.workdir, output, teacher_workdir=FLAGS.teacher, num=FLAGS.num_samples, seed=FLAGS.seed,
+                     solver=FLAGS.solver, devices=FLAGS.devices)
+  print(f'{pathlib.Path(output) / "samples.npz"}: x and z of {FLAGS.num_samples} samples; samples.png beside it is a picture.')
 
 
 if __name__ == '__main__':

@@ -2,7 +2,10 @@
 
     python -m launch.train_teacher --config=configs/digits.py --workdir=runs/teacher
 """
+import shlex
+
 from inverse_matching import runs
+from inverse_matching.runs import status
 
 from . import common, config_flag
 
@@ -12,6 +15,9 @@ common.define_flags(config='digits', loads=False)
 
 def main() -> None:
   runs.train_teacher(config_flag.value(), FLAGS.workdir, FLAGS.devices)
+  where = shlex.quote(FLAGS.workdir)
+  common.say(status.describe(FLAGS.workdir), 'Next, for example:', f'  python -m launch.sample --workdir={where}',
+             f'  python -m launch.distill --teacher={where} --workdir=STUDENT')
 
 
 if __name__ == '__main__':

@@ -18,12 +18,16 @@ BATCH = 3
 # The settings of each registered factory that make it tiny. test_contracts demands a line for every registered name.
 TINY_TEACHERS = {'pixelcnn': dict(num_blocks=1, num_filters=4, num_levels=2, dropout=0.5),
                  'transformer': dict(num_blocks=2, num_layers=1, width=4, num_heads=2, patch_size=2, dropout=0.5),
-                 'samplernn': dict(num_features=0, frame_sizes=(4, 2), width=6, initial_scale=1.0)}
+                 'samplernn': dict(num_features=0, frame_sizes=(4, 2), width=6, initial_scale=1.0),
+                 'made': dict(num_units=12, num_layers=2), 'gaussian': {}}
 TINY_STUDENTS = {'flow': dict(num_blocks=1, num_filters=4, num_levels=2, dropout=0.5),
                  'resnet': dict(num_blocks=2, num_filters=4, dilations=(1, 2), dropout=0.5),
-                 'wavenet': dict(num_features=0, num_flows=2, num_layers=2, width=4, initial_scale=1.0)}
+                 'wavenet': dict(num_features=0, num_flows=2, num_layers=2, width=4, initial_scale=1.0),
+                 'made': dict(num_units=12, num_layers=2), 'linear': {}}
 WAVEFORM = (8,)
-EVENTS = {'samplernn': WAVEFORM, 'wavenet': WAVEFORM}  # of the factories that are not of images
+VECTOR = (5,)
+# Of the factories that are not of images.
+EVENTS = {'samplernn': WAVEFORM, 'wavenet': WAVEFORM, 'made': VECTOR, 'gaussian': VECTOR, 'linear': VECTOR}
 
 
 def dense_params(event_shape, scale=1.0):
@@ -176,12 +180,12 @@ def _chain():
 
 
 def _gaussian():
-  teacher = teachers.gaussian(5)
+  teacher = teachers.gaussian((5,))
   return _case(teacher, 1, autoregressive=False, params=_init(teacher))
 
 
 def _linear():
-  student = students.linear(5)
+  student = students.linear((5,))
   params = {'mean': jnp.arange(5.0), 'matrix': jax.random.normal(jax.random.key(1), (5, 5))}
   return _case(student, 1, autoregressive=False, params=params)
 
@@ -199,6 +203,9 @@ TEACHERS: dict[str, Callable[[], Case]] = {
     'discretized': lambda: _mapped('discretized_mixture_of_logistics', levels=9, num_mixtures=2, prior='uniform',
                                    order=(2, 0, 3, 1)),
     'samplernn': lambda: _case(teachers.make('samplernn', WAVEFORM, **TINY_TEACHERS['samplernn']), 1.0),
+    'made': lambda: _case(teachers.make('made', VECTOR, **TINY_TEACHERS['made']), 1.0),
+    'made_mixture': lambda: _case(teachers.make('made', (2, 2), **TINY_TEACHERS['made'], order=(2, 0, 3, 1), num_mixtures=3,
+                                                elementwise='mixture_of_logistics'), 1.0),
     'dense': _dense,
     'dense_reversed': lambda: _dense(order=range(5, -1, -1)),
     'chain': _chain,
@@ -211,6 +218,7 @@ STUDENTS: dict[str, Callable[[], Case]] = {
     'resnet': lambda: _case(
         students.make('resnet', (4, 4, 1), **TINY_STUDENTS['resnet']), 1.0, True, autoregressive=False),
     'wavenet': lambda: _case(students.make('wavenet', WAVEFORM, **TINY_STUDENTS['wavenet']), 1.3),
+    'made': lambda: _case(students.make('made', VECTOR, **TINY_STUDENTS['made']), 1.0),
     'dense_flow': lambda: _case(dense_flow((6,)), 1, params=_init(dense_flow((6,), scale=2.0))),
     'linear': _linear,
 }

@@ -20,7 +20,7 @@ CONFIG = {
 def make_run(seed=0):
   """A TeacherRun over 2 x 2 images."""
   rng = np.random.default_rng(0)
-  splits = [images.Split(rng.integers(0, LEVELS, (n, *EVENT)).astype(np.uint8), np.zeros(n, np.int32)) for n in (24, 8)]
+  splits = [images.Split(rng.integers(0, LEVELS, (n, *EVENT)).astype(np.uint8)) for n in (24, 8)]
   teacher = constructors.dense_teacher(EVENT, scale=1.0)
   params = teacher.init(jax.random.key(seed))
   source = images.source(images.Images(*splits, LEVELS), name='tiny', levels=LEVELS, logit_lambda=0.01)

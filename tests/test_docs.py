@@ -7,9 +7,13 @@ import re
 import shlex
 
 from commands import ROOT
+import jax
 import numpy as np
+from PIL import Image
 import pytest
 
+from inverse_matching import runs
+from inverse_matching.data import catalogue
 from inverse_matching.evaluation import tables
 from launch import console
 
@@ -218,6 +222,34 @@ def test_a_data_set_of_ones_own():
   source = code_of('data.md')['load'](num_validation=100)
   assert source.space.levels == 4 and source.space.event_shape == (8, 8, 1) and source.space.codec.levels == 4
   assert [len(part['pixels']) for part in (source.train, source.validation, source.held_out)] == [300, 100, 100]
+
+
+def test_images_of_a_folder(tmp_path):
+  """The lines of the page on data write a file that is read as the same images."""
+  pixels = np.random.default_rng(0).integers(0, 256, (12, 5, 4), dtype=np.uint8)
+  for i, image in enumerate(pixels):
+    Image.fromarray(image).save(tmp_path / f'{i:02d}.png')
+  code_of('data.md')['write_images'](tmp_path, tmp_path / 'mine.npz')
+  found = catalogue.load({'name': 'arrays', 'path': tmp_path / 'mine.npz', 'held_out': 0.25}).data
+  both = np.concatenate([found.train.pixels, found.held_out.pixels])[..., 0]
+  assert {image.tobytes() for image in both} == {image.tobytes() for image in pixels}
+
+
+def test_the_loop_of_the_page_on_the_library():
+  """The student has learnt the teacher: a small error, and the same covariance."""
+  scope = code_of('library.md')
+  teacher, params = scope['teacher'], scope['teacher_params']
+  exact = teacher.sample(params, jax.random.split(jax.random.key(3), 1000))
+  np.testing.assert_allclose(np.cov(scope['samples'].T), np.cov(exact.T), atol=0.25)
+  assert scope['loss'] < 0.005
+
+
+@pytest.mark.slow
+def test_runs_of_the_page_on_the_library(tmp_path):
+  """With a config as it is, a ConfigDict."""
+  teacher_run, student_run = code_of('library.md')['train'](tmp_path)
+  assert teacher_run.hash == runs.load_teacher(tmp_path / 'teacher').hash
+  assert runs.load_student(tmp_path / 'student', teacher_run).config['loss']['name'] == student_run.config['loss']['name']
 
 
 def test_a_teacher_from_python():

@@ -3,6 +3,8 @@ import functools
 from typing import Any, Callable, Mapping
 
 from inverse_matching import registry
+from inverse_matching.data import table
+from inverse_matching.data.arrays import arrays
 from inverse_matching.data.images import dataset as images
 from inverse_matching.data.images import tfds as tfds_images
 from inverse_matching.data.source import Source, Space
@@ -11,6 +13,7 @@ from inverse_matching.data.speech.corpora import CORPORA
 
 # name -> factory(**settings) -> Source. A user's own is 'package.module:factory'.
 SOURCES: dict[str, Callable[..., Source]] = {
+    'arrays': arrays,
     'digits': images.digits,
     **{name: functools.partial(images.prepared, name) for name in tfds_images.SETS},
     'synthetic': speech.synthetic,
@@ -22,7 +25,7 @@ CREDITS = {  # of a data set: who made it, and under what licence
     'fashion_mnist': 'H. Xiao, K. Rasul and R. Vollgraf (Zalando), MIT licence',
     'cifar10': 'A. Krizhevsky, without a stated licence',
 }
-SPACES: dict[str, Callable[..., Space]] = {'images': images.space, 'speech': speech.space}
+SPACES: dict[str, Callable[..., Space]] = {'images': images.space, 'speech': speech.space, 'table': table.space}
 
 
 def load(settings: Mapping[str, Any]) -> Source:

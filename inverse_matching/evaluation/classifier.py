@@ -13,6 +13,7 @@ import optax
 from inverse_matching import random
 from inverse_matching.data import catalogue
 from inverse_matching.data.images.dataset import Images
+from inverse_matching.errors import InputError
 from inverse_matching.nets.causal_conv import functions
 from inverse_matching.nets.classifier import ConvClassifier
 from inverse_matching.runs import workdir as workdirs
@@ -32,13 +33,13 @@ SETTINGS = {
 }
 
 
-class Classifier(NamedTuple):
-  """A trained classifier of integer images [N, H, W, C] with values in 0..levels - 1."""
-  features: Callable[[np.ndarray], np.ndarray]  # pixels -> [N, F] float32, the penultimate layer; mean square 1 in training
-  probabilities: Callable[[np.ndarray], np.ndarray]  # pixels -> [N, K] float32
-  num_classes: int
-  held_out_accuracy: float
-  hash: str  # of its parameters
+class Observer(NamedTuple):
+  """What the metrics see of integer images [N, H, W, C], or of other examples: a trained classifier, or features alone."""
+  features: Callable[[np.ndarray], np.ndarray]  # examples -> [N, F]; of a classifier the penultimate layer
+  probabilities: Callable[[np.ndarray], np.ndarray] | None = None  # -> [N, K] float32, of the classes; None: there are none
+  num_classes: int = 0
+  held_out_accuracy: float | None = None
+  hash: str | None = None  # of the parameters of a classifier
 
 
 def cross_entropy(apply: Callable) -> LossFn:
@@ -58,7 +59,7 @@ def cross_entropy(apply: Callable) -> LossFn:
 
 
 def train_classifier(data: Mapping[str, Any], workdir: str | os.PathLike, devices: int | None = None, *,
-                     config: Mapping[str, Any] = SETTINGS) -> Classifier:
+                     config: Mapping[str, Any] = SETTINGS) -> Observer:
   """Trains a classifier on the training images of a data set, or loads it where that is done.
 
   Dequantisation noise is the only augmentation: anything stronger would teach it to overlook what the metrics look for.
@@ -68,10 +69,16 @@ def train_classifier(data: Mapping[str, Any], workdir: str | os.PathLike, device
     workdir: of the classifier.
     devices: number of local devices, or None for the largest that divides the batch.
     config: with sections network (see nets.classifier.ConvClassifier), optimizer and train (see loop.fit).
+
+  Raises:
+    InputError: the images have no labels.
   """
   data = {name: value for name, value in dict(data).items() if name != 'logit_lambda'}
   sections = {name: dict(config[name]) for name in ('network', 'optimizer', 'train')}
   images = catalogue.load(data).data
+  if images.train.labels is None:
+    raise InputError('These images have no labels, which this takes a classifier of: give labels, or ask for something else '
+                     '(launch.evaluate needs none).')
   num_classes = int(images.train.labels.max()) + 1
   num_epochs = min(sections['train']['num_epochs'], -(-IMAGES_SEEN // len(images.train.pixels)))
   sections['train'] = {**sections['train'], 'num_epochs': num_epochs}
@@ -85,14 +92,14 @@ def train_classifier(data: Mapping[str, Any], workdir: str | os.PathLike, device
 
   examples = lambda split: {'pixels': split.pixels, 'label': split.labels}
   task = loop.Task('classifier', loss_fn, loss_fn, init, examples(images.train), examples(images.held_out), prepare)
-  loop.check(task, sections, devices)
+  loop.check(workdir, task, sections, devices)
   with workdirs.open_run(workdir, {'kind': 'classifier', 'data': data, **sections}) as path:
     params = loop.fit(path, task, sections, devices)
 
   outputs, features = _outputs(apply, params, images, devices)
   probabilities = lambda pixels: np.asarray(jax.nn.softmax(outputs(params, pixels)[0]))
   correct = probabilities(images.held_out.pixels).argmax(-1) == images.held_out.labels
-  return Classifier(features, probabilities, num_classes, float(np.mean(correct)), checkpoint.tree_hash(params))
+  return Observer(features, probabilities, num_classes, float(np.mean(correct)), checkpoint.tree_hash(params))
 
 
 def random_features(images: Images, seed: int, devices: int | None = None) -> Callable[[np.ndarray], np.ndarray]:

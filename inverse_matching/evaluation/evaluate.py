@@ -5,14 +5,16 @@ import os
 import pathlib
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
+from absl import logging
 import numpy as np
 
 from inverse_matching import random, solvers
 from inverse_matching.data.images.dataset import Images, Split
+from inverse_matching.data.table import Table
 from inverse_matching.elementwise import priors
 from inverse_matching.errors import InputError
-from inverse_matching.evaluation import image_metrics, jacobian, set_distances, statistics, tables
-from inverse_matching.evaluation.classifier import Classifier, train_classifier
+from inverse_matching.evaluation import jacobian, sample_metrics, set_distances, statistics, tables
+from inverse_matching.evaluation.classifier import Observer, random_features, train_classifier
 from inverse_matching.losses import distances
 from inverse_matching.runs import StudentRun, TeacherRun, draw_pairs, exported, load_student, load_teacher, prior_draws
 from inverse_matching.runtime import files, processes
@@ -20,7 +22,7 @@ from inverse_matching.runtime.processes import map_examples
 from inverse_matching.solvers.batched import solver_fn
 from inverse_matching.types import Student, sum_event
 
-IMAGES = 10_000  # of a split, at most
+EXAMPLES = 10_000  # of a split, at most
 # How many examples of 64 dimensions; see `_affordable`. Each costs as many passes as it has dimensions.
 ROUND_TRIPS = 64  # are solved by ancestral sampling too
 JACOBIANS = 8  # have their whole Jacobian taken
@@ -39,8 +41,8 @@ class Context(NamedTuple):
   """What every arm of an experiment is evaluated with."""
   run: TeacherRun
   samples: TeacherSamples
-  classifier: Classifier
-  references: Mapping[str, image_metrics.Reference]  # 'teacher': teacher samples, 'data': held-out images
+  observer: Observer
+  references: Mapping[str, sample_metrics.Reference]  # 'teacher': teacher samples, 'data': held-out images
   memorisation: set_distances.Memorisation
   data: Mapping[str, tuple[np.ndarray, np.ndarray]]  # 'train' and 'held_out' -> (x, z = T(x)), each [N, *event]
   encode: Callable[..., Any]  # (params, x [N, *event]) -> (z, log_det), compiled once for all arms
@@ -51,8 +53,8 @@ class Context(NamedTuple):
   @property
   def settings(self) -> dict[str, Any]:
     """What the numbers depend on, for the record."""
-    return {'teacher_hash': self.run.hash, 'classifier_hash': self.classifier.hash,
-            'classifier_accuracy': self.classifier.held_out_accuracy, 'num_samples': len(self.samples.z), 'seed': self.seed}
+    return {'teacher_hash': self.run.hash, 'classifier_hash': self.observer.hash,
+            'classifier_accuracy': self.observer.held_out_accuracy, 'num_samples': len(self.samples.z), 'seed': self.seed}
 
   @property
   def has_normal_prior(self) -> bool:
@@ -62,7 +64,7 @@ class Context(NamedTuple):
 
 def make_context(run: TeacherRun, workdir: str | os.PathLike, samples: TeacherSamples, *, seed: int,
                  devices: int | None = None) -> Context:
-  """Trains the classifier (once for a folder) and prepares the references.
+  """Trains the classifier (once for a folder, and of images with labels) and prepares the references.
 
   Args:
     run: the teacher.
@@ -71,18 +73,42 @@ def make_context(run: TeacherRun, workdir: str | os.PathLike, samples: TeacherSa
     seed: of the evaluation.
     devices: number of local devices, or None for all.
   """
-  images = images_of(run)
-  classifier = train_classifier(run.config['data'], pathlib.Path(workdir) / 'classifier', devices)
-  reference = functools.partial(image_metrics.make_reference, classifier=classifier, levels=images.levels,
-                                num=len(samples.z), seed=seed)
-  references = {'teacher': reference(to_pixels(run, samples.x), to_pixels(run, samples.floor_x)),
-                'data': reference(images.held_out.pixels, images.train.pixels)}
+  train, held_out = (values_of(run, name) for name in ('train', 'held_out'))
+  observer = _observer(run, pathlib.Path(workdir) / 'classifier', devices)
+  reference = functools.partial(sample_metrics.make_reference, observer=observer, levels=run.space.levels, num=len(samples.z),
+                                seed=seed)
+  references = {'teacher': reference(to_values(run, samples.x), to_values(run, samples.floor_x)),
+                'data': reference(held_out, train)}
   encode = map_examples(run.teacher.x_to_z, devices)
-  xs = {name: encode_split(run, getattr(images, name), seed, devices, num=IMAGES) for name in ('train', 'held_out')}
+  xs = {name: encode_split(run, getattr(run.source.data, name), seed, devices, num=EXAMPLES) for name in ('train', 'held_out')}
   data = {name: (x, encode(run.params, x)[0]) for name, x in xs.items()}
-  memorisation = set_distances.memorisation(images.train.pixels, images.held_out.pixels)
-  return Context(run, samples, classifier, references, memorisation, data, encode, map_examples(run.teacher.log_prob, devices),
-                 seed, devices)
+  return Context(run, samples, observer, references, set_distances.memorisation(train, held_out), data, encode,
+                 map_examples(run.teacher.log_prob, devices), seed, devices)
+
+
+def values_of(run: TeacherRun, part: str) -> np.ndarray:
+  """The examples of a part of the data as the metrics see them, [N, *event]: integer images, or standardised rows.
+
+  Raises:
+    InputError: these data are neither.
+  """
+  data = run.source.data
+  return getattr(data, part) if isinstance(data, Table) else getattr(images_of(run), part).pixels
+
+
+def to_values(run: TeacherRun, x: np.ndarray) -> np.ndarray:
+  """The same of x [N, *event] in the teacher's space."""
+  return to_pixels(run, x) if run.space.levels is not None else np.asarray(x)
+
+
+def _observer(run: TeacherRun, workdir: pathlib.Path, devices: int | None) -> Observer:
+  data = run.source.data
+  if isinstance(data, Table):
+    return Observer(lambda rows: rows)
+  if images_of(run).train.labels is not None:
+    return train_classifier(run.config['data'], workdir, devices)
+  logging.info('The images have no labels: distances are of features of a network with random weights.')
+  return Observer(random_features(data, seed=0, devices=devices))
 
 
 def images_of(run: TeacherRun) -> Images:
@@ -96,7 +122,7 @@ def images_of(run: TeacherRun) -> Images:
 
 def to_pixels(run: TeacherRun, x: np.ndarray) -> np.ndarray:
   """Integers [N, *event] of x [N, *event] in the teacher's space."""
-  return np.asarray(run.space.codec.to_pixels(x))
+  return np.asarray(run.space.codec.to_data(x))
 
 
 def sample_rows(arm: str, student_run: StudentRun, context: Context) -> tuple[np.ndarray, list[dict[str, Any]]]:
@@ -122,19 +148,23 @@ def _reverse_kl_rows(arm: str, student: Student, output: Any, log_teacher: np.nd
 def _sample_rows(arm: str, x: np.ndarray, log_prob: np.ndarray, context: Context) -> list[dict[str, Any]]:
   """Rows of samples x [N, *event] with their log p_T [N]: likelihood, quality, and the encodings T(x)."""
   run, seed = context.run, context.seed
-  quality = image_metrics.sample_rows(arm, to_pixels(run, x), context.references, context.classifier,
-                                      memorisation=context.memorisation, levels=images_of(run).levels, seed=seed)
+  quality = sample_metrics.sample_rows(arm, to_values(run, x), context.references, context.observer,
+                                       memorisation=context.memorisation, levels=run.space.levels, seed=seed)
   return [*likelihood_rows(arm, log_prob, context.samples, seed=seed), *quality,
           *_encoding_rows(arm, context.encode(run.params, x)[0], context)]
 
 
 def _encoding_rows(arm: str, z: np.ndarray, context: Context) -> list[dict[str, Any]]:
   """Rows of encodings z [N, *event]; none where the prior is not the standard normal one that the metrics are of."""
-  return image_metrics.encoding_rows(arm, z, seed=context.seed) if context.has_normal_prior else []
+  return sample_metrics.encoding_rows(arm, z, seed=context.seed) if context.has_normal_prior else []
 
 
-def encode_split(run: TeacherRun, split: Split, seed: int, devices: int | None = None, *, num: int | None = None) -> np.ndarray:
-  """x [N, *event] in the teacher's space of the first `num` images, or all; dequantisation noise from the seed."""
+def encode_split(run: TeacherRun, split: Split | np.ndarray, seed: int, devices: int | None = None, *,
+                 num: int | None = None) -> np.ndarray:
+  """x [N, *event] in the teacher's space of the first `num` images, or all; dequantisation noise from the seed. Rows of a table
+  are there already."""
+  if not isinstance(split, Split):
+    return split[:num]
   to_x = map_examples(lambda _, pixels, p: run.space.codec.to_x(pixels, random.keys_at(seed, p)), devices)
   pixels = split.pixels[:num]
   return to_x(None, pixels, np.arange(len(pixels), dtype=np.uint32))
@@ -166,8 +196,9 @@ def _relative(a: np.ndarray, b: np.ndarray) -> float:
 def evaluate_teacher(context: Context) -> list[dict[str, Any]]:
   """Rows of a teacher.
 
-  - bits/dim and nats on up to IMAGES training and held-out images each: the dequantised bound, with the Jacobian of the
-    preprocessing, one draw of noise per image; exact for a teacher of discrete data;
+  - bits/dim and nats on up to EXAMPLES training and held-out images each: the dequantised bound, with the Jacobian of the
+    preprocessing, one draw of noise per image; exact for a teacher of discrete data. Of a table log_likelihood, in nats of the
+    units of its rows, and nats, in the teacher's space;
   - round trips where there is a T^-1; where it is a fixed point, sweeps (of a chain, over all its blocks) and the agreement
     with ancestral sampling;
   - what every student is measured by, for a second set of teacher samples: the floor of what a student can reach;
@@ -178,8 +209,9 @@ def evaluate_teacher(context: Context) -> list[dict[str, Any]]:
   mean = functools.partial(statistics.mean, seed=context.seed)
   for name, (x, encodings) in context.data.items():
     nats = context.log_prob(run.params, x)
-    bits = np.asarray(run.space.codec.bits_per_dim(nats, x))
-    rows += [row('bits_per_dim', name, mean(bits), n=len(x)), row('nats', name, mean(nats), n=len(x))]
+    metric, values = (('bits_per_dim', run.space.codec.bits_per_dim(nats, x)) if run.space.levels is not None else
+                      ('log_likelihood', run.space.codec.log_likelihood(nats)))
+    rows += [row(metric, name, mean(np.asarray(values)), n=len(x)), row('nats', name, mean(nats), n=len(x))]
     rows += _encoding_rows(name, encodings[:len(samples.z)], context)  # as many as of every arm: the floors depend on it
   if run.teacher.z_to_x is not None:
     rows += _inverse_rows(context)
@@ -215,7 +247,7 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
   - every objective's loss at this student, whichever it was trained on: oracle_l2 (and l1), z_reconstruction_l2,
     x_reconstruction_l2 on training and held-out images, reverse_kl in nats where it has a density (not for a teacher of
     discrete data, whose x has a bounded range that no student keeps to);
-  - the likelihood of its samples under the teacher, their quality (evaluation.image_metrics) and their encodings T(S(z));
+  - the likelihood of its samples under the teacher, their quality (evaluation.sample_metrics) and their encodings T(S(z));
   - the rank of its Jacobian, and the variance of its samples over that of teacher samples.
 
   A student trained on encodings with noise saw a wider z than the prior. Its samples are taken from N(0, I), as in the paper,

@@ -1,4 +1,4 @@
-"""A run as a model to pass on, see runs.exported, with a card of its numbers."""
+"""A run, or weights from elsewhere, as a model to pass on, see runs.exported, with a card."""
 import os
 import pathlib
 from typing import Any, Mapping, Sequence
@@ -6,7 +6,7 @@ from typing import Any, Mapping, Sequence
 from inverse_matching.data import catalogue
 from inverse_matching.errors import InputError
 from inverse_matching.evaluation import tables
-from inverse_matching.runs import exported, models
+from inverse_matching.runs import exported, models, trust
 from inverse_matching.runs import workdir as workdirs
 from inverse_matching.runtime import files
 
@@ -51,6 +51,28 @@ def export(workdir: str | os.PathLike, output: str | os.PathLike, *, note: str =
       'config.json': files.json_bytes(config), 'space.json': files.json_bytes(facts), 'card.md': card.encode()})
 
 
+def import_teacher(config: Mapping[str, Any], weights: str | os.PathLike, output: str | os.PathLike, *, note: str = '') -> None:
+  """Writes a teacher that was trained elsewhere as a model.
+
+  Args:
+    config: nested mapping with sections data, teacher, optimizer and train, as for training that teacher here.
+    weights: .npz or .safetensors file with the parameters of config.teacher by name, see runs.exported.named.
+    output: a new folder.
+    note: see `export`.
+
+  Raises:
+    InputError: the weights cannot be read or do not fit, the teacher is none, or the folder cannot be written.
+  """
+  run = models.import_teacher(config, weights)
+  if run.space.facts is None:
+    raise InputError('The data cannot be told by name, so that a model could not be used without them.')
+  config = {'kind': 'teacher', 'imported': files.sha256(weights), **run.config}
+  exported.write(output, run.params, step=0, others={
+      'config.json': files.json_bytes(config), 'space.json': files.json_bytes(run.space.facts),
+      'card.md': _card(config, run.space.facts, 0, None, note).encode()})
+  trust.record(output, config)
+
+
 def _card(config: Mapping[str, Any], facts: Mapping[str, Any], step: int, evaluation: Mapping[str, Any] | None,
           note: str) -> str:
   kind, network = config['kind'], config[config['kind']]
@@ -62,7 +84,10 @@ def _card(config: Mapping[str, Any], facts: Mapping[str, Any], step: int, evalua
   else:
     credit = catalogue.CREDITS.get(config['data']['name'], 'see where you have it from')
     lines.append(f'Data: {_words(config["data"])}. Credit and licence: {credit}.')
-  lines.append(f'Trained for {step} updates: {_words(config["optimizer"])}; {_words(train)}.')
+  if 'imported' in config:
+    lines.append(f'Trained elsewhere; the sha256 of the file of its weights is `{config["imported"]}`.')
+  else:
+    lines.append(f'Trained for {step} updates: {_words(config["optimizer"])}; {_words(train)}.')
   lines.append(f'What it is bad at: {note or "not told"}.')
   if evaluation is not None:
     num = evaluation["settings"].get("num_samples")

@@ -38,10 +38,22 @@ def by_metric(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
   return [list(line) for line in zip(*by_arm(rows))]
 
 
-def plain(lines: Sequence[Sequence[str]]) -> str:
-  """Aligned columns for a terminal."""
-  widths = [max(map(len, column)) for column in zip(*lines)]
-  return '\n'.join('  '.join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
+def plain(lines: Sequence[Sequence[str]], width: int = 100) -> str:
+  """Aligned columns for a terminal of that width: where they do not fit, further tables below with the same first column."""
+  columns = list(zip(*lines))
+  first, *others = [max(map(len, column)) for column in columns]
+  blocks, left = [], 0
+  for i, wide in enumerate(others, 1):
+    if not blocks or wide + 2 > left:
+      blocks, left = [*blocks, [0]], width - first
+    blocks[-1].append(i)
+    left -= wide + 2
+  return '\n\n'.join(_aligned([columns[i] for i in block]) for block in blocks or [[0]])
+
+
+def _aligned(columns: Sequence[Sequence[str]]) -> str:
+  widths = [max(map(len, column)) for column in columns]
+  return '\n'.join('  '.join(cell.ljust(wide) for cell, wide in zip(line, widths)).rstrip() for line in zip(*columns))
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> str:

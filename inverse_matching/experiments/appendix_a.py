@@ -17,7 +17,7 @@ from inverse_matching import runs
 from inverse_matching.elementwise import priors
 from inverse_matching.errors import InputError
 from inverse_matching.evaluation import evaluate, statistics, tables
-from inverse_matching.evaluation.classifier import Classifier, train_classifier
+from inverse_matching.evaluation.classifier import Observer, train_classifier
 from inverse_matching.experiments import figures
 from inverse_matching.experiments.experiment import Experiment, Rows, Stages
 from inverse_matching.solvers.batched import solver_fn
@@ -92,7 +92,7 @@ def run(experiment: Experiment) -> str:
   return 'Appendix A\n' + tables.plain(tables.by_arm(rows, COLUMNS))
 
 
-def _solve(picture: pathlib.Path, run: runs.TeacherRun, classifier: Classifier, settings: Mapping[str, Any],
+def _solve(picture: pathlib.Path, run: runs.TeacherRun, classifier: Observer, settings: Mapping[str, Any],
            devices: int | None) -> list[dict[str, Any]]:
   num, shape = settings['num_directions'], run.teacher.event_shape
   draws = runs.prior_draws(run.teacher, settings['seed'], np.arange(2 * num))

@@ -60,7 +60,7 @@ def run(experiment: Experiment) -> str:
     teacher_run = runs.load_teacher(folder / 'teacher')
     rows_of_value = files.read_json(folder / 'figure4.json')['rows']
     if teacher_run.teacher.conditional is not None:
-      x = evaluate.encode_split(teacher_run, teacher_run.source.data.held_out, seed, experiment.devices, num=evaluate.IMAGES)
+      x = evaluate.encode_split(teacher_run, teacher_run.source.data.held_out, seed, experiment.devices, num=evaluate.EXAMPLES)
       rows_of_value += conditioning_rows(log_inverse_scales(teacher_run, x, experiment.devices), seed)
     rows += [{**row, 'logit_lambda': value} for row in rows_of_value]
   # The settings of the last value; each row has its own.

@@ -3,7 +3,7 @@ import pathlib
 from typing import Any, Mapping
 
 from inverse_matching.evaluation import tables
-from inverse_matching.evaluation.image_metrics import ENCODING_METRICS
+from inverse_matching.evaluation.sample_metrics import ENCODING_METRICS
 from inverse_matching.experiments import claims, figures
 from inverse_matching.experiments.experiment import Rows
 from inverse_matching.runtime import files

@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 import numpy as np
 
 from inverse_matching import runs
-from inverse_matching.evaluation import evaluate, image_metrics, set_distances, statistics
+from inverse_matching.evaluation import evaluate, sample_metrics, set_distances, statistics
 from inverse_matching.evaluation.classifier import train_classifier
 from inverse_matching.experiments import figures
 from inverse_matching.experiments.experiment import Experiment, Rows, Stages
@@ -37,9 +37,9 @@ def run(experiment: Experiment) -> str:
   images = evaluate.images_of(runs.load_teacher(path / 'teacher'))
   classifier = stages.run('train the classifier of the metrics', train_classifier, config['data'],
                           path / 'teacher' / 'classifier', devices)
-  reference = image_metrics.make_reference(images.held_out.pixels, images.train.pixels, classifier, levels=images.levels,
+  reference = sample_metrics.make_reference(images.held_out.pixels, images.train.pixels, classifier, levels=images.levels,
                                            num=settings['num_samples'], seed=settings['seed'])
-  measure = functools.partial(image_metrics.sample_rows, 'teacher', references={'data': reference}, classifier=classifier,
+  measure = functools.partial(sample_metrics.sample_rows, 'teacher', references={'data': reference}, observer=classifier,
                               memorisation=set_distances.memorisation(images.train.pixels, images.held_out.pixels),
                               levels=images.levels, seed=settings['seed'])
   rows, pictures = Rows(), {}
@@ -69,7 +69,7 @@ def _measure(experiment: Experiment, step: int, measure: Any) -> tuple[list[dict
   error = 1.96 * np.hypot(of_data.std() / np.sqrt(len(of_data)), of_samples.std() / np.sqrt(len(of_samples)))
   rows = [row('bits_per_dim', 'held_out', statistics.mean(bits, seed=seed)),
           row(PER_SAMPLE, 'held_out', (below, below - float(error), below + float(error)), floor=0.0),
-          *measure(pixels=pixels)]
+          *measure(values=pixels)]
   jax.clear_caches()
   return rows, pixels[:SHOWN]
 

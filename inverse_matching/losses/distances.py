@@ -1,24 +1,34 @@
 """Distances between batches of events. All reduce by the mean over the event, so they compare across sizes.
 
-With a mask [B, T] they reduce by the mean over the time steps that count.
+With a mask [B, T] they reduce by the mean over the time steps that count. Both events must have one shape. A distance of one's
+own is a function (a, b [B, *event], mask) -> [B], named in a config as 'package.module:function'.
 """
 from typing import Callable
 
 import jax.numpy as jnp
 
 from inverse_matching import registry
-from inverse_matching.types import Array, mean_event
+from inverse_matching.errors import InputError
+from inverse_matching.types import Array, check_arguments, mean_event
 
 Distance = Callable[..., Array]  # (a, b [B, *event], mask [B, T] or None) -> [B]
 
 
+def _check_shapes(a: Array, b: Array) -> None:
+  if jnp.shape(a) != jnp.shape(b):  # broadcast, they would have a distance that means nothing
+    raise InputError(f'A distance is taken of events of shapes {list(jnp.shape(a))} and {list(jnp.shape(b))}: they must be the '
+                     'same.')
+
+
 def l1(a: Array, b: Array, mask: Array | None = None) -> Array:
   """Mean absolute error over the event, [B]. A metric."""
+  _check_shapes(a, b)
   return mean_event(jnp.abs(a - b), mask)
 
 
 def l2(a: Array, b: Array, mask: Array | None = None) -> Array:
   """Mean squared error over the event, [B]. Not a metric: the triangle inequality fails."""
+  _check_shapes(a, b)
   return mean_event(jnp.square(a - b), mask)
 
 
@@ -36,8 +46,21 @@ DISTANCES: dict[str, Distance] = {'l1': l1, 'l2': l2, 'l1_l2': l1_l2, 'euclidean
 
 
 def make(name: str) -> Distance:
-  """The distance of that name; InputError if there is none."""
-  return registry.choose('distance', DISTANCES, name)
+  """The distance of that name, or one's own; InputError if there is none, or when it is called and does not return [B]."""
+  if not registry.is_own(name):
+    return registry.choose('distance', DISTANCES, name, ", or your own as 'package.module:function'")
+  function = registry.imported('distance', name)
+  check_arguments(f'The distance {name!r}', function, 'a, b, mask')
+
+  def distance(a, b, mask=None):
+    _check_shapes(a, b)
+    value = function(a, b, mask)
+    if jnp.shape(value) != jnp.shape(a)[:1]:
+      raise InputError(f'The distance {name!r} has shape {list(jnp.shape(value))} for events of {list(jnp.shape(a))}: return a '
+                       f'number for each example, {list(jnp.shape(a)[:1])}.')
+    return value
+
+  return distance
 
 
 def induced(distance: Distance, transform: Callable[[Array], Array]) -> Distance:

@@ -9,7 +9,8 @@ import os
 import pathlib
 import shutil
 import tempfile
-from typing import Any, Mapping
+from typing import Any, Iterable, Mapping
+import zipfile
 
 import jax
 import numpy as np
@@ -28,7 +29,8 @@ def is_model(folder: str | os.PathLike) -> bool:
   return (pathlib.Path(folder) / WEIGHTS).exists()
 
 
-def _named(tree: Any) -> dict[str, Any]:
+def named(tree: Any) -> dict[str, Any]:
+  """Returns the arrays of a pytree by name, the keys on the way to each joined by '/'."""
   return {jax.tree_util.keystr(path, simple=True, separator='/'): leaf
           for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
@@ -47,14 +49,14 @@ def write(folder: str | os.PathLike, params: Any, *, step: int, others: Mapping[
   """
   folder = pathlib.Path(folder)
   if folder.exists():
-    raise InputError(f'{folder} is there already: give another --output, or remove it.')
+    raise InputError(f'{folder} is there already: name another folder, or remove it.')
   try:
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = pathlib.Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
     try:
       for name, content in others.items():
         (scratch / name).write_bytes(content)
-      weights = safetensors.numpy.save({name: np.asarray(leaf) for name, leaf in _named(params).items()})
+      weights = safetensors.numpy.save({name: np.asarray(leaf) for name, leaf in named(params).items()})
       (scratch / WEIGHTS).write_bytes(weights)
       digests = {path.name: files.sha256(path) for path in sorted(scratch.iterdir())}
       files.write_json(scratch / MANIFEST, {'step': step, 'hash': checkpoint.tree_hash(params), 'sha256': digests})
@@ -96,8 +98,36 @@ def read(folder: str | os.PathLike, structure: Any) -> tuple[Any, int]:
     stored = safetensors.numpy.load_file(folder / WEIGHTS)
   except safetensors.SafetensorError as error:
     raise InputError(f'{folder / WEIGHTS} cannot be read ({error}): take the model anew from where it came.') from error
-  wanted = _named(structure)
-  if {name: leaf.shape for name, leaf in stored.items()} != {name: leaf.shape for name, leaf in wanted.items()}:
-    raise InputError(f'The weights in {folder} do not fit the network of its config: their names or shapes are others.')
-  params = jax.tree.unflatten(jax.tree.structure(structure), [jax.numpy.asarray(stored[name]) for name in wanted])
-  return params, manifest['step']
+  return fit(stored, structure, folder), manifest['step']
+
+
+def fit(stored: Mapping[str, np.ndarray], structure: Any, where: str | os.PathLike) -> Any:
+  """Returns arrays by name, of `where`, as parameters of that structure, float32; InputError if they do not fit it."""
+  wanted = named(structure)
+  missing, unknown = wanted.keys() - stored.keys(), stored.keys() - wanted.keys()
+  if missing or unknown:
+    what = f'lack {_some(missing)}' if missing else f'hold {_some(unknown)} beside those of the network'
+    raise InputError(f'The weights in {where} {what}: the network of the config has {_some(wanted)}.')
+  for name, leaf in wanted.items():
+    if stored[name].shape != leaf.shape:
+      raise InputError(f'{name} of the weights in {where} has shape {list(stored[name].shape)}, and that of the network of '
+                       f'the config {list(leaf.shape)}: set the fields of the config to what the weights were trained with.')
+  leaves = [jax.numpy.asarray(np.asarray(stored[name], np.float32)) for name in wanted]
+  return jax.tree.unflatten(jax.tree.structure(structure), leaves)
+
+
+def _some(names: Iterable[str], most: int = 6) -> str:
+  names = sorted(names)
+  return ', '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
+
+
+def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
+  """Returns the arrays of an .npz or .safetensors file by name; InputError if it cannot be read."""
+  try:
+    if pathlib.Path(path).suffix == '.safetensors':
+      return safetensors.numpy.load_file(path)
+    loaded = np.load(path, allow_pickle=False)
+    return {name: loaded[name] for name in loaded.files}
+  except (OSError, ValueError, AttributeError, zipfile.BadZipFile, safetensors.SafetensorError) as error:
+    raise InputError(f'{path} cannot be read as weights ({str(error).partition(chr(10))[0]}): write them by numpy.savez or '
+                     'safetensors, each array by its name.') from error

@@ -19,7 +19,7 @@ from inverse_matching.runs import exported
 from inverse_matching.runs import workdir as workdirs
 from inverse_matching.runtime import files
 from inverse_matching.training import checkpoint, loop, settings
-from inverse_matching.types import Params, Student, Teacher, deterministic
+from inverse_matching.types import Params, Student, Teacher, check_params, deterministic
 
 
 class TeacherRun(NamedTuple):
@@ -52,7 +52,8 @@ def _dtype(config: Mapping[str, Any]) -> str | None:
   return precision if precision == 'bfloat16' else None
 
 
-def _teacher(config: Mapping[str, Any], space: Space, dtype: str | None = None) -> Teacher:
+def make_teacher(config: Mapping[str, Any], space: Space, dtype: str | None = None) -> Teacher:
+  """The teacher of config.teacher for that space."""
   teacher = teachers.make(event_shape=space.event_shape, dtype=dtype, **config['teacher'], **space.model_settings)
   if teacher.levels is not None and config['data'].get('logit_lambda') is not None:
     raise InputError('The teacher is one of discrete data, which the logit is not: set config.data.logit_lambda to None in the '
@@ -77,16 +78,37 @@ def train_teacher(config: Mapping[str, Any], workdir: str | os.PathLike, devices
   sections = settings.sections(config, 'data', 'teacher', 'optimizer', 'train')
   settings.check(config)
   source = catalogue.load(config['data'])
-  teacher = _teacher(config, source.space)
-  to_train = _teacher(config, source.space, _dtype(config))
+  teacher = make_teacher(config, source.space)
+  to_train = make_teacher(config, source.space, _dtype(config))
   init, init_hash = _init(teacher.init, init_from)
   task = loop.Task(
       'teacher', losses.maximum_likelihood(to_train), losses.maximum_likelihood(deterministic(teacher)), init,
       source.train, source.validation, source.space.prepare(config['train']['seed']), epoch_size=source.space.epoch_size,
       check=functools.partial(teachers.check, teacher, **source.space.check_settings))
-  loop.check(task, config, devices)
+  loop.check(workdir, task, config, devices)
   with workdirs.open_run(workdir, {'kind': 'teacher', **init_hash, **sections}, source.space.facts) as path:
     params = loop.fit(path, task, config, devices)
+  return TeacherRun(sections, source.space, teacher, params, checkpoint.tree_hash(params), lambda: source)
+
+
+def import_teacher(config: Mapping[str, Any], weights: str | os.PathLike) -> TeacherRun:
+  """The teacher of config.teacher with weights from elsewhere.
+
+  Args:
+    config: as for `train_teacher`.
+    weights: .npz or .safetensors file with its parameters by name, see exported.named.
+
+  Raises:
+    InputError: the weights cannot be read or do not fit, or the teacher is none.
+  """
+  sections = settings.sections(config, 'data', 'teacher', 'optimizer', 'train')
+  settings.check(config)
+  source = catalogue.load(config['data'])
+  teacher = make_teacher(config, source.space)
+  structure = jax.eval_shape(teacher.init, jax.random.key(0))
+  check_params(structure)
+  params = exported.fit(exported.read_weights(weights), structure, weights)
+  teachers.check(teacher, params, **source.space.check_settings)
   return TeacherRun(sections, source.space, teacher, params, checkpoint.tree_hash(params), lambda: source)
 
 
@@ -133,7 +155,7 @@ def load_teacher(workdir: str | os.PathLike, step: int | None = None) -> Teacher
   load = functools.cache(lambda: catalogue.load(config['data']))
   facts = workdirs.read_space(workdir)  # None: a run of an earlier version, or data that cannot be told
   space = load().space if facts is None else catalogue.space(facts)
-  teacher = _teacher(config, space)
+  teacher = make_teacher(config, space)
   params, _ = load_params(workdir, teacher.init, step)
   return TeacherRun(config, space, teacher, params, checkpoint.tree_hash(params), load)
 
@@ -182,10 +204,10 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
     prepare = prepare_arrays(seed)
   init, init_hash = _init(student.init, init_from)
   task = loop.Task(pathlib.Path(workdir).name, loss_fn, evaluation_loss_fn, init, examples, held_out, prepare,
-                   teacher_run.params, space.epoch_size)
+                   teacher_run.params, space.epoch_size, functools.partial(students.check, student, **space.check_settings))
   made_from = {'teacher_hash': teacher_run.hash, **init_hash,
                'pairs_hash': None if pairs is None else files.sha256(pathlib.Path(pairs) / pair_data.MANIFEST)}
-  loop.check(task, config, devices)
+  loop.check(workdir, task, config, devices)
   with workdirs.open_run(workdir, {'kind': 'student', **made_from, **sections}, space.facts) as path:
     params = loop.fit(path, task, config, devices)
   return StudentRun(sections, student, params)

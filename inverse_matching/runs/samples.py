@@ -18,7 +18,8 @@ from inverse_matching.training.tensorboard import Board
 
 def sample(workdir: str | os.PathLike, output: str | os.PathLike, *, teacher_workdir: str | os.PathLike | None, num: int,
            seed: int, solver: str = 'auto', devices: int | None = None) -> None:
-  """Writes samples.npz ('x' [N, *event] integers in data space, 'z' [N, *event]) and samples.png (the first 100).
+  """Writes samples.npz ('x' [N, *event] in data space, 'z' [N, *event]) and samples.png: the first 100 images, or a scatter of
+  the first two dimensions.
 
   The same seed gives the same z for a teacher and its students, on any number of devices; of a teacher without T^-1, z is T(x).
 
@@ -45,12 +46,30 @@ def sample(workdir: str | os.PathLike, output: str | os.PathLike, *, teacher_wor
     else:
       pairs = runs.draw_pairs(run, num, seed, solver=solver, devices=devices, progress=progress.update)
       z, x = pairs['z'], pairs['x']
-  pixels = np.asarray(run.space.codec.to_pixels(x))
-  files.write_arrays(pathlib.Path(output) / 'samples.npz', x=pixels, z=z)
-  picture = files.image_grid(pixels[:100], min(10, num), run.space.levels)
-  files.write_png(pathlib.Path(output) / 'samples.png', picture)
+  data = np.asarray(run.space.codec.to_data(x))
+  files.write_arrays(pathlib.Path(output) / 'samples.npz', x=data, z=z)
+  is_image = run.space.levels is not None
+  picture = files.image_grid(data[:100], min(10, num), run.space.levels) if is_image else _scatter(data)
+  files.write_png(pathlib.Path(output) / 'samples.png', picture, zoom=4 if is_image else 1)
   with _board(output) as board:
     board.image(runs.last_step(workdir), 'samples', picture)
+
+
+def _scatter(rows: np.ndarray) -> np.ndarray:
+  """A uint8 picture [H, W, 3] of the first two dimensions of rows [N, D], or of the histogram of a single one."""
+  from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
+  from matplotlib.figure import Figure
+  figure = Figure(figsize=(4, 4), dpi=120, layout='constrained')
+  canvas, axis = FigureCanvasAgg(figure), figure.subplots()
+  axis.set_xlabel('dimension 0')
+  if rows.shape[1] == 1:
+    axis.hist(rows[:, 0], bins='auto')
+    axis.set_ylabel('samples')
+  else:
+    axis.scatter(rows[:, 0], rows[:, 1], s=4, linewidths=0)
+    axis.set_ylabel('dimension 1')
+  canvas.draw()
+  return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 def _board(folder: str | os.PathLike) -> contextlib.closing:

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, else one line a minute; both tell the time left."""
+"""Progress of long work: a bar on a terminal, else one line a minute on stderr; both tell the time left."""
 import sys
 import time
 
@@ -33,8 +33,11 @@ class Progress:
     rate = (self._done - self._initial) / max(elapsed, 1e-9)
     left = tqdm.tqdm.format_interval((self._total - self._done) / rate) if rate else '?'
     values = ''.join(f', {name} {value:.4g}' for name, value in numbers.items())
-    logging.info('%s: %d of %d %s, %.3g %s/s, %s left%s', self._name, self._done, self._total, self._unit, rate, self._unit,
-                 left, values)
+    line = f'{self._name}: {self._done} of {self._total} {self._unit}, {rate:.3g} {self._unit}/s, {left} left{values}'
+    if logging.get_verbosity() >= logging.INFO:
+      logging.info('%s', line)
+    else:  # as in a notebook, where nobody has set what is logged
+      print(line, file=sys.stderr)
 
   def update(self, count: int = 1, **numbers: float) -> None:
     """Adds to the count; `numbers` are shown beside it."""

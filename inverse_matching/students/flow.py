@@ -5,9 +5,9 @@ import jax.numpy as jnp
 
 from inverse_matching.elementwise import gaussian
 from inverse_matching.exactness import exact
-from inverse_matching.nets import heads, pixelcnnpp
+from inverse_matching.nets import heads, made, pixelcnnpp
 from inverse_matching.teachers import orders
-from inverse_matching.types import Array, Conditional, Gaussian, Params, Student, StudentOutput, check_event
+from inverse_matching.types import Array, Conditional, Gaussian, Params, Student, StudentOutput, check_arguments, check_event
 
 
 def flow(event_shape: tuple[int, ...], init: Callable[[Array], Params], conditional: Conditional) -> Student:
@@ -17,7 +17,11 @@ def flow(event_shape: tuple[int, ...], init: Callable[[Array], Params], conditio
     event_shape: shape of one example.
     init: key -> params.
     conditional: (params, z [B, *event], cond, key) -> Gaussian(mean, log_scale), causal in z.
+
+  Raises:
+    InputError: the conditional does not take these arguments.
   """
+  check_arguments('The conditional', conditional, 'params, z, cond, key')
 
   def z_to_x(params, z, cond=None, key=None):
     check_event('z', z, event_shape)
@@ -42,4 +46,18 @@ def pixelcnn_flow(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num
   init, conditional, _ = pixelcnnpp.conditional(event_shape, heads.make(gaussian, event_shape[-1]), num_blocks=num_blocks,
                                                 num_filters=num_filters, num_levels=num_levels, dropout=dropout,
                                                 dtype=dtype)
+  return flow(event_shape, init, orders.reordered(conditional, orders.make(order, event_shape)))
+
+
+def made_flow(event_shape: tuple[int, ...], *, num_units: int = 128, num_layers: int = 2,
+              order: str | Sequence[int] | None = None, dtype: str | None = None) -> Student:
+  """A flow student for vectors: the network of the teacher `made`, applied to z.
+
+  Args:
+    event_shape: such as (T,).
+    num_units, num_layers: of the network, see nets.made.
+    order: that of the teacher, see orders.make.
+    dtype: of the numbers inside the network, see nets.precision; None is float32.
+  """
+  init, conditional = made.conditional(event_shape, gaussian, num_units=num_units, num_layers=num_layers, dtype=dtype)
   return flow(event_shape, init, orders.reordered(conditional, orders.make(order, event_shape)))

@@ -3,20 +3,24 @@ import jax
 import jax.numpy as jnp
 
 from inverse_matching.errors import InputError
-from inverse_matching.types import Student, StudentOutput, check_event
+from inverse_matching.types import Student, StudentOutput, check_event, check_vector
 
 
-def linear(num_dims: int, *, mean: float = 0.0, scale: float = 1.0, initial: str = 'identity') -> Student:
+def linear(event_shape: tuple[int], *, mean: float = 0.0, scale: float = 1.0, initial: str = 'identity') -> Student:
   """A Gaussian student with parameters {'mean' [T], 'matrix' [T, T]}; starts at the given mean and scale times identity.
 
   The paper does not give the initial R, and it decides the outcome of reverse KL: identity is the default here.
 
   Args:
-    num_dims: T.
+    event_shape: (T,).
     mean: of every dimension at the start.
     scale: factor of the initial R.
     initial: R / scale at the start: 'identity', or 'normal' for independent N(0, 1) entries.
+
+  Raises:
+    InputError: the event is no vector, or an unknown `initial`.
   """
+  num_dims, = check_vector('linear', event_shape)
   if initial not in ('identity', 'normal'):
     raise InputError(f'Unknown initial {initial!r} of the linear student: use identity or normal.')
 

@@ -3,12 +3,13 @@ from inverse_matching import registry
 from inverse_matching.errors import InputError
 from inverse_matching.teachers.checks import blind_spots, check
 from inverse_matching.teachers.gaussian import gaussian
+from inverse_matching.teachers.made import made
 from inverse_matching.teachers.pixelcnn import pixelcnn
 from inverse_matching.teachers.samplernn import samplernn
 from inverse_matching.teachers.transformer import transformer
 from inverse_matching.types import Teacher
 
-TEACHERS = {'pixelcnn': pixelcnn, 'transformer': transformer, 'samplernn': samplernn}
+TEACHERS = {'pixelcnn': pixelcnn, 'transformer': transformer, 'samplernn': samplernn, 'made': made, 'gaussian': gaussian}
 
 
 def make(name: str, event_shape: tuple[int, ...], *, dtype: str | None = None, **config) -> Teacher:

@@ -19,6 +19,7 @@ from inverse_matching.types import (
   Teacher,
   XToZ,
   ZToX,
+  check_arguments,
   check_event,
   sum_event,
 )
@@ -45,8 +46,10 @@ def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], 
       network must see floor(x) if the map is discrete.
 
   Raises:
-    InputError: `order` is neither a permutation of the dimensions nor the name of one.
+    InputError: `order` is neither a permutation of the dimensions nor the name of one, or the conditional does not take these
+      arguments.
   """
+  check_arguments('The conditional', conditional, 'params, x, cond, key')
   levels = elementwise.levels
   order = orders.make(order, event_shape)
   in_order = orders.reordered(conditional, order)
@@ -86,6 +89,7 @@ def autoregressive(event_shape: tuple[int | None, ...], init: Callable[[Array], 
     return solvers.solve(teacher, params, z, cond).x
 
   def sample(params, keys, cond=None):
+    random.check_keys(keys)
     if elementwise.sample is not None:
       u = random.uniform(random.stream(keys, 'prior'), event_shape)
       return solvers.solve(teacher._replace(**solved_by(elementwise.sample)), params, u, cond).x
@@ -110,7 +114,13 @@ def from_transform(event_shape: tuple[int | None, ...], prior: Prior, init: Call
     init: key -> params.
     x_to_z: (params, x, cond) -> (z [B, *event], log |det dz/dx| [B]).
     z_to_x: (params, z, cond) -> x, exact; or None.
+
+  Raises:
+    InputError: a map does not take these arguments.
   """
+  check_arguments('x_to_z', x_to_z, 'params, x, cond')
+  if z_to_x is not None:
+    check_arguments('z_to_x', z_to_x, 'params, z, cond')
 
   def checked_x_to_z(params, x, cond=None):
     check_event('x', x, event_shape)
@@ -129,6 +139,7 @@ def from_transform(event_shape: tuple[int | None, ...], prior: Prior, init: Call
     return sum_event(prior.log_density(z)) + log_det
 
   def sample(params, keys, cond=None):
+    random.check_keys(keys)
     if z_to_x is None:
       raise InputError('This teacher has no z_to_x to sample with.')
     return z_to_x(params, prior.sample(random.stream(keys, 'prior')), cond)

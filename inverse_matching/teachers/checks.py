@@ -12,7 +12,7 @@ from inverse_matching.types import Array, Cond, Params, Teacher, sum_event
 BATCH = 32
 CUTS = 64  # at most; an event of as many dimensions is tried at every one
 TOLERANCE = 1e-5  # of theta, relative: convolutions by Fourier or Winograd transforms spread rounding errors
-_LENGTH = 8  # of a time axis of variable length, where none is given
+LENGTH = 8  # of a time axis of variable length, where none is given
 _FAR = 1e8  # an x whose z is beyond the mass of a prior, for any scale of a conditional at initialisation
 _EXAMPLES = 4  # whose gradients tell what is seen: at one of them a saturated unit may hide it
 _BEYOND = 8.0  # nats by which a prior must have fallen there
@@ -32,9 +32,9 @@ def check(teacher: Teacher, params: Params, *, length: int | None = None, cond: 
     length: of a time axis of variable length, if the teacher does not take any.
     cond: shapes of the cond of one example, without the batch axis, such as jax.ShapeDtypeStruct; numbers are drawn.
   """
-  cond = _draw_cond(cond)
+  cond = draw_cond(cond)
   for block, block_params in zip(teacher.blocks, params) if teacher.blocks else [(teacher, params)]:
-    _check_one(block, block_params, length or _LENGTH, cond)
+    _check_one(block, block_params, length or LENGTH, cond)
 
 
 def blind_spots(teacher: Teacher, params: Params) -> tuple[int, int]:
@@ -49,7 +49,7 @@ def blind_spots(teacher: Teacher, params: Params) -> tuple[int, int]:
     params: of its init.
   """
   event, num_dims = teacher.event_shape, math.prod(teacher.event_shape)
-  params, x = _moved(params), _draw(teacher, event)[:_EXAMPLES]
+  params, x = moved(params), _draw(teacher, event)[:_EXAMPLES]
 
   def theta_of(x):
     leaves = jax.tree.leaves(teacher.conditional(params, x, None))
@@ -80,9 +80,17 @@ def _check_one(teacher: Teacher, params: Params, length: int, cond: Cond) -> Non
       raise InputError(f'{name} of the teacher is {bad[0]} on a random x, with the parameters of init: keep it finite, such as '
                        'a log-scale by 7 * tanh(log_scale / 7).')
   if teacher.conditional is not None:
-    _check_causal(teacher, _moved(params), x, forward)
+    _check_causal(teacher, moved(params), x, forward)
   if None not in teacher.event_shape:
     _check_prior(teacher, params, x, np.asarray(z), forward)
+
+
+def _check_theta(teacher: Teacher, theta: Any) -> None:
+  """InputError if theta is not of the kind that the map takes: a tuple of numbers, say, in place of a Gaussian."""
+  wanted = jax.eval_shape(teacher.elementwise.split, jax.ShapeDtypeStruct((1, teacher.elementwise.num_params), jnp.float32))
+  if hasattr(wanted, '_fields') and not isinstance(theta, type(wanted)):
+    raise InputError(f'The conditional of the teacher returned a {type(theta).__name__}: return '
+                     f'{type(wanted).__name__}({", ".join(wanted._fields)}), each [B, *event].')
 
 
 def _check_shapes(teacher: Teacher, params: Params, event: tuple[int, ...], cond: Cond, forward: Forward) -> None:
@@ -94,7 +102,10 @@ def _check_shapes(teacher: Teacher, params: Params, event: tuple[int, ...], cond
                        f'{list(want)}.')
 
   if teacher.conditional is not None:
-    for name, leaf in _named(jax.eval_shape(teacher.conditional, params, x, cond)).items():
+    theta = jax.eval_shape(teacher.conditional, params, x, cond)
+    if teacher.elementwise is not None:
+      _check_theta(teacher, theta)
+    for name, leaf in _named(theta).items():
       if leaf.shape[:x.ndim] != x.shape:  # theta may hold several numbers for each dimension
         demand(name, leaf.shape, x.shape, 'begin with')
   _, z, log_det = jax.eval_shape(forward, params, x)
@@ -171,7 +182,7 @@ def _draw(teacher: Teacher, event: tuple[int, ...]) -> np.ndarray:
   return x.astype(np.float32)
 
 
-def _draw_cond(shapes: Any) -> Cond:
+def draw_cond(shapes: Any) -> Cond:
   """Random numbers of those shapes, the same for all examples; zeros where they are whole."""
   rng = np.random.default_rng(1)
 
@@ -182,7 +193,7 @@ def _draw_cond(shapes: Any) -> Cond:
   return jax.tree.map(draw, shapes)
 
 
-def _moved(params: Params) -> Params:
+def moved(params: Params) -> Params:
   """Parameters away from those of init, whose zeros would hide what is read."""
   rng = np.random.default_rng(0)
 

@@ -5,15 +5,23 @@ import numpy as np
 
 from inverse_matching.elementwise import priors
 from inverse_matching.teachers import build
-from inverse_matching.types import Teacher
+from inverse_matching.types import Teacher, check_vector
 
 
-def gaussian(num_dims: int, *, mean: float = 2.0) -> Teacher:
+def gaussian(event_shape: tuple[int], *, mean: float = 2.0) -> Teacher:
   """A full-covariance Gaussian with parameters {'mean' [T], 'matrix' [T, T]}, R_ij ~ N(0, 1) drawn by init.
 
   T(x) = R^-1 (x - mean), so the covariance is R R^T. Parameters that went through `precompute` are used without solving for
   R^-1 again, which is most of the work of a training step at T = 64.
+
+  Args:
+    event_shape: (T,).
+    mean: of every dimension at the start.
+
+  Raises:
+    InputError: the event is no vector.
   """
+  num_dims, = check_vector('gaussian', event_shape)
 
   def init(key):
     return {'mean': jnp.full(num_dims, mean), 'matrix': jax.random.normal(key, (num_dims, num_dims))}

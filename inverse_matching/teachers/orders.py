@@ -37,7 +37,7 @@ def make(order: str | Sequence[int] | None, event_shape: tuple[int | None, ...])
 
   Args:
     order: a name in ORDERS; or a permutation, which is returned as it is; or None, which is raster order.
-    event_shape: (H, W, C); any shape if the order is a permutation or None.
+    event_shape: (H, W, C), or (T,) for all but columns; any shape if the order is a permutation or None.
 
   Returns:
     The permutation; None for raster order.
@@ -48,7 +48,8 @@ def make(order: str | Sequence[int] | None, event_shape: tuple[int | None, ...])
   if order is None or isinstance(order, str) and order == 'raster':
     return None
   if isinstance(order, str):
-    order = registry.choose('order', ORDERS, order, ', or a permutation of the flat indices')(event_shape).reshape(-1)
+    named = registry.choose('order', ORDERS, order, ', or a permutation of the flat indices')
+    order = named(event_shape if len(event_shape) > 1 else (*event_shape, 1)).reshape(-1)
   order, num_dims = tuple(int(i) for i in order), math.prod(n or 0 for n in event_shape)
   if sorted(order) != list(range(num_dims)):
     raise InputError(f'order must be a permutation of 0..{num_dims - 1} for event shape {tuple(event_shape)}, got '

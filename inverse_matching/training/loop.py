@@ -20,7 +20,7 @@ from inverse_matching.runtime.progress import Progress
 from inverse_matching.training import checkpoint
 from inverse_matching.training.metrics import MetricsWriter
 from inverse_matching.training.step import init_state, make_optimizer, make_train_step
-from inverse_matching.types import Array, Batch, LossFn, Params
+from inverse_matching.types import Array, Batch, LossFn, Params, check_params
 
 
 class Task(NamedTuple):
@@ -36,7 +36,7 @@ class Task(NamedTuple):
     prepare: batch of those arrays with 'position' [B] -> Batch; runs on the devices.
     teacher_params: constants of the loss, or None.
     epoch_size: examples that count as an epoch; None is all of them.
-    check: called with the initial parameters, if given; raises InputError if they cannot be trained.
+    check: called by `check` with the initial parameters, if given; raises InputError if they cannot be trained.
   """
   name: str
   loss_fn: LossFn
@@ -113,8 +113,11 @@ def _read(stream: Stream, step: int) -> Any:
                      'again to go on.') from error
 
 
-def check(task: Task, config: Mapping[str, Any], devices: int | None = None) -> None:
-  """Raises InputError where `fit` could not begin with numbers that settings.check lets pass, before there is a folder."""
+def check(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devices: int | None = None) -> None:
+  """Raises InputError where `fit` could not begin with numbers that settings.check lets pass, before there is a folder.
+
+  A model is tried too, unless its training has begun.
+  """
   batch_size, size = config['train']['batch_size'], len(jax.tree.leaves(task.held_out)[0])
   choose_devices(batch_size, devices)
   num_examples = task.epoch_size or Stream(task.examples, 1, 0).size  # of few pairs, a batch may hold some more than once
@@ -122,7 +125,13 @@ def check(task: Task, config: Mapping[str, Any], devices: int | None = None) -> 
     raise InputError(f'config.train.batch_size is {batch_size}, and there are {num_examples} examples to train on: lower it.')
   if not size:
     raise InputError('No example is held out, so that the loss could not be judged: hold some out in config.data.')
-  jax.eval_shape(task.init, jax.random.key(0))  # what a network refuses when it is called
+  if task.check is None or processes.first(lambda: bool(checkpoint.steps(workdir))):
+    jax.eval_shape(task.init, jax.random.key(0))  # what a network refuses when it is called
+    return
+  logging.info('%s: checking the model.', task.name)
+  params = task.init(jax.random.key(config['train']['seed']))
+  check_params(params)
+  task.check(params)
 
 
 def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devices: int | None = None) -> Params:
@@ -153,10 +162,7 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
 
   start = checkpoint.latest(workdir)
   if start is None:
-    params = task.init(jax.random.key(settings['seed']))
-    if task.check is not None:
-      task.check(params)
-    state, start = init_state(params, optimizer), 0
+    state, start = init_state(task.init(jax.random.key(settings['seed'])), optimizer), 0
   else:
     abstract = jax.eval_shape(lambda key: init_state(task.init(key), optimizer), jax.random.key(0))
     state = checkpoint.load(workdir, start, abstract)
@@ -173,6 +179,7 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
   state, teacher_params = replicate((state, task.teacher_params), num_devices)
   metrics_writer = MetricsWriter(workdir, start)
   log_start, log_step, waited = time.monotonic(), start, 0.0
+  logging.info('%s: compiling.', task.name)
   with _signals() as received, contextlib.closing(metrics_writer), Progress(task.name, num_steps, start, 'step') as progress:
     batch, unread = _read(stream, start), None
     for step in range(start, num_steps):

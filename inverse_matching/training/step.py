@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from inverse_matching.errors import InputError
+from inverse_matching import registry
 from inverse_matching.runtime.devices import mean_over_devices
 from inverse_matching.types import Array, Batch, LossFn, Params
 
@@ -18,34 +18,37 @@ class TrainState(NamedTuple):
   ema: Params  # moving average of params; sampling, evaluation and a loaded teacher use it
 
 
+OPTIMIZERS = {'adam': optax.adam, 'sgd': optax.sgd}
+
+
 def make_optimizer(*, learning_rate: float, steps_per_epoch: int, grad_clip: float | None, decay_rate: float | None = None,
                    name: str = 'adam', schedule: str | None = None, warmup_epochs: float | None = None,
-                   num_steps: int | None = None) -> optax.GradientTransformation:
-  """Makes Adam or SGD with a schedule of the learning rate, by default the paper's.
+                   num_steps: int | None = None, **more: Any) -> optax.GradientTransformation:
+  """Makes an optimiser with a schedule of the learning rate, by default the paper's.
 
   Args:
     learning_rate: the highest; the paper's is 0.0005.
     steps_per_epoch: updates in an epoch.
     grad_clip: largest global l2 norm of the gradient, or None for no clipping.
     decay_rate: of the schedule 'epochs', the paper's is 0.95.
-    name: 'adam' or 'sgd'.
+    name: 'adam' or 'sgd', or one's own as 'package.module:factory': (learning_rate, ...) -> optax.GradientTransformation, where
+      learning_rate is a schedule, updates made -> rate.
     schedule: 'epochs', or None: the rate is multiplied by decay_rate after every epoch, as in the paper. 'cosine': half a
       cosine from the highest rate to zero at the last update.
     warmup_epochs: the rate rises in proportion to the updates made for so long; None is no rise.
     num_steps: updates in all, of which 'cosine' must know.
+    **more: settings of that optimiser, such as b1 of Adam.
 
   Raises:
-    InputError: an unknown name or schedule.
+    InputError: an unknown name or schedule, or a setting that is not one of the optimiser's.
   """
-  optimizers = {'adam': optax.adam, 'sgd': optax.sgd}
   schedules = {'epochs': lambda: optax.exponential_decay(learning_rate, steps_per_epoch, decay_rate, staircase=True),
                'cosine': lambda: optax.cosine_decay_schedule(learning_rate, num_steps)}
-  for what, given, known in (('optimizer', name, optimizers), ('schedule', schedule or 'epochs', schedules)):
-    if given not in known:
-      raise InputError(f'Unknown {what} {given!r}: use one of {", ".join(known)}.')
-  rate = schedules[schedule or 'epochs']()
+  rate = registry.choose('schedule', schedules, schedule or 'epochs')()
+  rate = _rising(rate, warmup_epochs * steps_per_epoch) if warmup_epochs else rate
   clip = optax.identity() if grad_clip is None else optax.clip_by_global_norm(grad_clip)
-  return optax.chain(clip, optimizers[name](_rising(rate, warmup_epochs * steps_per_epoch) if warmup_epochs else rate))
+  return optax.chain(clip, registry.build('optimizer', OPTIMIZERS, name, {'learning_rate': rate}, more,
+                                          returns=optax.GradientTransformation))
 
 
 def _rising(rate: optax.Schedule, num_steps: float) -> optax.Schedule:

@@ -30,7 +30,7 @@ def test_a_space_of_images_follows_from_its_facts(logit_lambda):
   assert (one.event_shape, one.levels, one.epoch_size) == (two.event_shape, two.levels, two.epoch_size) == ((8, 8, 1), 17, 1617)
   x = one.codec.to_x(pixels, KEYS)
   np.testing.assert_array_equal(two.codec.to_x(pixels, KEYS), x)
-  np.testing.assert_array_equal(two.codec.to_pixels(x), pixels)
+  np.testing.assert_array_equal(two.codec.to_data(x), pixels)
   raw = {'pixels': pixels, 'position': np.arange(4, dtype=np.uint32)}
   np.testing.assert_array_equal(two.prepare(3)(raw).x, one.prepare(3)(raw).x)
 

@@ -5,7 +5,7 @@ import scipy.integrate
 import scipy.special
 import scipy.stats
 
-from inverse_matching.evaluation import encodings, image_metrics
+from inverse_matching.evaluation import encodings, sample_metrics
 
 RNG = np.random.default_rng
 
@@ -76,7 +76,7 @@ def test_kernel_distance_is_unbiased():
 
 def rows_of(z, **settings):
   """metric -> row."""
-  return {row['metric']: row for row in image_metrics.encoding_rows('arm', z, seed=0, **settings)}
+  return {row['metric']: row for row in sample_metrics.encoding_rows('arm', z, seed=0, **settings)}
 
 
 def test_norms():
@@ -88,7 +88,7 @@ def test_norms():
 def test_prior_draws_pass():
   """Values are near their floors, within what the interval allows for."""
   rows = rows_of(RNG(5).normal(size=(800, 4, 5, 1)))
-  assert set(rows) == set(image_metrics.ENCODING_METRICS)
+  assert set(rows) == set(sample_metrics.ENCODING_METRICS)
   assert rows['encoding_ks_rejected']['value'] == 0
   for metric in ('encoding_ks_mean', 'encoding_ks_max'):
     assert 0.7 < rows[metric]['value'] / rows[metric]['floor'] < 1.4

@@ -53,7 +53,7 @@ def test_teacher_rows(context):
           if r['arm'] == 'teacher'}
   for name, split in (('train', run.source.data.train), ('held_out', run.source.data.held_out)):
     x = context.data[name][0]
-    np.testing.assert_array_equal(run.space.codec.to_pixels(x), split.pixels)
+    np.testing.assert_array_equal(run.space.codec.to_data(x), split.pixels)
     nats = np.asarray(run.teacher.log_prob(run.params, x), np.float64)
     bits = np.log2(small_run.LEVELS) - (nats + np.asarray(run.space.codec.log_det(x))) / (4 * np.log(2))
     row = rows['bits_per_dim', name]

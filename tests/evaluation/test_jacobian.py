@@ -16,7 +16,7 @@ def draws(n, shape):
 
 def test_singular_values_of_a_linear_student_are_those_of_its_matrix():
   matrix = np.random.default_rng(0).normal(size=(5, 5)).astype(np.float32)
-  values = jacobian.singular_values(linear(5), {'mean': np.zeros(5, np.float32), 'matrix': matrix}, draws(3, (5,)))
+  values = jacobian.singular_values(linear((5,)), {'mean': np.zeros(5, np.float32), 'matrix': matrix}, draws(3, (5,)))
   np.testing.assert_allclose(values, np.tile(np.linalg.svd(matrix, compute_uv=False), (3, 1)), rtol=1e-4)
 
 

@@ -69,7 +69,7 @@ def test_every_kind_goes_all_the_way(tmp_path, kind):
     x, z = made['x'][near], made['z'][near]
     assert near.mean() > 0.5 and np.max(np.abs(run.teacher.x_to_z(run.params, x)[0] - z)) < 2e-2
     assert abs(np.mean(z)) < 0.1 and abs(np.std(z) - 1) < 0.1
-    pixels = run.space.codec.to_pixels(made['x'])
+    pixels = run.space.codec.to_data(made['x'])
     assert pixels.min() >= 0 and pixels.max() <= 16 and len(np.unique(pixels)) > 10
   for name in ('x_reconstruction', 'oracle_prediction'):
     changed = {**config, 'loss': images.loss(name, distance='l1')}

@@ -11,7 +11,7 @@ from inverse_matching.teachers import build
 from inverse_matching.types import Batch, Gaussian
 
 T = 4
-TEACHER, STUDENT = teachers.gaussian(T), students.linear(T)
+TEACHER, STUDENT = teachers.gaussian((T,)), students.linear((T,))
 PARAMS = TEACHER.init(jax.random.key(0))
 
 
@@ -166,7 +166,7 @@ def test_what_a_pair_cannot_serve_is_refused_when_built():
   """One sentence that says what to use instead."""
   for name in losses.LOSSES:
     with pytest.raises(InputError, match=r'\(4,\).*\(5,\)'):
-      losses.make(name, TEACHER, students.linear(5))
+      losses.make(name, TEACHER, students.linear((5,)))
   with pytest.raises(InputError, match='noise_std must be 0 or more, got -1'):
     losses.make('x_reconstruction', TEACHER, STUDENT, noise_std=-1)
   with pytest.raises(InputError, match='Unknown distance'):

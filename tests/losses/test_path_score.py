@@ -10,7 +10,7 @@ from inverse_matching.losses import path_score
 from inverse_matching.types import Batch
 
 T = 4
-TEACHER, STUDENT = teachers.gaussian(T), students.linear(T)
+TEACHER, STUDENT = teachers.gaussian((T,)), students.linear((T,))
 PARAMS = TEACHER.init(jax.random.key(0))
 
 

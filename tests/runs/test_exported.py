@@ -55,14 +55,35 @@ def test_damage_is_told(tmp_path, name, how):
 def test_refusals(tmp_path):
   """Another network, a folder that is there, a run in the folder of a model."""
   folder = write(tmp_path / 'model')
-  with pytest.raises(InputError, match='do not fit the network of its config'):
-    exported.read(folder, structure({'params': {}}))
-  with pytest.raises(InputError, match='is there already: give another --output'):
+  for other, message in (
+      ({'params': {}}, 'hold blocks/0/a, blocks/1/a, params/conv/bias, params/conv/kernel beside those of the network'),
+      ({**PARAMS, 'more': np.float32(0)}, 'lack more: the network of the config has blocks/0/a, .* more'),
+      ({**PARAMS, 'blocks': ({'a': np.zeros(3, np.float32)}, PARAMS['blocks'][1])},
+       r'blocks/0/a of the weights in .* has shape \[\], and that of the network of the config \[3\]')):
+    with pytest.raises(InputError, match=message):
+      exported.read(folder, structure(other))
+  with pytest.raises(InputError, match='is there already: name another folder'):
     write(folder)
   with pytest.raises(InputError, match='is a model to use and not to write into'):
     with workdir.open_run(folder, {}):
       pass
   assert sorted(path.name for path in tmp_path.iterdir()) == ['model']
+
+
+def test_weights_of_other_programs(tmp_path):
+  """Of .npz and .safetensors, of other precisions, the same parameters; what is no such file is refused."""
+  arrays = {name: np.asarray(leaf, np.float64) for name, leaf in exported.named(PARAMS).items()}
+  np.savez(tmp_path / 'w.npz', **arrays)
+  safetensors.numpy.save_file(arrays, tmp_path / 'w.safetensors')
+  for name in ('w.npz', 'w.safetensors'):
+    params = exported.fit(exported.read_weights(tmp_path / name), structure(), name)
+    assert checkpoint.tree_hash(params) == checkpoint.tree_hash(PARAMS)
+  np.save(tmp_path / 'one.npy', np.zeros(3))
+  (tmp_path / 'damaged.safetensors').write_bytes(b'no')
+  np.savez(tmp_path / 'objects.npz', a=np.array([{}]))
+  for name in ('none.npz', 'one.npy', 'damaged.safetensors', 'objects.npz'):
+    with pytest.raises(InputError, match=f'{name} cannot be read as weights'):
+      exported.read_weights(tmp_path / name)
 
 
 def test_another_step_than_its_own_is_refused(tmp_path):

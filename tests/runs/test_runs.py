@@ -52,7 +52,7 @@ def test_pairs_from_data_are_encodings_of_it(tmp_path, num, times):
   stored = pairs.load(make_pairs(tmp_path, pairs_from='data', num=num), RUN.hash)
   x, z = stored['x'], stored['z']
   np.testing.assert_allclose(encode(x), z, atol=1e-5)
-  np.testing.assert_array_equal(RUN.space.codec.to_pixels(x), RUN.source.train['pixels'][np.arange(num) // times])
+  np.testing.assert_array_equal(RUN.space.codec.to_data(x), RUN.source.train['pixels'][np.arange(num) // times])
   assert len(np.unique(x)) == x.size
 
 
@@ -192,7 +192,7 @@ def test_a_discrete_teacher_from_training_to_a_student(tmp_path, tiny_data):
   assert run.hash == trained.hash
   source = make_pairs(tmp_path / 'pairs', run, pairs_from='sample')
   x = pairs.load(source, run.hash)['x']
-  assert set(np.unique(run.space.codec.to_pixels(x))) <= set(range(LEVELS)) and np.abs(x % 1 - 0.5).max() > 0.3
+  assert set(np.unique(run.space.codec.to_data(x))) <= set(range(LEVELS)) and np.abs(x % 1 - 0.5).max() > 0.3
   distill(tmp_path / 'student', run, source)
   for name in ('reverse_kl', 'z_reconstruction'):
     with pytest.raises(InputError, match=f'{name} needs the gradient of the teacher in x.*discrete head'):

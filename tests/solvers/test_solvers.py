@@ -245,7 +245,7 @@ def test_auto_is_cached_where_there_is_a_cache():
 def test_unknown_solver_names_the_allowed_ones():
   """One sentence."""
   with pytest.raises(InputError, match="Unknown solver 'newton': use one of auto, ancestral, cached, fixed_point"):
-    solvers.solve(teachers.gaussian(3), None, jnp.zeros((1, 3)), solver='newton')
+    solvers.solve(teachers.gaussian((3,)), None, jnp.zeros((1, 3)), solver='newton')
 
 
 def test_cond_reaches_every_sweep():

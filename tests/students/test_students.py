@@ -15,7 +15,7 @@ from inverse_matching.nets.resnet import ResNet
 
 def test_linear_density():
   """log p(z) - log_det is the density of N(mean, R R^T) at the sample."""
-  student = students.linear(3)
+  student = students.linear((3,))
   matrix = jax.random.normal(jax.random.key(0), (3, 3))
   params = {'mean': jnp.array([1.0, -2.0, 0.5]), 'matrix': matrix}
   z = jax.random.normal(jax.random.key(1), (10, 3))
@@ -28,7 +28,7 @@ def test_linear_density():
 
 def test_linear_starts_at_scale_times_identity():
   """The documented start: it decides the outcome of reverse KL."""
-  params = students.linear(3, mean=0.5, scale=2.0).init(jax.random.key(0))
+  params = students.linear((3,), mean=0.5, scale=2.0).init(jax.random.key(0))
   np.testing.assert_array_equal(params['matrix'], 2 * np.eye(3))
   np.testing.assert_array_equal(params['mean'], np.full(3, 0.5))
 

@@ -132,13 +132,13 @@ def test_head_without_inverse():
 
 
 @pytest.mark.parametrize('levels,lam', [(17, 0.01), (256, 1e-6), (256, 0.05), (2, 0.2)])
-def test_to_pixels_undoes_to_x(levels, lam):
+def test_to_data_undoes_to_x(levels, lam):
   """Every grey level survives, whatever the noise."""
   preprocess = dequantise.dequantise_logit(levels, lam)
   pixels = np.tile(np.arange(levels, dtype=np.uint8)[:, None], (8, 1, 1))
   x = preprocess.to_x(pixels, KEYS)
   assert x.dtype == jnp.float32 and x.shape == pixels.shape
-  np.testing.assert_array_equal(preprocess.to_pixels(x), pixels)
+  np.testing.assert_array_equal(preprocess.to_data(x), pixels)
 
 
 @pytest.mark.parametrize('levels,lam', [(17, 0.01), (256, 1e-6), (256, 0.05)])
@@ -229,9 +229,9 @@ def test_dequantise_uniform(levels):
   x = preprocess.to_x(pixels, KEYS)
   np.testing.assert_array_equal(np.floor(x), pixels)
   assert len(np.unique(x)) > 0.99 * x.size
-  np.testing.assert_array_equal(preprocess.to_pixels(x), pixels)
+  np.testing.assert_array_equal(preprocess.to_data(x), pixels)
   np.testing.assert_allclose(preprocess.bits_per_dim(jnp.full(8, -levels * np.log(levels)), x), np.log2(levels), rtol=1e-6)
-  np.testing.assert_array_equal(preprocess.to_pixels(jnp.array([[-1.0, levels + 3.0]])), [[0, levels - 1]])
+  np.testing.assert_array_equal(preprocess.to_data(jnp.array([[-1.0, levels + 3.0]])), [[0, levels - 1]])
 
 
 def test_dequantise_uniform_stays_below_the_next_level(monkeypatch):

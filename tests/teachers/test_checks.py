@@ -142,3 +142,23 @@ def test_blind_spots_of_a_pixelcnn(num_blocks, unseen):
   """As many as the network of Salimans et al. (2017) has at 28x28."""
   teacher = teachers.make('pixelcnn', event_shape=(28, 28, 1), num_blocks=num_blocks, num_filters=4, num_levels=3)
   assert teachers.blind_spots(teacher, teacher.init(jax.random.key(0))) == (unseen, 784 * 783 // 2)
+
+
+def test_what_a_conditional_must_be():
+  """It takes four arguments, and returns theta of its map."""
+  with pytest.raises(InputError, match=r'The conditional must take \(params, x, cond, key\), and it does not'):
+    build.autoregressive((3,), lambda key: (), lambda params, x: x)
+  with pytest.raises(InputError, match=r'x_to_z must take \(params, x, cond\)'):
+    build.from_transform((3,), priors.standard_normal((3,)), lambda key: (), lambda params, x: (x, x[:, 0]))
+  for theta, kind in ((lambda x: (x, x), 'tuple'), (lambda x: jnp.stack([x, x], -1), 'ShapeDtypeStruct')):
+    conditional = lambda params, x, cond=None, key=None, theta=theta: theta(jnp.zeros_like(x))
+    with pytest.raises(InputError, match=rf'returned a {kind}: return Gaussian\(mean, log_scale\), each \[B, \*event\]'):
+      check(build.autoregressive((3,), lambda key: (), conditional))
+
+
+def test_one_key_for_all():
+  """In the place of one for each example, typed or not."""
+  teacher = constructors.teacher_case('dense').model
+  for keys in (jax.random.key(0), 0, jnp.zeros((2,), jnp.uint32)):
+    with pytest.raises(InputError, match='give a typed key for each example'):
+      teacher.sample(constructors.teacher_case('dense').params, keys)

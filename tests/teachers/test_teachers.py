@@ -8,7 +8,7 @@ from inverse_matching import teachers
 
 def test_gaussian_log_prob():
   """The density of N(mean, R R^T)."""
-  teacher = teachers.gaussian(4, mean=2.0)
+  teacher = teachers.gaussian((4,), mean=2.0)
   params = teacher.init(jax.random.key(0))
   x = 2 + 3 * jax.random.normal(jax.random.key(1), (20, 4))
   matrix = np.asarray(params['matrix'], np.float64)
@@ -18,7 +18,7 @@ def test_gaussian_log_prob():
 
 def test_gaussian_samples():
   """Mean and covariance of samples, within five standard errors."""
-  teacher = teachers.gaussian(3)
+  teacher = teachers.gaussian((3,))
   params = teacher.init(jax.random.key(0))
   x = np.asarray(jax.jit(teacher.sample)(params, jax.random.split(jax.random.key(1), 40_000)), np.float64)
   matrix = np.asarray(params['matrix'], np.float64)
@@ -30,5 +30,5 @@ def test_gaussian_samples():
 
 def test_gaussian_matrix_is_standard_normal():
   """R_ij ~ N(0, 1), as in section 3.2 of the paper."""
-  matrix = np.asarray(teachers.gaussian(60).init(jax.random.key(0))['matrix'])
+  matrix = np.asarray(teachers.gaussian((60,)).init(jax.random.key(0))['matrix'])
   assert scipy.stats.kstest(matrix.ravel(), scipy.stats.norm.cdf).pvalue > 1e-3

@@ -59,9 +59,9 @@ def test_clipping_is_by_global_norm():
 
 def test_unknown_optimizer():
   """One sentence."""
-  with pytest.raises(InputError, match='Unknown optimizer .adamm.: use one of adam, sgd'):
+  with pytest.raises(InputError, match='Unknown optimizer .adamm. .did you mean .adam...: use one of adam, sgd'):
     make_optimizer(name='adamm', **SETTINGS)
-  with pytest.raises(InputError, match='Unknown schedule .cosin.: use one of epochs, cosine'):
+  with pytest.raises(InputError, match='Unknown schedule .cosin. .did you mean .cosine...: use one of epochs, cosine'):
     make_optimizer(schedule='cosin', **SETTINGS)
 
 

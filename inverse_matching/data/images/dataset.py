@@ -14,7 +14,7 @@ from inverse_matching.types import Batch
 class Split(NamedTuple):
   """Images of one part of a data set."""
   pixels: np.ndarray  # [N, H, W, C] integers in 0..levels - 1
-  labels: np.ndarray  # [N] integers
+  labels: np.ndarray | None = None  # [N] integers; None: there are none
 
 
 class Images(NamedTuple):
@@ -66,14 +66,17 @@ def source(images: Images, *, name: str, levels: int | None = None, logit_lambda
     num_validation: how many training images, the last ones, are set apart for validation; None is none.
 
   Raises:
-    InputError: `levels` is not that of the data, or no image would be left to train on.
+    InputError: `levels` is not that of the data, no image would be left to train on, or all labels are the same.
   """
   if levels not in (None, images.levels):
     raise InputError(f'config.data.levels is {levels}, but {name} has {images.levels} grey levels: set it to {images.levels}.')
+  if images.train.labels is not None and len(np.unique(images.train.labels)) < 2:
+    raise InputError(f'The labels of {name} are all the same: leave them out (the metrics then use features that need none), '
+                     'or give some of two classes.')
   count = split_off(num_validation, len(images.train.pixels), 'num_validation', 'images')
   if num_validation is not None:
-    images = images._replace(train=Split(*(part[:count] for part in images.train)),
-                             validation=Split(*(part[count:] for part in images.train)))
+    part = lambda chosen: Split(*(None if array is None else array[chosen] for array in images.train))
+    images = images._replace(train=part(slice(count)), validation=part(slice(count, None)))
   examples = lambda split: {'pixels': split.pixels}
   return Source(space(event_shape=images.train.pixels.shape[1:], levels=images.levels, logit_lambda=logit_lambda,
                       epoch_size=count),

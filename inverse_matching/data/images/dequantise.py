@@ -17,19 +17,19 @@ class Preprocess(NamedTuple):
   Attributes:
     levels: number of grey levels.
     to_x: (pixels [B, *event] integers, keys [B]) -> x [B, *event]; adds uniform noise.
-    to_pixels: x [B, *event] -> integers [B, *event] in 0..levels - 1.
+    to_data: x [B, *event] -> integers [B, *event] in 0..levels - 1.
     log_det: x [B, *event] -> log |dx/dv| [B] for v = (pixel + u) / levels in (0, 1).
     bits_per_dim: (log p(x) [B], x) -> [B], of the integer data: the dequantised bound (Theis et al., 2016),
       exact for discrete heads.
   """
   levels: int
   to_x: Callable[[Array, Array], Array]
-  to_pixels: Callable[[Array], Array]
+  to_data: Callable[[Array], Array]
   log_det: Callable[[Array], Array]
   bits_per_dim: Callable[[Array, Array], Array]
 
 
-def _preprocess(levels: int, to_x: Callable[[Array, Array], Array], to_pixels: Callable[[Array], Array],
+def _preprocess(levels: int, to_x: Callable[[Array, Array], Array], to_data: Callable[[Array], Array],
                 log_det: Callable[[Array], Array]) -> Preprocess:
 
   def sum_log_det(x):
@@ -39,7 +39,7 @@ def _preprocess(levels: int, to_x: Callable[[Array, Array], Array], to_pixels: C
     num_dims = math.prod(x.shape[1:])
     return math.log2(levels) - (log_prob + sum_log_det(x)) / (num_dims * math.log(2))
 
-  return Preprocess(levels, to_x, to_pixels, sum_log_det, bits_per_dim)
+  return Preprocess(levels, to_x, to_data, sum_log_det, bits_per_dim)
 
 
 def dequantise_uniform(levels: int) -> Preprocess:
@@ -54,10 +54,10 @@ def dequantise_uniform(levels: int) -> Preprocess:
   def to_x(pixels, keys):
     return discrete.join(pixels.astype(jnp.float32), random.uniform(random.stream(keys, 'dequantise'), pixels.shape[1:]))
 
-  def to_pixels(x):
+  def to_data(x):
     return discrete.level(x, levels).astype(jnp.int32)
 
-  return _preprocess(levels, to_x, to_pixels, lambda x: jnp.full_like(x, math.log(levels)))
+  return _preprocess(levels, to_x, to_data, lambda x: jnp.full_like(x, math.log(levels)))
 
 
 def dequantise_logit(levels: int, logit_lambda: float) -> Preprocess:
@@ -81,7 +81,7 @@ def dequantise_logit(levels: int, logit_lambda: float) -> Preprocess:
     q = logit_lambda + width * ((levels - 1 - pixels) + (1 - noise)) / levels
     return jnp.log(p) - jnp.log(q)
 
-  def to_pixels(x):
+  def to_data(x):
     v = (jax.nn.sigmoid(x) - logit_lambda) / width
     return jnp.clip(jnp.floor(v * levels), 0, levels - 1).astype(jnp.int32)
 
@@ -89,4 +89,4 @@ def dequantise_logit(levels: int, logit_lambda: float) -> Preprocess:
     # p = sigmoid(x) and dx/dv = width / (p (1 - p)).
     return math.log(width) + jax.nn.softplus(x) + jax.nn.softplus(-x)
 
-  return _preprocess(levels, to_x, to_pixels, log_det)
+  return _preprocess(levels, to_x, to_data, log_det)

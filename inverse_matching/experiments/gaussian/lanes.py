@@ -56,10 +56,10 @@ def make(num_dims: int, inits: Sequence[str], num_seeds: int, *, seed: int) -> M
     raise InputError(f'A Gaussian pair needs one dimension and one seed or more, got {num_dims} and {num_seeds}.')
   for name in inits:
     registry.choose('initial R', INITS, name)
-  teacher, student = teachers.gaussian(num_dims, mean=MEAN), linear(num_dims)
+  teacher, student = teachers.gaussian((num_dims,), mean=MEAN), linear((num_dims,))
   teacher_keys, student_keys, keys = (lane_keys(num_seeds, seed=3 * seed + i) for i in range(3))
   teacher_params = precompute(jax.vmap(teacher.init)(teacher_keys))
-  starts = [jax.vmap(linear(num_dims, **INITS[name](num_dims)).init)(student_keys) for name in inits]
+  starts = [jax.vmap(linear((num_dims,), **INITS[name](num_dims)).init)(student_keys) for name in inits]
   join = lambda trees: jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *trees)
   return Models(teacher, student, join([teacher_params] * len(inits)), join(starts), jnp.tile(keys, len(inits)),
                 np.repeat(inits, num_seeds).tolist(), list(range(num_seeds)) * len(inits))

@@ -68,7 +68,7 @@ def _models(pairs: list[Pair], rates: list[float], seed: int) -> lanes.Models:
   zeros = jnp.zeros((num_lanes, num_dims))
   teacher_params = precompute({'mean': zeros, 'matrix': to_float(matrices.teacher)})
   keys = lanes.lane_keys(num_seeds, seed=seed)
-  return lanes.Models(teachers.gaussian(num_dims, mean=0.0), students.linear(num_dims),
+  return lanes.Models(teachers.gaussian((num_dims,), mean=0.0), students.linear((num_dims,)),
                       {**teacher_params, 'rate': jnp.repeat(to_float(rates), num_seeds)},
                       {'mean': zeros, 'matrix': to_float(matrices.student)}, jnp.tile(keys, len(pairs)))
 

@@ -27,7 +27,7 @@ def _optimum(num_dims):
 
 
 def test_precomputed_teacher_is_the_same_teacher():
-  teacher = teachers.gaussian(5)
+  teacher = teachers.gaussian((5,))
   params = teacher.init(jax.random.key(0))
   x = jax.random.normal(jax.random.key(1), (7, 5))
   for name in ('x_to_z', 'log_prob'):
@@ -86,18 +86,18 @@ def test_expansion_signal_is_counted_as_often_as_it_is_probable():
 
 
 def test_initial_factors():
-  normal, scaled = (students.linear(200, **lanes.INITS[name](200)).init(jax.random.key(0))['matrix']
+  normal, scaled = (students.linear((200,), **lanes.INITS[name](200)).init(jax.random.key(0))['matrix']
                     for name in ('N(0,1)', 'N(0,1)/sqrt(T)'))
   assert float(jnp.std(normal)) == pytest.approx(1, abs=0.02)
   np.testing.assert_allclose(scaled, normal / np.sqrt(200), rtol=1e-6)
-  tenth = students.linear(2, **lanes.INITS['0.1 I'](2)).init(jax.random.key(0))['matrix']
+  tenth = students.linear((2,), **lanes.INITS['0.1 I'](2)).init(jax.random.key(0))['matrix']
   np.testing.assert_allclose(tenth, 0.1 * np.eye(2))
 
 
 @pytest.mark.parametrize('call,message', [
     (lambda: lanes.make(0, ['I'], 1, seed=0), 'one dimension'),
     (lambda: lanes.make(2, ['N(0,2)'], 1, seed=0), 'Unknown initial R'),
-    (lambda: students.linear(2, initial='zeros'), 'Unknown initial'),
+    (lambda: students.linear((2,), initial='zeros'), 'Unknown initial'),
     (lambda: training.train(lanes.make(2, ['I'], 1, seed=0), 'reverse_kl', SHORT, snapshot_every=7), 'must divide'),
     (lambda: training.train(lanes.make(2, ['I'], 1, seed=0), 'reverse_kl', SHORT, num_steps=0), 'one update'),
 ])
@@ -117,7 +117,7 @@ def test_closed_form_kl_is_the_mean_of_the_sampled_one():
 
 
 def test_annealed_teacher_is_wide_first_and_itself_at_last():
-  teacher = teachers.gaussian(3)
+  teacher = teachers.gaussian((3,))
   params = precompute(teacher.init(jax.random.key(0)))
   teacher_at = remedies.tempered(start=0.25, num_steps=10)
   np.testing.assert_allclose(teacher_at(params, 0)['matrix'], 2 * params['matrix'], rtol=1e-6)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from inverse_matching.data.images import dataset as images
-from inverse_matching.evaluation import image_metrics, set_distances
-from inverse_matching.evaluation.classifier import Classifier
+from inverse_matching.evaluation import sample_metrics, set_distances
+from inverse_matching.evaluation.classifier import Observer
 
 DIGITS = images.digits().data
 TRAIN, HELD_OUT = DIGITS.train.pixels, DIGITS.held_out.pixels
@@ -14,7 +14,7 @@ CENTRES = np.stack([TRAIN[DIGITS.train.labels == k].mean(0).reshape(-1) for k in
 PROJECTION = np.random.default_rng(0).normal(size=(64, 6)) / 64
 
 
-def stand_in() -> Classifier:
+def stand_in() -> Observer:
   """Linear features, and classes by the nearest mean image."""
   flat = lambda pixels: np.asarray(pixels, np.float64).reshape(len(pixels), -1)
 
@@ -23,7 +23,7 @@ def stand_in() -> Classifier:
     p = np.exp(logits - logits.max(1, keepdims=True))
     return p / p.sum(1, keepdims=True)
 
-  return Classifier(lambda pixels: (flat(pixels) @ PROJECTION).astype(np.float32), probabilities, 10, 1.0, 'stand-in')
+  return Observer(lambda pixels: (flat(pixels) @ PROJECTION).astype(np.float32), probabilities, 10, 1.0, 'stand-in')
 
 
 CLASSIFIER = stand_in()
@@ -34,13 +34,13 @@ FROM_TRAIN, OTHERS = TRAIN[:300], TRAIN[300:600]
 @pytest.fixture(scope='module')
 def references():
   """Some training images play the teacher."""
-  make = lambda pixels, others: image_metrics.make_reference(pixels, others, CLASSIFIER, levels=17, num=300, seed=0)
+  make = lambda pixels, others: sample_metrics.make_reference(pixels, others, CLASSIFIER, levels=17, num=300, seed=0)
   return {'teacher': make(FROM_TRAIN, OTHERS), 'data': make(HELD_OUT, TRAIN)}
 
 
 def rows_of(arm, pixels, references):
   """(metric, reference) -> row."""
-  rows = image_metrics.sample_rows(arm, pixels, references, CLASSIFIER, **SETTINGS)
+  rows = sample_metrics.sample_rows(arm, pixels, references, CLASSIFIER, **SETTINGS)
   found = {(row['metric'], row['reference']): row for row in rows}
   assert len(found) == len(rows)
   return found
@@ -108,5 +108,5 @@ def test_copies_and_collapse(references):
 
 def test_large_references_are_thinned():
   """At most `num` images, so that the cost is that of the arms."""
-  reference = image_metrics.make_reference(TRAIN, HELD_OUT, CLASSIFIER, levels=17, num=50, seed=0)
-  assert len(reference.images.pixels) == len(reference.images.features) == 50
+  reference = sample_metrics.make_reference(TRAIN, HELD_OUT, CLASSIFIER, levels=17, num=50, seed=0)
+  assert len(reference.samples.values) == len(reference.samples.features) == 50

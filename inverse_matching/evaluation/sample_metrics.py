@@ -6,62 +6,62 @@ import numpy as np
 import scipy.special
 
 from inverse_matching.evaluation import encodings, set_distances, statistics, texture
-from inverse_matching.evaluation.classifier import Classifier
+from inverse_matching.evaluation.classifier import Observer
 
 FLOOR_DRAWS = 4  # sets of prior draws that the floors of encodings are means over
 SHARE = (0.0, 1.0)
 POSITIVE = (0.0, None)
 
 
-class ImageSet(NamedTuple):
-  """Images and what the classifier says of them."""
-  pixels: np.ndarray  # [N, H, W, C] integers
+class SampleSet(NamedTuple):
+  """Examples and what an observer sees of them."""
+  values: np.ndarray  # [N, *event], integers of images, or numbers of one scale
   features: np.ndarray  # [N, F]
-  probabilities: np.ndarray  # [N, K]
+  probabilities: np.ndarray | None  # [N, K]
 
 
 class Reference(NamedTuple):
   """A set that samples are compared with."""
-  images: ImageSet
+  samples: SampleSet
   floors: Mapping[str, float]  # metric -> the reference against itself
 
 
-def image_set(pixels: np.ndarray, classifier: Classifier) -> ImageSet:
-  """Integer images [N, H, W, C] with their features."""
-  return ImageSet(pixels, classifier.features(pixels), classifier.probabilities(pixels))
+def sample_set(values: np.ndarray, observer: Observer) -> SampleSet:
+  """Examples [N, *event] with their features."""
+  return SampleSet(values, observer.features(values), observer.probabilities and observer.probabilities(values))
 
 
-def make_reference(pixels: np.ndarray, others: np.ndarray, classifier: Classifier, *, levels: int, num: int,
+def make_reference(values: np.ndarray, others: np.ndarray, observer: Observer, *, levels: int | None, num: int,
                    seed: int) -> Reference:
   """A reference with its floors, computed once for all arms.
 
   Args:
-    pixels: [M, H, W, C] integers.
-    others: [L, H, W, C] further images of the same law, which play the part of an arm: a second set of teacher samples for
-      teacher samples, training images for held-out ones. The classifier was trained on these, so that floor is slightly
-      high.
-    classifier: of classifier.train_classifier.
-    levels: grey levels.
-    num: number of samples of the arms, on which several metrics depend; at most so many of pixels and others are used,
+    values: [M, *event].
+    others: [L, *event] further examples of the same law, which play the part of an arm: a second set of teacher samples for
+      teacher samples, training images for held-out ones. A classifier was trained on these, so that floor is slightly high.
+    observer: of the data.
+    levels: grey levels of images; None of other numbers.
+    num: number of samples of the arms, on which several metrics depend; at most so many of values and others are used,
       chosen at random.
     seed: of the evaluation.
   """
   rng = np.random.default_rng(seed)
-  images, arm = (image_set(p[rng.permutation(len(p))[:num]], classifier) for p in (pixels, others))
-  floors = {metric: value for metric, (value, _, _) in _against(arm, images, levels, seed, intervals=False).items()}
+  samples, arm = (sample_set(v[rng.permutation(len(v))[:num]], observer) for v in (values, others))
+  floors = {metric: value for metric, (value, _, _) in _against(arm, samples, levels, seed, intervals=False).items()}
   # What a set has by itself is compared with what the reference has.
-  return Reference(images, {**floors, **{metric: value for metric, (value, _, _) in _alone(images, seed).items()}})
+  return Reference(samples, {**floors, **{metric: value for metric, (value, _, _) in _alone(samples, levels, seed).items()}})
 
 
-def sample_rows(arm: str, pixels: np.ndarray, references: Mapping[str, Reference], classifier: Classifier, *,
-                memorisation: set_distances.Memorisation, levels: int, seed: int) -> list[dict[str, Any]]:
+def sample_rows(arm: str, values: np.ndarray, references: Mapping[str, Reference], observer: Observer, *,
+                memorisation: set_distances.Memorisation, levels: int | None, seed: int) -> list[dict[str, Any]]:
   """Every sample metric of an arm against every reference, with its 95% interval and floor.
 
   The floor is what a perfect sampler gets. For distances and shares: other draws of the reference's law in the place of
   the arm (see make_reference). For what a set has by itself (entropy, confidence, sharpness, stripes): the reference's own.
   For memorisation, which has the reference 'train': the held-out images' own.
 
-  kernel_distance is of the classifier's features, kernel_distance_8x8 of the images downsampled to 8x8, from -1 to 1.
+  kernel_distance is of the observer's features, kernel_distance_8x8 of images downsampled to 8x8, from -1 to 1. Metrics of
+  classes are there if the observer knows classes, those of texture for images.
 
   Intervals of kernel and Frechet distance, precision, recall, density, coverage, sliced Wasserstein distance, entropy and
   total variation are by the jackknife over both sets (see statistics.jackknife); the others are by the bootstrap over the
@@ -69,49 +69,53 @@ def sample_rows(arm: str, pixels: np.ndarray, references: Mapping[str, Reference
 
   Args:
     arm: its name; for the teacher, 'teacher' with a second set of samples.
-    pixels: [N, H, W, C] integers.
+    values: [N, *event].
     references: name -> Reference, such as 'teacher' and 'data'.
-    classifier: that of the references.
-    memorisation: of the training and held-out images.
-    levels: grey levels.
+    observer: that of the references.
+    memorisation: of the training and held-out examples.
+    levels: grey levels of images; None of other numbers.
     seed: of the evaluation.
   """
-  images = image_set(pixels, classifier)
-  alone = _alone(images, seed)
+  samples = sample_set(values, observer)
+  alone = _alone(samples, levels, seed)
   rows = []
   for name, reference in references.items():
-    for metric, value in {**_against(images, reference.images, levels, seed), **alone}.items():
-      rows.append(statistics.row(arm, metric, name, value, n=len(pixels), seed=seed, floor=reference.floors[metric]))
-  ratio = statistics.bootstrap(np.median, memorisation.ratio(pixels), seed=seed)
-  rows.append(statistics.row(arm, 'memorisation_ratio', 'train', ratio, n=len(pixels), seed=seed,
+    for metric, value in {**_against(samples, reference.samples, levels, seed), **alone}.items():
+      rows.append(statistics.row(arm, metric, name, value, n=len(values), seed=seed, floor=reference.floors[metric]))
+  ratio = statistics.bootstrap(np.median, memorisation.ratio(values), seed=seed)
+  rows.append(statistics.row(arm, 'memorisation_ratio', 'train', ratio, n=len(values), seed=seed,
                              floor=float(np.median(memorisation.data))))
   return rows
 
 
-def _against(a: ImageSet, b: ImageSet, levels: int, seed: int, intervals: bool = True) -> dict[str, tuple]:
+def _against(a: SampleSet, b: SampleSet, levels: int | None, seed: int, intervals: bool = True) -> dict[str, tuple]:
   """metric -> (value, low, high) of the metrics of two sets; without intervals, low and high are not meaningful."""
-  sizes = (len(a.pixels), len(b.pixels))
+  sizes = (len(a.values), len(b.values))
 
   def jackknife(statistic, bounds):
     if intervals:
       return statistics.jackknife(statistic, sizes, seed=seed, bounds=bounds)
     return [(float(v), None, None) for v in np.atleast_1d(statistic(*map(np.arange, sizes)))]
 
-  num_classes = a.probabilities.shape[1]
-  a_labels, b_labels = a.probabilities.argmax(1), b.probabilities.argmax(1)
-  shares = lambda labels: set_distances.histogram(labels, num_classes)
   neighbours = set_distances.nearest_neighbour_statistic(a.features, b.features)
-  sliced = set_distances.sliced_wasserstein_statistic(a.pixels / (levels - 1), b.pixels / (levels - 1), seed=seed)
+  scale = 1 if levels is None else levels - 1
+  sliced = set_distances.sliced_wasserstein_statistic(a.values / scale, b.values / scale, seed=seed)
   out = {}
   out['kernel_distance'], = jackknife(set_distances.kernel_statistic(a.features, b.features), (None, None))
-  a_coarse, b_coarse = (2 * texture.downsample(s.pixels) / (levels - 1) - 1 for s in (a, b))
-  out['kernel_distance_8x8'], = jackknife(set_distances.kernel_statistic(a_coarse, b_coarse), (None, None))
+  if levels is not None:
+    a_coarse, b_coarse = (2 * texture.downsample(s.values) / scale - 1 for s in (a, b))
+    out['kernel_distance_8x8'], = jackknife(set_distances.kernel_statistic(a_coarse, b_coarse), (None, None))
   out['frechet_distance'], = jackknife(set_distances.frechet_statistic(a.features, b.features), POSITIVE)
   # In the order of samples.Manifolds.
   out['precision'], out['recall'], out['density'], out['coverage'] = jackknife(neighbours, (0.0, [1.0, 1.0, np.inf, 1.0]))
   told_apart = set_distances.two_sample_test(a.features, b.features, seed=seed)
   out['two_sample_accuracy'] = statistics.mean(told_apart, seed=seed)
   out['sliced_wasserstein'], = jackknife(sliced, POSITIVE)
+  if a.probabilities is None:
+    return out
+  num_classes = a.probabilities.shape[1]
+  a_labels, b_labels = a.probabilities.argmax(1), b.probabilities.argmax(1)
+  shares = lambda labels: set_distances.histogram(labels, num_classes)
   out['label_total_variation'], = jackknife(
       lambda i, j: set_distances.total_variation(shares(a_labels[i]), shares(b_labels[j])), SHARE)
   out['classes_present'] = statistics.bootstrap(
@@ -119,16 +123,18 @@ def _against(a: ImageSet, b: ImageSet, levels: int, seed: int, intervals: bool =
   return out
 
 
-def _alone(a: ImageSet, seed: int) -> dict[str, tuple[float, float, float]]:
+def _alone(a: SampleSet, levels: int | None, seed: int) -> dict[str, tuple[float, float, float]]:
   """metric -> (value, low, high) of what a set has by itself."""
-  labels, num_classes = a.probabilities.argmax(1), a.probabilities.shape[1]
   out = {}
-  out['label_entropy'], = statistics.jackknife(
-      lambda i: set_distances.entropy(set_distances.histogram(labels[i], num_classes)), [len(labels)], seed=seed,
-      bounds=(0.0, np.log(num_classes)))
-  out['max_probability'] = statistics.mean(a.probabilities.max(1), seed=seed)
-  out['sharpness'] = statistics.mean(texture.sharpness(a.pixels), seed=seed)
-  out['stripe_score'] = statistics.mean(texture.stripe_score(a.pixels), seed=seed)
+  if a.probabilities is not None:
+    labels, num_classes = a.probabilities.argmax(1), a.probabilities.shape[1]
+    out['label_entropy'], = statistics.jackknife(
+        lambda i: set_distances.entropy(set_distances.histogram(labels[i], num_classes)), [len(labels)], seed=seed,
+        bounds=(0.0, np.log(num_classes)))
+    out['max_probability'] = statistics.mean(a.probabilities.max(1), seed=seed)
+  if levels is not None:
+    out['sharpness'] = statistics.mean(texture.sharpness(a.values), seed=seed)
+    out['stripe_score'] = statistics.mean(texture.stripe_score(a.values), seed=seed)
   return out
 
 
