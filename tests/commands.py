@@ -3,6 +3,7 @@ import json
 import multiprocessing
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -147,18 +148,18 @@ def launch(module: str, *flags: Any, first: str = '') -> subprocess.CompletedPro
   return execute(f"{first}\nimport runpy\nrunpy.run_module('launch.{module}', run_name='__main__', alter_sys=True)", *flags)
 
 
-def launched(module: str, *flags: Any) -> subprocess.CompletedProcess:
+def launched(module: str, *flags: Any, first: str = '') -> subprocess.CompletedProcess:
   """The same, which must succeed."""
-  process = launch(module, *flags)
+  process = launch(module, *flags, first=first)
   assert process.returncode == 0, process.stderr
   assert 'Traceback' not in process.stderr
   return process
 
 
-def refused(module: str, *flags: Any) -> str:
-  """The one line on stderr of a command that must refuse."""
-  process = launch(module, *flags)
-  lines = [line for line in process.stderr.splitlines() if line.strip()]
+def refused(module: str, *flags: Any, first: str = '') -> str:
+  """The one line on stderr of a command that must refuse; what the command says it does may stand before it."""
+  process = launch(module, *flags, first=first)
+  lines = [line for line in process.stderr.splitlines() if line.strip() and not re.match(r'\d\d:\d\d:\d\d ', line)]
   assert process.returncode == 1 and process.stdout == ''
   assert len(lines) == 1 and lines[0].startswith('error: '), process.stderr
   assert '\\n' not in lines[0] and 'Traceback' not in lines[0]

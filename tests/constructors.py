@@ -19,11 +19,11 @@ BATCH = 3
 TINY_TEACHERS = {'pixelcnn': dict(num_blocks=1, num_filters=4, num_levels=2, dropout=0.5),
                  'transformer': dict(num_blocks=2, num_layers=1, width=4, num_heads=2, patch_size=2, dropout=0.5),
                  'samplernn': dict(num_features=0, frame_sizes=(4, 2), width=6, initial_scale=1.0),
-                 'made': dict(num_units=12, num_layers=2), 'gaussian': {}}
+                 'made': dict(num_units=12, num_layers=3), 'gaussian': {}}
 TINY_STUDENTS = {'flow': dict(num_blocks=1, num_filters=4, num_levels=2, dropout=0.5),
                  'resnet': dict(num_blocks=2, num_filters=4, dilations=(1, 2), dropout=0.5),
                  'wavenet': dict(num_features=0, num_flows=2, num_layers=2, width=4, initial_scale=1.0),
-                 'made': dict(num_units=12, num_layers=2), 'linear': {}}
+                 'made': dict(num_units=12, num_layers=3), 'linear': {}}
 WAVEFORM = (8,)
 VECTOR = (5,)
 # Of the factories that are not of images.

@@ -125,7 +125,8 @@ def check(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], dev
     raise InputError(f'config.train.batch_size is {batch_size}, and there are {num_examples} examples to train on: lower it.')
   if not size:
     raise InputError('No example is held out, so that the loss could not be judged: hold some out in config.data.')
-  if task.check is None or processes.first(lambda: bool(checkpoint.steps(workdir))):
+  begun = processes.first(lambda: bool(checkpoint.steps(workdir)))
+  if task.check is None or begun:
     jax.eval_shape(task.init, jax.random.key(0))  # what a network refuses when it is called
     return
   logging.info('%s: checking the model.', task.name)

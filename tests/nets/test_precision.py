@@ -10,9 +10,11 @@ from inverse_matching.errors import InputError
 from inverse_matching.nets import precision
 from inverse_matching.types import Batch
 
-SETTINGS = {**constructors.TINY_TEACHERS, **constructors.TINY_STUDENTS}
+SETTINGS = {name: settings for name, settings in {**constructors.TINY_TEACHERS, **constructors.TINY_STUDENTS}.items()
+            if name not in ('gaussian', 'linear')}  # which are no networks
 PRODUCTS = ('dot_general', 'conv_general_dilated')
-HEADS = {'samplernn': 1, 'wavenet': 2, 'transformer': 2}  # products in float32: one for each flow or block
+# Products in float32: one for each flow or block, and of `made` the one from its input too.
+HEADS = {'samplernn': 1, 'wavenet': 2, 'transformer': 2, 'made': 2}
 
 
 def network(name, dtype):

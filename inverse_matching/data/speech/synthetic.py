@@ -1,6 +1,7 @@
 """Speech-like sound with no recordings: pulse trains through formants, fricatives and pauses. For tests and small trials."""
+from typing import Sequence
+
 import numpy as np
-import scipy.signal
 
 # Formants of five vowels in Hz, and their bandwidths.
 VOWELS = np.array([[730, 1090, 2440, 3400], [270, 2290, 3010, 3500], [300, 870, 2240, 3300], [530, 1840, 2480, 3500],
@@ -20,8 +21,13 @@ def utterance(rng: np.random.Generator, rate: int, num_syllables: int = 2) -> np
   return np.concatenate([_syllable(rng, rate) for _ in range(num_syllables)]).astype(np.float32)
 
 
+def _filter(b: Sequence[float], a: Sequence[float], x: np.ndarray) -> np.ndarray:
+  from scipy import signal  # slow to import
+  return signal.lfilter(b, a, x)
+
+
 def _syllable(rng: np.random.Generator, rate: int) -> np.ndarray:
-  fricative = scipy.signal.lfilter([1, -0.95], [1], rng.normal(size=int(0.08 * rate))) * LEVEL / 8
+  fricative = _filter([1, -0.95], [1], rng.normal(size=int(0.08 * rate))) * LEVEL / 8
   vowel = _vowel(rng, rate, int(0.2 * rate))
   pause = np.zeros(int(SYLLABLE * rate) - len(fricative) - len(vowel))
   sound = np.concatenate([fricative * np.hanning(len(fricative)), vowel, pause])
@@ -33,10 +39,10 @@ def _vowel(rng: np.random.Generator, rate: int, length: int) -> np.ndarray:
   phase = np.cumsum(f0 / rate) + rng.uniform()
   pulses = np.diff(np.floor(phase), prepend=np.floor(phase[0]))
   breath = 0.01 * rng.normal(size=length)
-  sound = scipy.signal.lfilter([1], np.convolve([1, -0.95], [1, -0.8]), pulses + breath)  # falls with frequency, as the voice
+  sound = _filter([1], np.convolve([1, -0.95], [1, -0.8]), pulses + breath)  # falls with frequency, as the voice
   for formant, bandwidth in zip(VOWELS[rng.integers(len(VOWELS))], BANDWIDTHS):
     radius = np.exp(-np.pi * bandwidth / rate)
     denominator = [1, -2 * radius * np.cos(2 * np.pi * formant / rate), radius**2]
-    sound = scipy.signal.lfilter([sum(denominator)], denominator, sound)
+    sound = _filter([sum(denominator)], denominator, sound)
   sound *= np.minimum(1, np.minimum(np.arange(length), np.arange(length)[::-1]) / (0.03 * rate))
   return sound * LEVEL / np.sqrt(np.mean(sound**2))
