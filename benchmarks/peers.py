@@ -35,7 +35,7 @@ from inverse_matching.runtime import files, onednn
 from inverse_matching.runtime.devices import map_step, replicate
 from inverse_matching.training.step import init_state, make_optimizer, make_train_step
 from inverse_matching.types import Batch, Params, Teacher
-from launch import common
+from launch import common, huge_pages
 
 FLAGS = flags.FLAGS
 PEERS = {'train_step': ('torch', '2.13.0'), 'sampling': ('flowjax', '19.1.2')}  # comparison -> module, version
@@ -192,6 +192,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
+  huge_pages.start_again()  # as commands do; both sides get them
   flags.DEFINE_multi_enum('compare', ['train_step', 'sampling'], ['train_step', 'sampling'], 'What to compare.')
   flags.DEFINE_integer('size', 28, 'Rows and columns of an image in a training step.', lower_bound=1)
   flags.DEFINE_integer('batch_size', 64, 'Images in a training step.', lower_bound=1)

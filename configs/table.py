@@ -22,14 +22,14 @@ BASE = dict(
         split_seed=0,
         num_validation=placeholder(int)),
     teacher=dict(
-        name='made', num_units=128, num_layers=2,
+        name='made', num_units=32, num_layers=1,
         elementwise=placeholder(str), num_mixtures=placeholder(int), prior=placeholder(str),
         order=placeholder(str)),  # of the columns: raster (None), reversed or random
-    student=dict(name='made', num_units=128, num_layers=2, order=placeholder(str)),
+    student=dict(name='made', num_units=32, num_layers=1, order=placeholder(str)),
     loss=images.loss('x_reconstruction'),
-    optimizer=dict(name='adam', learning_rate=0.001, schedule='cosine', decay_rate=1.0, warmup_epochs=placeholder(float)),
-    train=dict(batch_size=64, num_epochs=100, seed=0, precision=placeholder(str), ema_decay=0.99, grad_clip=100.0,
-               log_every_steps=10, evaluate_every_epochs=5, checkpoint_every_epochs=20, keep_checkpoints=2),
+    optimizer=dict(name='adam', learning_rate=0.01, schedule='cosine', decay_rate=1.0, warmup_epochs=placeholder(float)),
+    train=dict(batch_size=64, num_epochs=50, seed=0, precision=placeholder(str), ema_decay=0.99, grad_clip=100.0,
+               log_every_steps=10, evaluate_every_epochs=5, checkpoint_every_epochs=10, keep_checkpoints=2),
     arms={f'made/{name}': dict(loss=images.loss(name)) for name in OBJECTIVES})
 
 SMOKE = dict(

@@ -1,7 +1,12 @@
 """A masked autoregressive flow (Papamakarios et al., 2017) of another library, flowjax, as a teacher.
 
     pip install flowjax
-    python -m launch.train_teacher --config=configs/digits.py --config.teacher.name=examples.flowjax_teacher:teacher --workdir=W
+    python -m launch.train_teacher --config=configs/digits.py --config.teacher.name=examples.flowjax_teacher:teacher --workdir=T
+
+A flow that flowjax has trained on the same x needs no training here: numpy.savez('weights.npz', **weights(flow)), and
+
+    python -m launch.import_teacher --config=configs/digits.py --config.teacher.name=examples.flowjax_teacher:teacher \\
+      --weights=weights.npz --workdir=T
 
 Any library will do whose flow has an x_to_z with a log-determinant: `from_transform` asks for no more.
 """
@@ -16,13 +21,21 @@ import paramax
 from inverse_matching import from_transform, standard_normal
 
 
+def make_flow(key, size, flow_layers=4, nn_width=64):
+  return flows.masked_autoregressive_flow(key, base_dist=distributions.Normal(jnp.zeros(size)), flow_layers=flow_layers,
+                                          nn_width=nn_width)
+
+
+def weights(flow):
+  arrays = jax.tree.leaves(equinox.filter(flow.bijection, equinox.is_inexact_array))
+  return {str(i): array for i, array in enumerate(arrays)}
+
+
 def teacher(event_shape, flow_layers=4, nn_width=64):
   size = math.prod(event_shape)
 
   def make(key):
-    flow = flows.masked_autoregressive_flow(key, base_dist=distributions.Normal(jnp.zeros(size)), flow_layers=flow_layers,
-                                            nn_width=nn_width)
-    return equinox.partition(flow.bijection, equinox.is_inexact_array)
+    return equinox.partition(make_flow(key, size, flow_layers, nn_width).bijection, equinox.is_inexact_array)
 
   # The parameters are the arrays that are trained; what else the flow consists of is fixed.
   arrays, fixed = make(jax.random.key(0))

@@ -34,6 +34,8 @@ def steps(workdir: str | os.PathLike) -> list[int]:
 def _remove(folder: pathlib.Path, name: str) -> None:
   (folder / f'{name}.json').unlink(missing_ok=True)  # first: a checkpoint half removed must not look complete
   shutil.rmtree(folder / name, ignore_errors=True)
+  for cut_off in folder.glob(f'.{name}.json.*.tmp'):
+    cut_off.unlink(missing_ok=True)
 
 
 def _make_room(folder: pathlib.Path, name: str, size: int) -> None:
