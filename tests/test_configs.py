@@ -59,6 +59,7 @@ def test_kinds_of_teachers(name, variant, kind):
   teacher = teachers.make(event_shape=shape, **each['teacher'])
   assert teacher.levels == (each['data']['levels'] if kind in DISCRETE else None)
   assert (each['data']['logit_lambda'] is None) == (kind in (*DISCRETE, 'gaussian_in_levels'))
+  assert each['data']['logit_lambda'] is not None or each['teacher']['network_input'] is None
   assert (teacher.order is not None) == (kind in ORDERED) and bool(teacher.blocks) == (kind == 'transformer')
   assert each['teacher']['name'] == ('transformer' if kind == 'transformer' else 'pixelcnn')
   has_a_map = kind not in ('gaussian', 'gaussian_in_levels', 'transformer', *ORDERED)

@@ -21,18 +21,19 @@ def teacher_kinds(levels: int, transformer: Mapping[str, Any]) -> dict[str, Any]
     levels: of the data.
     transformer: the settings of that teacher.
   """
+  # Discrete data: no logit, and so no intensity of one.
+  levels_of = lambda **teacher: dict(teacher=dict(teacher, network_input=placeholder(str)),
+                                     data=dict(logit_lambda=placeholder(float)))
   return {
       'gaussian': {},
       # In the space of the discrete ones: what differs from them is the head alone.
-      'gaussian_in_levels': dict(data=dict(logit_lambda=placeholder(float))),
+      'gaussian_in_levels': levels_of(),
       'logistic': dict(teacher=dict(elementwise='logistic')),
       'mixture_of_logistics': dict(teacher=dict(elementwise='mixture_of_logistics', num_mixtures=5)),
       'neural': dict(teacher=dict(elementwise='neural', num_units=8, num_layers=2)),
-      # Discrete data: no logit.
-      'categorical': dict(teacher=dict(elementwise='categorical', levels=levels), data=dict(logit_lambda=placeholder(float))),
-      'discretized_mixture_of_logistics': dict(
-          teacher=dict(elementwise='discretized_mixture_of_logistics', num_mixtures=5, levels=levels),
-          data=dict(logit_lambda=placeholder(float))),
+      'categorical': levels_of(elementwise='categorical', levels=levels),
+      'discretized_mixture_of_logistics': levels_of(elementwise='discretized_mixture_of_logistics', num_mixtures=5,
+                                                    levels=levels),
       'column_order': dict(teacher=dict(order='columns'), student=dict(order='columns')),
       'random_order': dict(teacher=dict(order='random'), student=dict(order='random')),
       'transformer': dict(teacher=dict(name='transformer', **transformer)),

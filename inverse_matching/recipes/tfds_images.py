@@ -74,7 +74,7 @@ SCALES = {
     'cpu': dict(
         # Not 1e-6: of pilots of two epochs at 1e-6 to 0.05, those at 1e-3 had the fewest bits and the best samples.
         data=dict(num_validation=2000, logit_lambda=1e-3),
-        teacher=dict(num_blocks=2, num_filters=24), student=dict(num_blocks=1, num_filters=24),
+        teacher=dict(num_blocks=2, num_filters=24, network_input='intensity'), student=dict(num_blocks=1, num_filters=24),
         optimizer=dict(learning_rate=0.002, schedule='cosine', warmup_epochs=0.5),
         train=dict(num_epochs=12, precision='bfloat16', evaluate_every_epochs=1, keep_checkpoints=24, **AVERAGED),
         pairs=dict(num=30000), encodings=dict(num=174000), evaluation=dict(num_samples=5000),

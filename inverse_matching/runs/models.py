@@ -58,6 +58,9 @@ def make_teacher(config: Mapping[str, Any], space: Space, dtype: str | None = No
   if teacher.levels is not None and config['data'].get('logit_lambda') is not None:
     raise InputError('The teacher is one of discrete data, which the logit is not: set config.data.logit_lambda to None in the '
                      'config file, or take a continuous config.teacher.elementwise.')
+  if config['teacher'].get('network_input') is not None and config['data'].get('logit_lambda') is None:
+    raise InputError('config.teacher.network_input is for x that is a logit, and config.data.logit_lambda is None: set both, '
+                     'or neither.')
   if teacher.levels not in (None, space.levels):
     raise InputError(f'The teacher has {teacher.levels} levels, but the data {space.levels}: set config.teacher.levels to '
                      f'{space.levels}.')

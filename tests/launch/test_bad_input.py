@@ -29,6 +29,8 @@ import pytest
     (['--config=configs/digits.py:huge'], ['config', "'huge'"]),
     (['--config=configs/none.py'], ['configs/none.py']),
     (['--config.teacher.name=pixelcn'], ["Unknown teacher 'pixelcn' (did you mean 'pixelcnn'?)"]),
+    (['--config.teacher.network_input=intensity', '--config.data.logit_lambda=None'],
+     ['config.teacher.network_input is for x that is a logit']),
     (['--config.teacher.num_filters=0'], ['num_filters must be at least 1, got 0']),
     (['--config.teacher.dropout=1.0'], ['dropout must be a rate', 'got 1.0']),
     (['--config.data.levels=256'], ['config.data.levels is 256, but digits has 17']),
