@@ -20,6 +20,7 @@ import safetensors.numpy
 from inverse_matching.errors import InputError
 from inverse_matching.runtime import files
 from inverse_matching.training import checkpoint
+from inverse_matching.training.checkpoint import named
 
 MANIFEST, WEIGHTS = 'manifest.json', 'weights.safetensors'
 
@@ -27,12 +28,6 @@ MANIFEST, WEIGHTS = 'manifest.json', 'weights.safetensors'
 def is_model(folder: str | os.PathLike) -> bool:
   """Whether the folder is one that `write` made."""
   return (pathlib.Path(folder) / WEIGHTS).exists()
-
-
-def named(tree: Any) -> dict[str, Any]:
-  """Returns the arrays of a pytree by name, the keys on the way to each joined by '/'."""
-  return {jax.tree_util.keystr(path, simple=True, separator='/'): leaf
-          for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def write(folder: str | os.PathLike, params: Any, *, step: int, others: Mapping[str, bytes]) -> None:

@@ -145,19 +145,32 @@ def load(workdir: str | os.PathLike, step: int, target: Any) -> Any:
   context = ocp.Context()
   context.pytree.loading.partial_load = True
   try:
+    # Before anything is read: a read that fails leaves others behind, which print their own errors later.
+    stored = ocp.metadata(_folder(workdir) / f'{step:08d}').metadata
+    for name, wanted in (target if isinstance(target, dict) else target._asdict()).items():
+      if len(jax.tree.leaves(stored[name])) != len(jax.tree.leaves(wanted)):
+        raise KeyError(f'{name} has other parameters')
+      if name in ('params', 'ema') and _shapes(stored[name]) != _shapes(wanted):
+        raise KeyError(f'{name} has parameters of other names or shapes')
     with context:
       loaded = ocp.load(_folder(workdir) / f'{step:08d}', target)
     # A partial load leaves what the checkpoint does not have as it was in the target, and leaves out what it has beside that.
     if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(loaded)):
       raise KeyError('a parameter is missing')
-    stored = ocp.metadata(_folder(workdir) / f'{step:08d}').metadata
-    for name, wanted in (target if isinstance(target, dict) else target._asdict()).items():
-      if len(jax.tree.leaves(stored[name])) != len(jax.tree.leaves(wanted)):
-        raise KeyError(f'{name} has other parameters')
     return loaded
   except (ValueError, KeyError) as error:
     raise InputError(f'The checkpoint of step {step} in {_folder(workdir)} does not fit the network of this config: its '
                      'parameters have other names or shapes.') from error
+
+
+def named(tree: Any) -> dict[str, Any]:
+  """Returns the arrays of a pytree by name, the keys on the way to each joined by '/'."""
+  return {jax.tree_util.keystr(path, simple=True, separator='/'): leaf
+          for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+  return {name: tuple(leaf.shape) for name, leaf in named(tree).items()}
 
 
 def tree_hash(tree: Any) -> str:

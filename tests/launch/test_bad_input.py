@@ -1,5 +1,10 @@
 """Bad input on the command line: exit status 1, one line that begins with `error:`, no traceback, nothing lost."""
-from commands import SMOKE, execute, refused
+import json
+import shutil
+import subprocess
+import sys
+
+from commands import ROOT, SMOKE, execute, refused, user_environment
 import pytest
 
 
@@ -106,3 +111,15 @@ def test_missing_teacher(tmp_path):
 def test_unknown_figure(tmp_path):
   """Before anything is trained."""
   assert "Unknown figure '99'" in refused('reproduce', *SMOKE, '--figure=99', f'--workdir={tmp_path}')
+
+
+def test_a_checkpoint_of_another_network(folder, tmp_path):
+  """Nothing is read, so that no reader is left to complain when the command is over."""
+  shutil.copytree(folder / 'teacher', tmp_path / 'teacher')
+  config = json.loads((tmp_path / 'teacher' / 'config.json').read_text())
+  config['teacher']['num_filters'] += 1
+  (tmp_path / 'teacher' / 'config.json').write_text(json.dumps(config))
+  process = subprocess.run([sys.executable, '-m', 'launch.sample', f'--workdir={tmp_path}/teacher', '--num_samples=1'],
+                           capture_output=True, text=True, cwd=ROOT, env=user_environment())
+  assert process.returncode == 1 and process.stderr.count('\n') == 1
+  assert 'does not fit the network of this config' in process.stderr
