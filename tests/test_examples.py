@@ -88,7 +88,8 @@ def test_the_table(tmp_path):
   assert found['distance of the student'] < 0.2
 
 
-def test_the_readme_shows_the_example_as_it_is():
-  blocks = re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.S)
-  source = (ROOT / 'examples' / 'own_teacher.py').read_text()
+@pytest.mark.parametrize('page,example', [('README.md', 'own_teacher.py'), ('docs/data.md', 'own_data.py')])
+def test_pages_show_the_examples_as_they_are(page, example):
+  blocks = re.findall(r'```python\n(.*?)```', (ROOT / page).read_text(), re.S)
+  source = (ROOT / 'examples' / example).read_text()
   assert any(block.strip() in source for block in blocks)

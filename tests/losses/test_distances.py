@@ -68,3 +68,20 @@ def test_induced_is_the_distance_of_the_images():
   """d_T(a, b) = d(T(a), T(b)), exactly."""
   a, b, _ = TRIPLES
   np.testing.assert_array_equal(distances.induced(distances.l1, np.exp)(a, b), distances.l1(np.exp(a), np.exp(b)))
+
+
+@pytest.mark.parametrize('name', [*distances.DISTANCES, 'examples.own_loss:log_cosh'])
+def test_events_of_two_shapes_have_no_distance(name):
+  """Broadcast, they would have one that means nothing."""
+  distance = distances.make(name)
+  assert distance(np.ones((2, 3, 1)), np.zeros((2, 3, 1))).shape == (2,)
+  for other in (np.zeros((2, 1, 1)), np.zeros((3, 1)), np.zeros((1, 3, 1))):
+    with pytest.raises(InputError, match=r'of events of shapes \[2, 3, 1\] and \[.*\]: they must be the same'):
+      distance(np.ones((2, 3, 1)), other)
+
+
+def test_a_distance_of_ones_own():
+  """log cosh, by its formula."""
+  a, b = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
+  expected = np.log(np.cosh((a - b).astype(np.float64))).mean(1)
+  np.testing.assert_allclose(distances.make('examples.own_loss:log_cosh')(a, b), expected, rtol=1e-4)

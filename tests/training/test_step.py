@@ -137,3 +137,21 @@ def test_progress_is_the_share_of_the_updates_made():
     state, metrics = step(state, None, {'x': np.zeros((4, 1), np.float32)})
     found.append(float(metrics['loss']))
   assert found == [0.0, 0.125, 0.25]
+
+
+def test_an_optimiser_of_ones_own_and_settings_of_another():
+  """Lion takes the schedule; Adam takes its b1; a setting that it has not is refused."""
+  params, gradient = {'a': jnp.ones(3)}, {'a': jnp.asarray([1.0, -2.0, 3.0])}
+
+  def updates(**settings):
+    optimizer = make_optimizer(learning_rate=0.1, steps_per_epoch=1, grad_clip=None, decay_rate=0.5, **settings)
+    state = optimizer.init(params)
+    first, state = optimizer.update(gradient, state, params)
+    return first['a'], optimizer.update(gradient, state, params)[0]['a']
+
+  first, second = updates(name='examples.own_loss:lion', weight_decay=0.0)
+  np.testing.assert_allclose(first, [-0.1, 0.1, -0.1], rtol=1e-5)
+  np.testing.assert_allclose(second, [-0.05, 0.05, -0.05], rtol=1e-5)
+  np.testing.assert_allclose(updates(name='adam', b1=0.0)[0], [-0.1, 0.1, -0.1], rtol=1e-4)
+  with pytest.raises(InputError, match="config.optimizer does not fit 'sgd': .*b1.*; its own fields are"):
+    updates(name='sgd', b1=0.0)
