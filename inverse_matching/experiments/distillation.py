@@ -205,9 +205,9 @@ def distil(experiment: Experiment, arm: str, config: Mapping[str, Any], teacher_
     pairs: name of a loss -> the folder of the pairs that it takes; others take the data.
     stages: what to run in.
   """
+  stored = None if config['loss'].get('data_noise_std') else pairs.get(config['loss']['name'])  # noise comes before encoding
   student_run = stages.run(_distil(experiment.config, arm, config['train']['seed']), runs.distill, config,
-                           student_folder(experiment.path, arm, config), teacher_run, pairs.get(config['loss']['name']),
-                           experiment.devices)
+                           student_folder(experiment.path, arm, config), teacher_run, stored, experiment.devices)
   jax.clear_caches()  # each arm compiles programs of its own: a gigabyte for a handful of them
   return student_run
 

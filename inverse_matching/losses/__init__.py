@@ -8,6 +8,7 @@ import inspect
 from typing import Callable
 
 from inverse_matching import registry
+from inverse_matching.losses.energy import energy_oracle, energy_score
 from inverse_matching.losses.kl import maximum_likelihood, regularized_kl, reverse_kl
 from inverse_matching.losses.mixture import mixture
 from inverse_matching.losses.reconstruction import oracle_prediction, x_reconstruction, z_reconstruction
@@ -21,11 +22,13 @@ LOSSES: dict[str, Callable[..., LossFn]] = {
     'x_reconstruction': x_reconstruction,
     'oracle_prediction': oracle_prediction,
     'mixture': mixture,
+    'energy_score': energy_score,
+    'energy_oracle': energy_oracle,
 }
-FROM_PRIOR = ('reverse_kl', 'regularized_kl', 'z_reconstruction', 'mixture')  # whose z is that of the prior
-ON_PAIRS = ('oracle_prediction', 'mixture')  # that train on pairs (z, T^-1(z)) alone
+FROM_PRIOR = ('reverse_kl', 'regularized_kl', 'z_reconstruction', 'mixture', 'energy_oracle')  # whose z is that of the prior
+ON_PAIRS = ('oracle_prediction', 'mixture', 'energy_oracle')  # that train on pairs (z, T^-1(z)) alone
 # What config.loss may hold beside the name. A setting that a loss does not have must stand at its neutral value.
-SETTINGS = {'distance': 'l2', 'noise_std': 0.0, 'estimator': 'total'}
+SETTINGS = {'distance': 'l2', 'noise_std': 0.0, 'data_noise_std': 0.0, 'estimator': 'total'}
 
 
 def make(name: str, teacher: Teacher, student: Student, **settings) -> LossFn:

@@ -31,25 +31,39 @@ def z_reconstruction(teacher: Teacher, student: Student, *, distance: str = 'l2'
   return loss
 
 
-def x_reconstruction(teacher: Teacher, student: Student, *, distance: str = 'l2', noise_std: float = 0.0) -> LossFn:
+def x_reconstruction(teacher: Teacher, student: Student, *, distance: str = 'l2', noise_std: float = 0.0,
+                     data_noise_std: float = 0.0) -> LossFn:
   """d(x, S(T(x) + noise)), x from the data or the teacher (section 4 of the paper, alternative 2; noise: section 4.1.3).
+
+  With data_noise_std it is d(x, S(T(x + data noise) + noise)): the student learns to take the noise off; not in the paper.
 
   Args:
     teacher: any teacher.
     student: any student.
     distance: a name in distances.DISTANCES.
     noise_std: standard deviation of the Gaussian noise added to the encodings.
+    data_noise_std: of the Gaussian noise added to x before it is encoded, in the units of x.
 
   Raises:
-    InputError: event shapes differ, unknown distance, negative noise.
+    InputError: event shapes differ, unknown distance, negative noise, noise on discrete data; when it is called, noise on data
+      of a batch that is encoded already.
   """
   check_pair(teacher, student)
   measure = distances.make(distance)
-  if noise_std < 0:
-    raise InputError(f'noise_std must be 0 or more, got {noise_std}.')
+  for name, value in (('noise_std', noise_std), ('data_noise_std', data_noise_std)):
+    if value < 0:
+      raise InputError(f'{name} must be 0 or more, got {value}.')
+  if data_noise_std and teacher.levels is not None:
+    raise InputError('data_noise_std is for continuous data, and this teacher is of discrete data: set it to 0.')
 
   def loss(student_params, teacher_params, batch: Batch):
-    z = teacher.x_to_z(teacher_params, batch.x, batch.cond)[0] if batch.z is None else batch.z
+    if data_noise_std and batch.z is not None:
+      raise InputError('data_noise_std is added to x before it is encoded, and this batch is encoded already: train on the '
+                       'data, without stored pairs or encodings.')
+    x = batch.x
+    if data_noise_std:
+      x = x + data_noise_std * random.normal(random.fold(random.stream(batch.key, 'noise'), 1), x.shape[1:])
+    z = teacher.x_to_z(teacher_params, x, batch.cond)[0] if batch.z is None else batch.z
     z = jax.lax.stop_gradient(z)
     if noise_std:
       z = z + noise_std * random.normal(random.stream(batch.key, 'noise'), z.shape[1:])

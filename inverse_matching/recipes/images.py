@@ -70,7 +70,14 @@ def arms(resnet: Mapping[str, Any], **sections: Mapping[str, Any]) -> dict[str, 
       'flow/z_reconstruction': dict(loss=loss('z_reconstruction')),
       'flow/x_reconstruction': dict(loss=loss('x_reconstruction')),
       'flow/oracle_prediction': dict(loss=loss('oracle_prediction')),
-      'flow/mixture': dict(loss=dict(loss('mixture'), alpha_end=0.5)),  # not the paper's
+      # Not the paper's.
+      'flow/mixture': dict(loss=dict(loss('mixture'), alpha_end=0.5)),
+      'flow/energy_score': dict(loss=loss('energy_score')),
+      'flow/energy_oracle': dict(loss=loss('energy_oracle')),
+      'resnet/energy_score': dict(student=dict(resnet), loss=loss('energy_score')),
+      'resnet/energy_oracle': dict(student=dict(resnet), loss=loss('energy_oracle')),
+      'resnet/x_reconstruction_l2_denoising': dict(
+          student=dict(resnet), loss=dict(loss('x_reconstruction'), data_noise_std=0.1)),
       # The paper's noise is "N(0, 0.5)": taken as a standard deviation here.
       'resnet/x_reconstruction_l2': x_reconstruction(resnet, 'l2'),
       'resnet/x_reconstruction_l1': x_reconstruction(resnet, 'l1'),
