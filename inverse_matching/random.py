@@ -5,11 +5,11 @@ import jax.numpy as jnp
 from inverse_matching.errors import InputError
 
 # The numbers are part of every saved run: never reorder, only append.
-_STREAMS = {'dequantise': 0, 'prior': 1, 'noise': 2, 'dropout': 3}
+_STREAMS = {'dequantise': 0, 'prior': 1, 'noise': 2, 'dropout': 3, 'time': 4}
 
 
 def stream(keys: jax.Array, purpose: str) -> jax.Array:
-  """Returns keys [B] for one purpose ('dequantise', 'prior', 'noise', 'dropout'), independent of those for the others."""
+  """Returns keys [B] for one purpose (a name in _STREAMS), independent of those for the others."""
   return fold(keys, _STREAMS[purpose])
 
 

@@ -170,6 +170,13 @@ class Generate(Protocol):
     """Returns the student's output for z [B, *event], with dropout if there are keys [B]."""
 
 
+class Velocity(Protocol):
+  """Where a sample goes as time passes from 1, noise, to 0, data."""
+
+  def __call__(self, params: Params, x: Array, t: Array, cond: Cond = None, key: Array | None = None) -> Array:
+    """Returns dx/dt [B, *event] at x [B, *event] and times t [B] in [0, 1], with dropout if there are keys [B]."""
+
+
 class Student(NamedTuple):
   """A sampler that needs one pass.
 
@@ -178,17 +185,20 @@ class Student(NamedTuple):
     init: key -> params.
     z_to_x: see Generate.
     has_log_det: whether StudentOutput.log_det is given.
+    velocity: of a student of steps, see Velocity; None of one that has none.
   """
   event_shape: tuple[int | None, ...]
   init: Callable[[Array], Params]
   z_to_x: Generate
   has_log_det: bool
+  velocity: Velocity | None = None
 
 
 def deterministic(model: Any) -> Any:
   """Returns the same Teacher or Student with its dropout off: a key in the batch then serves the loss alone."""
   if isinstance(model, Student):
-    return model._replace(z_to_x=lambda params, z, cond=None, key=None: model.z_to_x(params, z, cond))
+    velocity = model.velocity and (lambda params, x, t, cond=None, key=None: model.velocity(params, x, t, cond))
+    return model._replace(z_to_x=lambda params, z, cond=None, key=None: model.z_to_x(params, z, cond), velocity=velocity)
   return model._replace(log_prob=lambda params, x, cond=None, key=None, mask=None: model.log_prob(params, x, cond, mask=mask))
 
 

@@ -22,6 +22,7 @@ TINY_TEACHERS = {'pixelcnn': dict(num_blocks=1, num_filters=4, num_levels=2, dro
                  'made': dict(num_units=12, num_layers=3), 'gaussian': {}}
 TINY_STUDENTS = {'flow': dict(num_blocks=1, num_filters=4, num_levels=2, dropout=0.5),
                  'resnet': dict(num_blocks=2, num_filters=4, dilations=(1, 2), dropout=0.5),
+                 'few_step': dict(num_blocks=2, num_filters=4, dilations=(1, 2), dropout=0.5, num_steps=2),
                  'wavenet': dict(num_features=0, num_flows=2, num_layers=2, width=4, initial_scale=1.0),
                  'made': dict(num_units=12, num_layers=3), 'linear': {}}
 WAVEFORM = (8,)
@@ -113,6 +114,12 @@ def leaky_teacher(event_shape) -> Teacher:
 def dense_flow(event_shape, *, scale=0.1) -> Student:
   """A flow student without a network; also 'constructors:dense_flow' in a config."""
   return students.flow(event_shape, dense_params(event_shape, scale), dense_conditional(event_shape))
+
+
+def with_velocity(student):
+  """The same with a velocity, for flow matching."""
+  return student._replace(velocity=lambda params, x, t, cond=None, key=None: x * t.reshape(-1, *(1,) * (x.ndim - 1))
+                          + 0 * sum(jnp.sum(leaf) for leaf in jax.tree.leaves(params)))
 
 
 def random_params(init: Callable[[jax.Array], Any], gain: float, seed: int = 0):
@@ -217,6 +224,8 @@ STUDENTS: dict[str, Callable[[], Case]] = {
         students.make('flow', (2, 2, 3), **{**TINY_STUDENTS['flow'], 'num_levels': 1}), 1.0, True),
     'resnet': lambda: _case(
         students.make('resnet', (4, 4, 1), **TINY_STUDENTS['resnet']), 1.0, True, autoregressive=False),
+    'few_step': lambda: _case(
+        students.make('few_step', (4, 4, 1), **TINY_STUDENTS['few_step']), 1.0, True, autoregressive=False),
     'wavenet': lambda: _case(students.make('wavenet', WAVEFORM, **TINY_STUDENTS['wavenet']), 1.3),
     'made': lambda: _case(students.make('made', VECTOR, **TINY_STUDENTS['made']), 1.0),
     'dense_flow': lambda: _case(dense_flow((6,)), 1, params=_init(dense_flow((6,), scale=2.0))),

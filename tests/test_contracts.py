@@ -19,7 +19,7 @@ teacher_names = pytest.mark.parametrize('name', [pytest.param(name, marks=pytest
                                                  for name in TEACHERS])
 student_names = pytest.mark.parametrize('name', STUDENTS)
 NOISY_TEACHERS = ['pixelcnn', 'pixelcnn_permuted', 'transformer']
-NOISY_STUDENTS = ['flow', 'resnet']
+NOISY_STUDENTS = ['flow', 'resnet', 'few_step']
 EVENT = (4, 4, 1)
 
 
@@ -170,7 +170,7 @@ def test_student_log_det_is_that_of_the_jacobian(name):
   output = constructors.generate(name)(case.params, case.events)
   if case.order is None:
     assert np.all(jacobian != 0)
-  assert (output.log_det is not None) == case.model.has_log_det == (name != 'resnet')
+  assert (output.log_det is not None) == case.model.has_log_det == (name not in ('resnet', 'few_step'))
   if not case.model.has_log_det:
     return
   np.testing.assert_allclose(output.log_det, np.linalg.slogdet(jacobian.astype(np.float64))[1], rtol=1e-4, atol=1e-4)
@@ -184,7 +184,7 @@ def test_student_conditional_gives_its_sample(name):
   case = constructors.student_case(name)
   output = constructors.generate(name)(case.params, case.events)
   theta = output.conditional
-  assert (theta is None) == (name in ('linear', 'resnet'))
+  assert (theta is None) == (name in ('linear', 'resnet', 'few_step'))
   if theta is not None:
     np.testing.assert_allclose(output.x, theta.mean + np.exp(theta.log_scale) * case.events, rtol=1e-5, atol=1e-6)
 
@@ -303,7 +303,7 @@ def test_loss_protocol(name):
   names = list(inspect.signature(losses.LOSSES[name]).parameters.values())
   assert [p.name for p in names[:2]] == ['teacher', 'student']
   assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in names[2:]), 'settings need names and defaults'
-  teacher, student = constructors.dense_teacher(EVENT), constructors.dense_flow(EVENT)
+  teacher, student = constructors.dense_teacher(EVENT), constructors.with_velocity(constructors.dense_flow(EVENT))
   loss = losses.make(name, teacher, student)
   assert parameters(loss) == ['student_params', 'teacher_params', 'batch']
   params = [jax.eval_shape(model.init, jax.random.key(0)) for model in (student, teacher)]

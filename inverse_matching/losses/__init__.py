@@ -9,6 +9,7 @@ from typing import Callable
 
 from inverse_matching import registry
 from inverse_matching.losses.energy import energy_oracle, energy_score
+from inverse_matching.losses.flow_matching import flow_matching
 from inverse_matching.losses.kl import maximum_likelihood, regularized_kl, reverse_kl
 from inverse_matching.losses.mixture import mixture
 from inverse_matching.losses.reconstruction import oracle_prediction, x_reconstruction, z_reconstruction
@@ -24,6 +25,7 @@ LOSSES: dict[str, Callable[..., LossFn]] = {
     'mixture': mixture,
     'energy_score': energy_score,
     'energy_oracle': energy_oracle,
+    'flow_matching': flow_matching,
 }
 FROM_PRIOR = ('reverse_kl', 'regularized_kl', 'z_reconstruction', 'mixture', 'energy_oracle')  # whose z is that of the prior
 ON_PAIRS = ('oracle_prediction', 'mixture', 'energy_oracle')  # that train on pairs (z, T^-1(z)) alone

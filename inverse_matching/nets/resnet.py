@@ -12,7 +12,7 @@ from inverse_matching.types import Array
 
 
 class ResNet(nn.Module):
-  """[B, H, W, C] -> [B, H, W, C]; block i has two 3 x 3 convolutions of dilation dilations[i % len(dilations)].
+  """[B, H, W, C] -> [B, H, W, C - num_given]; block i has two 3 x 3 convolutions of dilation dilations[i % len(dilations)].
 
   Attributes:
     num_blocks: residual blocks.
@@ -22,6 +22,7 @@ class ResNet(nn.Module):
     bottleneck: units of a hidden vector in the middle that all passes through, or None. It breaks what the paper asks of a
       student (section 4, "Invertibility"): no hidden layer smaller than the input without skip connections.
     bottleneck_skip: whether a skip connection goes around the bottleneck.
+    num_given: last channels of the input that are seen and have no output.
   """
   num_blocks: int
   num_filters: int
@@ -29,6 +30,7 @@ class ResNet(nn.Module):
   dropout: float
   bottleneck: int | None
   bottleneck_skip: bool
+  num_given: int = 0
 
   @property
   def head(self) -> str:
@@ -48,7 +50,7 @@ class ResNet(nn.Module):
       r = Conv(self.num_filters, dilation)(concat_elu(h))
       r = dropout(concat_elu(r), keys, self.dropout, (*self.path, str(i)))
       h = h + Conv(self.num_filters, dilation, init_scale=0.1)(r)
-    return nn.Dense(z.shape[-1], kernel_init=kernel_init(0.1))(concat_elu(h).astype(jnp.float32))
+    return nn.Dense(z.shape[-1] - self.num_given, kernel_init=kernel_init(0.1))(concat_elu(h).astype(jnp.float32))
 
 
 class Conv(nn.Module):

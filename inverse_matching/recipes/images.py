@@ -61,6 +61,12 @@ def x_reconstruction(resnet: Mapping[str, Any], distance: str, noise_std: float 
   return dict(student=dict(resnet), loss=loss('x_reconstruction', distance=distance, noise_std=noise_std))
 
 
+def few_step(resnet: Mapping[str, Any]) -> dict[str, Any]:
+  """The section config.student of a student of a few steps with the network of a ResNet."""
+  shared = ('num_blocks', 'num_filters', 'dilations', 'dropout')
+  return {'name': 'few_step', 'num_steps': 1, **{name: resnet[name] for name in shared}}
+
+
 def arms(resnet: Mapping[str, Any], **sections: Mapping[str, Any]) -> dict[str, Any]:
   """Name of a student, network/loss -> overlay; `resnet` is the section config.student of all ResNets, and other sections are
   overlays for all students."""
@@ -78,6 +84,9 @@ def arms(resnet: Mapping[str, Any], **sections: Mapping[str, Any]) -> dict[str, 
       'resnet/energy_oracle': dict(student=dict(resnet), loss=loss('energy_oracle')),
       'resnet/x_reconstruction_l2_denoising': dict(
           student=dict(resnet), loss=dict(loss('x_reconstruction'), data_noise_std=0.1)),
+      'few_step/flow_matching': dict(student=few_step(resnet), loss=dict(loss('flow_matching'), data_noise_std=0.05)),
+      'few_step/flow_matching_independent': dict(student=few_step(resnet), loss=dict(loss('flow_matching'),
+                                                                                      coupling='independent')),
       # The paper's noise is "N(0, 0.5)": taken as a standard deviation here.
       'resnet/x_reconstruction_l2': x_reconstruction(resnet, 'l2'),
       'resnet/x_reconstruction_l1': x_reconstruction(resnet, 'l1'),

@@ -111,8 +111,8 @@ def test_no_gradient_reaches_the_teacher(name):
 @pytest.mark.parametrize('name', losses.LOSSES)
 def test_losses_are_per_example(name):
   """Example i of the loss depends on example i of the batch alone, its key included."""
-  pair = (TEACHER, STUDENT) if name != 'regularized_kl' else (AR, FLOW)
-  loss = jax.jit(losses.make(name, *pair))
+  teacher, student = (TEACHER, STUDENT) if name != 'regularized_kl' else (AR, FLOW)
+  loss = jax.jit(losses.make(name, teacher, constructors.with_velocity(student)))
   x = jax.random.normal(jax.random.key(4), (8, T))
   batch = Batch(x=x, z=x[::-1] if name in losses.ON_PAIRS else None, key=MANY[:8], progress=jnp.linspace(0, 1, 8))
   whole, _ = loss(other_student(), PARAMS, batch)

@@ -13,8 +13,8 @@ from inverse_matching.types import Batch
 SETTINGS = {name: settings for name, settings in {**constructors.TINY_TEACHERS, **constructors.TINY_STUDENTS}.items()
             if name not in ('gaussian', 'linear')}  # which are no networks
 PRODUCTS = ('dot_general', 'conv_general_dilated')
-# Products in float32: one for each flow or block, and of `made` the one from its input too.
-HEADS = {'samplernn': 1, 'wavenet': 2, 'transformer': 2, 'made': 2}
+# Products in float32: one for each flow, block or step, and of `made` the one from its input too.
+HEADS = {'samplernn': 1, 'wavenet': 2, 'transformer': 2, 'made': 2, 'few_step': 2}
 
 
 def network(name, dtype):

@@ -1,0 +1,61 @@
+"""Flow matching between data and their noise under the teacher."""
+import jax
+import jax.numpy as jnp
+
+from inverse_matching import random
+from inverse_matching.errors import InputError
+from inverse_matching.losses.common import check_pair, prior_draw
+from inverse_matching.types import Array, Batch, LossFn, Student, Teacher, mean_event
+
+COUPLINGS = ('teacher', 'independent')
+TIME_MEAN, TIME_STD = -0.2, 1.0  # of the logit of the time
+
+
+def flow_matching(teacher: Teacher, student: Student, *, coupling: str = 'teacher', data_noise_std: float = 0.05,
+                  encoding_std: float = 1.0, time: float | None = None) -> LossFn:
+  """|velocity(x_t, t) - (z - x)|^2, the mean over the event, x_t = (1 - t) x + t z, z = T(x); not in the paper.
+
+  At t = 1 it is x-reconstruction by a student of one step. With z drawn from the prior, apart from x, it is flow matching as of
+  Lipman et al. (2023). The logit of t is normal.
+
+  Args:
+    teacher: whose T gives z, or whose prior.
+    student: with a velocity.
+    coupling: 'teacher': z = T(x + noise) / encoding_std, or that of the batch, on pairs. 'independent': from the prior.
+    data_noise_std: of the noise on x, in its units, before it is encoded.
+    encoding_std: root mean square of T(x + noise), so that z is as wide as the prior.
+    time: t for all, in [0, 1]; None draws it.
+
+  Raises:
+    InputError: event shapes differ, no velocity, an unknown coupling, a number that is out of range, noise on discrete data.
+  """
+  check_pair(teacher, student)
+  if student.velocity is None:
+    raise InputError('flow_matching trains a velocity, which this student does not have: use the student few_step, or '
+                     'x_reconstruction.')
+  if coupling not in COUPLINGS:
+    raise InputError(f'Unknown coupling {coupling!r} of flow_matching: use teacher or independent.')
+  if data_noise_std < 0 or encoding_std <= 0 or time is not None and not 0 <= time <= 1:
+    raise InputError(f'flow_matching needs data_noise_std >= 0, encoding_std > 0 and a time in [0, 1] or None, got '
+                     f'{data_noise_std}, {encoding_std} and {time}.')
+  if data_noise_std and coupling == 'teacher' and teacher.levels is not None:
+    raise InputError('data_noise_std of flow_matching is for continuous data, and this teacher is of discrete data: set it '
+                     'to 0.')
+
+  def encoded(teacher_params, batch: Batch) -> Array:
+    if coupling == 'independent':
+      return prior_draw(teacher, batch._replace(z=None))
+    if batch.z is not None:
+      return batch.z
+    x = batch.x + data_noise_std * random.normal(random.stream(batch.key, 'noise'), batch.x.shape[1:])
+    return jax.lax.stop_gradient(teacher.x_to_z(teacher_params, x, batch.cond)[0]) / encoding_std
+
+  def loss(student_params, teacher_params, batch: Batch):
+    z = encoded(teacher_params, batch)
+    logit = TIME_MEAN + TIME_STD * random.normal(random.stream(batch.key, 'time'), ())
+    t = jax.nn.sigmoid(logit) if time is None else jnp.full(len(z), time)
+    at = t.reshape(-1, *(1,) * (z.ndim - 1))
+    predicted = student.velocity(student_params, (1 - at) * batch.x + at * z, t, batch.cond, batch.key)
+    return mean_event(jnp.square(predicted - (z - batch.x)), batch.mask), {}
+
+  return loss
