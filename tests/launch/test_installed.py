@@ -58,14 +58,19 @@ def test_help_of_a_command(call):
 
 
 def test_messages(call):
-  """So does an error: what to type, in this folder. A config by path may be a copy of one that comes along."""
+  """So does an error: what to type, in this folder."""
+  assert f'{console.NAME} prepare-data --dataset=mnist --data_dir=none' in call(
+      'train-teacher', '--workdir=x', '--config=mnist:smoke', '--config.data.data_dir=none', status=1)
+
+
+@pytest.mark.slow
+def test_configs_by_path(call):
+  """One may be a copy of one that comes along; one that is not there is told from those by name."""
   said = call('train-teacher', '--workdir=x', '--config=configs/digits.py', status=1)
   assert "There is no config 'configs/digits.py'" in said and 'one of the names arrays, cifar10, digits, ' in said
   said = call('train-teacher', '--workdir=x', '--config=configs/own.py:smoke', '--config.teacher.name=mine:teacher',
               '--config.train.batch_size=0', status=1)
   assert said == 'error: config.train.batch_size must be at least 1, got 0.\n'
-  assert f'{console.NAME} prepare-data --dataset=mnist --data_dir=none' in call(
-      'train-teacher', '--workdir=x', '--config=mnist:smoke', '--config.data.data_dir=none', status=1)
 
 
 @pytest.mark.slow

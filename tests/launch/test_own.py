@@ -62,6 +62,11 @@ STUDENTS = {
 }
 
 
+def one_is_quick(names):
+  """As parameters, of which all but the first are slow; what is refused is tested beside what refuses it too."""
+  return [name if i == 0 else pytest.param(name, marks=pytest.mark.slow) for i, name in enumerate(names)]
+
+
 @pytest.fixture
 def first(tmp_path):
   """Code that puts the module `mine` where it is found."""
@@ -70,7 +75,7 @@ def first(tmp_path):
   return f'import sys; sys.path.insert(0, {str(tmp_path / "modules")!r})'
 
 
-@pytest.mark.parametrize('name', TEACHERS)
+@pytest.mark.parametrize('name', one_is_quick(TEACHERS))
 def test_wrong_teachers(tmp_path, first, name):
   """One sentence that says what to return; nothing is written."""
   line = refused('train_teacher', *SMOKE, f'--config.teacher.name=mine:{name}', f'--workdir={tmp_path}/run', first=first)
@@ -85,7 +90,7 @@ def test_an_error_of_ones_own_keeps_its_traceback(tmp_path, first):
   assert "TypeError: object of type 'int' has no len()" in process.stderr
 
 
-@pytest.mark.parametrize('flag', STUDENTS)
+@pytest.mark.parametrize('flag', one_is_quick(STUDENTS))
 def test_wrong_students(tmp_path, folder, first, flag):
   """The same of students, distances and optimisers."""
   line = refused('distill', *SMOKE, flag, f'--teacher={folder}/teacher', f'--workdir={tmp_path}/run', first=first)

@@ -17,7 +17,11 @@ def scaled(params, z):
   return z * params.reshape(2, 2, 1)
 
 
-@pytest.mark.parametrize('name', constructors.STUDENTS)
+QUICK = ('dense_flow', 'linear', 'made', 'few_step')
+
+
+@pytest.mark.parametrize('name', [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+                                  for name in constructors.STUDENTS])
 def test_good_students_pass(name):
   """Those of the generic tests, with the parameters of init."""
   model = constructors.student_case(name).model
