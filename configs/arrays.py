@@ -5,7 +5,7 @@
 
 Variants: `default`, for some thousand small images: networks and training are those of the digits; `smoke`, tiny. With commas
 between: `path`, a kind of teacher or the name of an arm, as in configs/digits.py. Images whose sides cannot be halved twice
-take a smaller config.teacher.num_levels and config.student.num_levels. Figures 4 and 5 need labels.
+take a smaller config.teacher.num_levels and config.student.num_levels.
 """
 import ml_collections
 from ml_collections.config_dict import placeholder

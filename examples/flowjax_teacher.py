@@ -3,7 +3,8 @@
     pip install flowjax
     python -m launch.train_teacher --config=configs/digits.py --config.teacher.name=examples.flowjax_teacher:teacher --workdir=T
 
-A flow that flowjax has trained on the same x needs no training here: numpy.savez('weights.npz', **weights(flow)), and
+A flow of `make_flow` that flowjax has trained on the same x needs no training here: numpy.savez('weights.npz',
+**weights(flow)), and
 
     python -m launch.import_teacher --config=configs/digits.py --config.teacher.name=examples.flowjax_teacher:teacher \\
       --weights=weights.npz --workdir=T
@@ -22,8 +23,11 @@ from inverse_matching import from_transform, standard_normal
 
 
 def make_flow(key, size, flow_layers=4, nn_width=64):
-  return flows.masked_autoregressive_flow(key, base_dist=distributions.Normal(jnp.zeros(size)), flow_layers=flow_layers,
-                                          nn_width=nn_width)
+  make = lambda key: flows.masked_autoregressive_flow(key, base_dist=distributions.Normal(jnp.zeros(size)),
+                                                      flow_layers=flow_layers, nn_width=nn_width)
+  # Its permutations come from the key too. They are no weights, so that they must be the same here and where it is trained.
+  return equinox.combine(equinox.filter(make(key), equinox.is_inexact_array),
+                         equinox.filter(make(jax.random.key(0)), equinox.is_inexact_array, inverse=True))
 
 
 def weights(flow):

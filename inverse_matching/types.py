@@ -252,6 +252,13 @@ def check_vector(name: str, event_shape: tuple[int | None, ...]) -> tuple[int]:
   return tuple(event_shape)
 
 
+def check_image(name: str, event_shape: tuple[int | None, ...]) -> None:
+  """Raises InputError unless the event shape of a model of that name is (H, W, C)."""
+  if len(event_shape) != 3 or None in event_shape:
+    raise InputError(f'{name} is for images [H, W, C], and these events have shape {tuple(event_shape)}: take another model, '
+                     'such as made for vectors (--config=table).')
+
+
 def sum_event(value: Array, mask: Array | None = None) -> Array:
   """Returns the sum of value [B, *event] over the event, [B]; with a mask [B, T], over the time steps that it counts."""
   if mask is None:

@@ -60,6 +60,12 @@ def command() -> str:
   return _as_installed(shlex.join(['python', '-m', module, *sys.argv[1:]]))
 
 
+def config_word() -> str:
+  """' --config=...' as it was given, for a command that takes the same one; '' where it was not."""
+  given = config_flag.given(sys.argv)
+  return '' if given is None else f' --config={shlex.quote(given)}'
+
+
 def say(*lines: str) -> None:
   """Prints lines, with commands as they are called here."""
   print(_as_installed('\n'.join(lines)))

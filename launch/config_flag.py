@@ -56,6 +56,14 @@ def value() -> dict[str, Any]:
   return config.to_dict()
 
 
+def given(argv: Sequence[str]) -> str | None:
+  """What --config was given on a command line; None if it was not."""
+  words = [*argv, '']
+  found = [match[2] if (match := _CONFIG.fullmatch(word)) else after for word, after in zip(words, words[1:])
+           if word in ('--config', '-config') or _CONFIG.fullmatch(word)]
+  return found[-1] if found else None
+
+
 def file_of(config: str) -> str:
   """'NAME[:variant]' of a config that comes along, with its file in place of the name; any other as it is.
 
@@ -109,7 +117,9 @@ def _refusals(argv: Sequence[str], default: str | None):
   except (flags.Error, ValueError, TypeError, OSError) as error:
     if '\n' in str(error).strip():  # of the config file, with its traceback
       raise InputError(f'The config cannot be read: {_last_line(error)}') from error
-    raise InputError(str(error).replace('FATAL Flags parsing error: ', '')) from error
+    missing = re.search(r'--(\w+) must have a value other than None', str(error))
+    raise InputError(f'--{missing[1]} is missing: {_first_sentence(FLAGS[missing[1]].help)}' if missing else
+                     str(error).replace('FATAL Flags parsing error: ', '')) from error
   except Exception as error:  # raised by the config file
     place = traceback.extract_tb(error.__traceback__)[-1]
     raise InputError(f'The config cannot be read: {type(error).__name__}: {error} ({place.filename}, line {place.lineno}).'
@@ -117,7 +127,11 @@ def _refusals(argv: Sequence[str], default: str | None):
 
 
 def _last_line(error: Exception) -> str:
-  return str(error).strip().splitlines()[-1].strip()
+  return re.sub(r'^(\w+Error: )?', '', str(error).strip().splitlines()[-1].strip())
+
+
+def _first_sentence(text: str) -> str:
+  return text.partition('. ')[0].rstrip('.') + '.'
 
 
 def _unknown(path: str, fields: Sequence[str]) -> str | None:

@@ -19,10 +19,12 @@ flags.DEFINE_string('note', '', 'For the card: what the model is bad at.')
 
 
 def main() -> None:
-  export.import_teacher(config_flag.value(), FLAGS.weights, FLAGS.workdir, note=FLAGS.note)
+  loss = export.import_teacher(config_flag.value(), FLAGS.weights, FLAGS.workdir, note=FLAGS.note)
   where = shlex.quote(FLAGS.workdir)
-  common.say(f'{FLAGS.workdir}: a teacher. Next, for example:', f'  python -m launch.sample --workdir={where} --output=SAMPLES',
-             f'  python -m launch.distill --teacher={where} --workdir=STUDENT')
+  common.say(f'{FLAGS.workdir}: a teacher, with a loss of {loss:.5g} nats on held-out examples, which should be what it had '
+             'where it was trained.', 'Next, for example:', f'  python -m launch.sample --workdir={where} --output=SAMPLES',
+             f'  python -m launch.evaluate --workdir={where} --output=NUMBERS',
+             f'  python -m launch.distill{common.config_word()} --teacher={where} --workdir=STUDENT')
 
 
 if __name__ == '__main__':

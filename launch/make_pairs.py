@@ -25,8 +25,8 @@ def main() -> None:
   runs.make_pairs(runs.load_teacher(FLAGS.teacher), FLAGS.workdir, num=FLAGS.num, seed=FLAGS.seed, solver=FLAGS.solver,
                   pairs_from=FLAGS.pairs_from, devices=FLAGS.devices)
   common.say(f'{FLAGS.workdir}: {FLAGS.num} pairs. Next, for example:',
-             f'  python -m launch.distill --config.loss.name=oracle_prediction --teacher={shlex.quote(FLAGS.teacher)} '
-             f'--pairs={shlex.quote(FLAGS.workdir)} --workdir=STUDENT')
+             '  python -m launch.distill --config=CONFIG --config.loss.name=oracle_prediction '
+             f'--teacher={shlex.quote(FLAGS.teacher)} --pairs={shlex.quote(FLAGS.workdir)} --workdir=STUDENT')
 
 
 if __name__ == '__main__':

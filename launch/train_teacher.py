@@ -17,7 +17,7 @@ def main() -> None:
   runs.train_teacher(config_flag.value(), FLAGS.workdir, FLAGS.devices)
   where = shlex.quote(FLAGS.workdir)
   common.say(status.describe(FLAGS.workdir), 'Next, for example:', f'  python -m launch.sample --workdir={where}',
-             f'  python -m launch.distill --teacher={where} --workdir=STUDENT')
+             f'  python -m launch.distill{common.config_word()} --teacher={where} --workdir=STUDENT')
 
 
 if __name__ == '__main__':

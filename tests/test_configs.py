@@ -119,9 +119,9 @@ def test_parts_of_a_variant():
   each, scale = (config('vocoder', variant).lock().to_dict() for variant in ('flow/oracle_prediction,gpu', 'gpu'))
   assert each['loss']['name'] == 'oracle_prediction' and each['train'] == {**scale['train'], 'grad_clip': 0.1}
   for module, wrong, words in (
-      (mnist, 'huge', "configs/mnist.py has the variants paper, .* transformer, flow/.* not 'huge'"),
-      (mnist, 'cpu,gpu', 'takes one of paper, .* not cpu and gpu'), (vocoder, 'demo,path', "vocoder.py .* not 'path'"),
-      (gaussian, 'path', "configs/gaussian.py has the variants default and smoke, not 'path'")):
+      (mnist, 'huge', "configs/mnist.py has no variant 'huge': it has paper, .* transformer, flow/"),
+      (mnist, 'cpu,gpu', 'takes one of paper, .* not cpu and gpu'), (vocoder, 'demo,path', "vocoder.py has no variant 'path'"),
+      (gaussian, 'path', "configs/gaussian.py has no variant 'path': it has default and smoke")):
     with pytest.raises(ValueError, match=words):
       module.get_config(wrong)
 

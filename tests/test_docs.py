@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from inverse_matching import runs
+from inverse_matching import runs, students
 from inverse_matching.data import catalogue
 from inverse_matching.evaluation import tables
 from launch import console
@@ -258,3 +258,18 @@ def test_a_teacher_from_python():
   np.testing.assert_allclose(scope['solution'].x, scope['x'], atol=1e-5)
   standard_normal = -0.5 * np.sum(scope['z']**2 + np.log(2 * np.pi), axis=(1, 2, 3))
   np.testing.assert_allclose(scope['log_prob'], standard_normal + scope['log_det'], rtol=1e-5)
+
+
+def test_what_a_teacher_must_have_been_trained_on():
+  """The x of the config, which are the logits of its images."""
+  config = {'name': 'digits', 'logit_lambda': 0.01}
+  x, source = code_of('teachers.md')['training_x'](config, 3), catalogue.load(config)
+  np.testing.assert_array_equal(source.space.codec.to_data(x), source.data.train.pixels[:3])
+
+
+def test_a_student_of_ones_own():
+  """The one of the page on students passes the check, and its log-determinant is that of its scales."""
+  student = code_of('students_and_losses.md')['scaled_noise']((2, 3))
+  params = jax.tree.map(lambda leaf: leaf + 0.5, student.init(jax.random.key(0)))
+  students.check(student, params)
+  np.testing.assert_allclose(student.z_to_x(params, np.ones((4, 2, 3))).log_det, 6 * 0.5, rtol=1e-6)

@@ -107,7 +107,7 @@ def _examples(array: np.ndarray, path: Any, name: str) -> np.ndarray:
     raise InputError(f'{given}: give integers (images) or floats (a table).')
   if array.ndim not in (3, 4) or array.ndim == 4 and array.shape[-1] not in CHANNELS:
     raise InputError(f'{given}: images are [N, H, W], or [N, H, W, C] with 1 or 3 channels, which come last; a table is '
-                     '[N, D] of floats.')
+                     '[N, D] of floats, which astype(float) makes of integers.')
   if array.min() < 0:
     raise InputError(f'{given}, with values from {array.min()}: images are integers 0..levels - 1.')
   array = array if array.ndim == 4 else array[..., None]

@@ -1,5 +1,6 @@
 """Data sets by name, and spaces by what a run's folder says of them."""
 import functools
+import os
 from typing import Any, Callable, Mapping
 
 from inverse_matching import registry
@@ -36,6 +37,12 @@ def load(settings: Mapping[str, Any]) -> Source:
   """
   settings = dict(settings)
   return registry.build('data set', SOURCES, settings.pop('name'), {}, settings, returns=Source, section='data')
+
+
+def settled(settings: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns config.data with the file of `arrays` by its path from the root, so that it is found from any folder."""
+  path = settings.get('path') if settings['name'] == 'arrays' else None
+  return {**settings, **({} if path is None else {'path': os.path.abspath(path)})}
 
 
 def space(facts: Mapping[str, Any]) -> Space:

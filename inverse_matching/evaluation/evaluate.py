@@ -308,19 +308,20 @@ def evaluate_run(workdir: str, teacher_workdir: str | None, *, num: int, seed: i
     command: for the record.
     devices: number of local devices, or None for all.
     output: folder for evaluation.json and the classifier of the metrics; None is the workdir, and for the classifier that of
-      the teacher.
+      the teacher, unless it is an exported model.
     step: of the checkpoint in `workdir` to take; None is the last.
 
   Raises:
     InputError: what would be written into is an exported model.
   """
   if output is None:
-    exported.refuse(workdir, teacher_workdir or workdir)
+    exported.refuse(workdir)
   files.check_folder(output or workdir)
   run = load_teacher(teacher_workdir) if teacher_workdir else load_teacher(workdir, step)
   student_run = load_student(workdir, run, step) if teacher_workdir else None
   samples = draw_teacher_samples(run, num, seed, devices)
-  context = make_context(run, output or teacher_workdir or workdir, samples, seed=seed, devices=devices)
+  folder = output or (workdir if teacher_workdir is None or exported.is_model(teacher_workdir) else teacher_workdir)
+  context = make_context(run, folder, samples, seed=seed, devices=devices)
   if student_run is None:
     rows = evaluate_teacher(context)
   else:

@@ -10,6 +10,7 @@ from inverse_matching.runs import exported, models, trust
 from inverse_matching.runs import workdir as workdirs
 from inverse_matching.runtime import files
 
+EXAMPLES = 500
 SHOWN = (  # of the numbers of an evaluation
     ('bits_per_dim', 'held_out'), ('kernel_distance', 'data'), ('coverage', 'data'), ('two_sample_accuracy', 'data'),
     ('kernel_distance', 'teacher'), ('coverage', 'teacher'), ('oracle_l2', 'teacher'), ('x_reconstruction_l2', 'held_out'),
@@ -51,7 +52,8 @@ def export(workdir: str | os.PathLike, output: str | os.PathLike, *, note: str =
       'config.json': files.json_bytes(config), 'space.json': files.json_bytes(facts), 'card.md': card.encode()})
 
 
-def import_teacher(config: Mapping[str, Any], weights: str | os.PathLike, output: str | os.PathLike, *, note: str = '') -> None:
+def import_teacher(config: Mapping[str, Any], weights: str | os.PathLike, output: str | os.PathLike, *,
+                   note: str = '') -> float:
   """Writes a teacher that was trained elsewhere as a model.
 
   Args:
@@ -59,6 +61,9 @@ def import_teacher(config: Mapping[str, Any], weights: str | os.PathLike, output
     weights: .npz or .safetensors file with the parameters of config.teacher by name, see runs.exported.named.
     output: a new folder.
     note: see `export`.
+
+  Returns:
+    The mean of -log p over up to EXAMPLES held-out examples, in nats and the teacher's space: whoever trained it knows it.
 
   Raises:
     InputError: the weights cannot be read or do not fit, the teacher is none, or the folder cannot be written.
@@ -71,6 +76,7 @@ def import_teacher(config: Mapping[str, Any], weights: str | os.PathLike, output
       'config.json': files.json_bytes(config), 'space.json': files.json_bytes(run.space.facts),
       'card.md': _card(config, run.space.facts, 0, None, note).encode()})
   trust.record(output, config)
+  return models.held_out_loss(run, EXAMPLES)
 
 
 def _card(config: Mapping[str, Any], facts: Mapping[str, Any], step: int, evaluation: Mapping[str, Any] | None,

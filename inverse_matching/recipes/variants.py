@@ -4,6 +4,7 @@ from typing import Any, Mapping
 
 import ml_collections
 
+from inverse_matching import registry
 from inverse_matching.runtime.overlays import merge
 
 
@@ -32,5 +33,6 @@ def build(file: str, variant: str, base: Mapping[str, Any], scales: Mapping[str,
       config = merge(config, words[part])
     elif part not in scales:
       *others, last = *scales, *words
-      raise ValueError(f'{file} has the variants {", ".join(others)} and {last}, not {part!r}.')
+      raise ValueError(f'{file} has no variant {part!r}{registry.nearest(part, [*others, last])}: it has {", ".join(others)} '
+                       f'and {last}.')
   return ml_collections.ConfigDict(copy.deepcopy(config))  # a placeholder would hold its value for the next config too

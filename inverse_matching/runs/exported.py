@@ -107,6 +107,9 @@ def fit(stored: Mapping[str, np.ndarray], structure: Any, where: str | os.PathLi
     if stored[name].shape != leaf.shape:
       raise InputError(f'{name} of the weights in {where} has shape {list(stored[name].shape)}, and that of the network of '
                        f'the config {list(leaf.shape)}: set the fields of the config to what the weights were trained with.')
+  for name in wanted:
+    if not np.isfinite(np.asarray(stored[name], np.float32)).all():
+      raise InputError(f'{name} of the weights in {where} holds numbers that are not finite: write them anew.')
   leaves = [jax.numpy.asarray(np.asarray(stored[name], np.float32)) for name in wanted]
   return jax.tree.unflatten(jax.tree.structure(structure), leaves)
 

@@ -9,6 +9,7 @@ from typing import Any, Callable, Mapping, NamedTuple
 
 from absl import logging
 import jax
+import numpy as np
 
 from inverse_matching import losses, students, teachers
 from inverse_matching.data import catalogue
@@ -17,7 +18,7 @@ from inverse_matching.data.source import Source, Space, prepare_arrays
 from inverse_matching.errors import InputError
 from inverse_matching.runs import exported
 from inverse_matching.runs import workdir as workdirs
-from inverse_matching.runtime import files
+from inverse_matching.runtime import files, processes
 from inverse_matching.training import checkpoint, loop, settings
 from inverse_matching.types import Params, Student, Teacher, check_params, deterministic
 
@@ -80,7 +81,8 @@ def train_teacher(config: Mapping[str, Any], workdir: str | os.PathLike, devices
   """
   sections = settings.sections(config, 'data', 'teacher', 'optimizer', 'train')
   settings.check(config)
-  source = catalogue.load(config['data'])
+  sections['data'] = catalogue.settled(sections['data'])
+  source = catalogue.load(sections['data'])
   teacher = make_teacher(config, source.space)
   to_train = make_teacher(config, source.space, _dtype(config))
   init, init_hash = _init(teacher.init, init_from)
@@ -106,13 +108,28 @@ def import_teacher(config: Mapping[str, Any], weights: str | os.PathLike) -> Tea
   """
   sections = settings.sections(config, 'data', 'teacher', 'optimizer', 'train')
   settings.check(config)
-  source = catalogue.load(config['data'])
+  sections['data'] = catalogue.settled(sections['data'])
+  source = catalogue.load(sections['data'])
   teacher = make_teacher(config, source.space)
   structure = jax.eval_shape(teacher.init, jax.random.key(0))
   check_params(structure)
   params = exported.fit(exported.read_weights(weights), structure, weights)
   teachers.check(teacher, params, **source.space.check_settings)
   return TeacherRun(sections, source.space, teacher, params, checkpoint.tree_hash(params), lambda: source)
+
+
+def held_out_loss(run: TeacherRun, num: int) -> float:
+  """The mean of -log p over up to `num` held-out examples, in nats and the teacher's space."""
+  source = run.source
+  raw = {name: values[:num] for name, values in source.held_out.items()}
+  raw['position'] = np.arange(len(next(iter(raw.values()))), dtype=np.uint32)
+  prepare = source.space.prepare(0)
+
+  def loss(params, raw):
+    batch = prepare(raw)
+    return -run.teacher.log_prob(params, batch.x, batch.cond, mask=batch.mask)
+
+  return float(np.mean(processes.map_examples(loss, None)(run.params, raw)))
 
 
 def last_step(workdir: str | os.PathLike) -> int:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from inverse_matching.errors import InputError
-from inverse_matching.teachers.checks import BATCH, LENGTH, draw_cond, moved
+from inverse_matching.teachers.checks import BATCH, LENGTH, draw_cond, kind, moved
 from inverse_matching.types import Params, Student, StudentOutput
 
 HOW = 'return StudentOutput(x, log_det) with x of the shape of z, and log_det [B] or None'
@@ -27,7 +27,7 @@ def check(student: Student, params: Params, *, length: int | None = None, cond: 
   generate = jax.jit(lambda params: student.z_to_x(params, z, cond, None))
   shapes = jax.eval_shape(generate, params)
   if not isinstance(shapes, StudentOutput):
-    raise InputError(f'z_to_x of the student returned a {type(shapes).__name__}: {HOW}.')
+    raise InputError(f'z_to_x of the student returned {kind(shapes)}: {HOW}.')
   if getattr(shapes.x, 'shape', None) != z.shape:
     raise InputError(f'The student made x of shape {list(getattr(shapes.x, "shape", []))} from z of {list(z.shape)}: {HOW}.')
   if student.has_log_det and getattr(shapes.log_det, 'shape', None) != (BATCH,):

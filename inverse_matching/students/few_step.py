@@ -7,7 +7,7 @@ from inverse_matching import random
 from inverse_matching.errors import check_at_least
 from inverse_matching.nets.causal_conv import functions
 from inverse_matching.nets.resnet import ResNet, check_receptive_field
-from inverse_matching.types import Array, Student, StudentOutput, check_event
+from inverse_matching.types import Array, Student, StudentOutput, check_event, check_image
 
 FREQUENCIES = (0.5, 1.0, 2.0, 4.0)  # of the time, as planes beside the image
 MOST_EULER = 5  # steps; more of them are Heun's
@@ -46,6 +46,7 @@ def few_step(event_shape: tuple[int, int, int], *, num_blocks: int, num_filters:
   Raises:
     InputError: a number below 1, or an output that does not see all of the image.
   """
+  check_image('few_step', event_shape)
   check_at_least(1, num_blocks=num_blocks, num_filters=num_filters, num_steps=num_steps)
   check_receptive_field(event_shape, num_blocks, dilations)
   net = ResNet(num_blocks, num_filters, tuple(dilations), dropout, None, False, num_given=len(FREQUENCIES))

@@ -7,7 +7,17 @@ from inverse_matching.elementwise import gaussian
 from inverse_matching.exactness import exact
 from inverse_matching.nets import heads, made, pixelcnnpp
 from inverse_matching.teachers import orders
-from inverse_matching.types import Array, Conditional, Gaussian, Params, Student, StudentOutput, check_arguments, check_event
+from inverse_matching.types import (
+  Array,
+  Conditional,
+  Gaussian,
+  Params,
+  Student,
+  StudentOutput,
+  check_arguments,
+  check_event,
+  check_image,
+)
 
 
 def flow(event_shape: tuple[int, ...], init: Callable[[Array], Params], conditional: Conditional) -> Student:
@@ -43,6 +53,7 @@ def pixelcnn_flow(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num
     order: that of the teacher, see orders.make: T^-1 is triangular in it.
     dtype: of the numbers inside the network, see nets.precision; None is float32.
   """
+  check_image('flow', event_shape)
   init, conditional, _ = pixelcnnpp.conditional(event_shape, heads.make(gaussian, event_shape[-1]), num_blocks=num_blocks,
                                                 num_filters=num_filters, num_levels=num_levels, dropout=dropout,
                                                 dtype=dtype)

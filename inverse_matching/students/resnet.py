@@ -4,7 +4,7 @@ from typing import Sequence
 from inverse_matching.errors import check_at_least
 from inverse_matching.nets.causal_conv import functions
 from inverse_matching.nets.resnet import ResNet, check_receptive_field
-from inverse_matching.types import Student, StudentOutput, check_event
+from inverse_matching.types import Student, StudentOutput, check_event, check_image
 
 
 def resnet(event_shape: tuple[int, int, int], *, num_blocks: int, num_filters: int, dilations: Sequence[int] = (1, 2, 4),
@@ -25,6 +25,7 @@ def resnet(event_shape: tuple[int, int, int], *, num_blocks: int, num_filters: i
   Raises:
     InputError: a number below 1, or an output that does not see all of the image.
   """
+  check_image('resnet', event_shape)
   check_at_least(1, num_blocks=num_blocks, num_filters=num_filters)
   if bottleneck is None:  # through one, everything is seen
     check_receptive_field(event_shape, num_blocks, dilations)

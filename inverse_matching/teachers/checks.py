@@ -89,7 +89,7 @@ def _check_theta(teacher: Teacher, theta: Any) -> None:
   """InputError if theta is not of the kind that the map takes: a tuple of numbers, say, in place of a Gaussian."""
   wanted = jax.eval_shape(teacher.elementwise.split, jax.ShapeDtypeStruct((1, teacher.elementwise.num_params), jnp.float32))
   if hasattr(wanted, '_fields') and not isinstance(theta, type(wanted)):
-    raise InputError(f'The conditional of the teacher returned a {type(theta).__name__}: return '
+    raise InputError(f'The conditional of the teacher returned {kind(theta)}: return '
                      f'{type(wanted).__name__}({", ".join(wanted._fields)}), each [B, *event].')
 
 
@@ -204,6 +204,11 @@ def moved(params: Params) -> Params:
     return np.asarray(leaf) + (rng.normal(size=leaf.shape) / math.sqrt(fan_in)).astype(leaf.dtype)
 
   return jax.tree.map(move, params)
+
+
+def kind(value: Any) -> str:
+  """What it is, for messages: of an array only the shape is known here."""
+  return 'an array' if isinstance(value, jax.ShapeDtypeStruct) else f'a {type(value).__name__}'
 
 
 def _named(theta: Any) -> dict[str, Array]:

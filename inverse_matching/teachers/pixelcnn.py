@@ -7,7 +7,7 @@ from inverse_matching import elementwise as maps
 from inverse_matching.errors import InputError
 from inverse_matching.nets import heads, pixelcnnpp
 from inverse_matching.teachers import build
-from inverse_matching.types import Teacher
+from inverse_matching.types import Teacher, check_image
 
 
 def pixelcnn(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num_filters: int = 32, num_levels: int = 3,
@@ -31,6 +31,7 @@ def pixelcnn(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num_filt
   Raises:
     InputError: an unknown network_input, or one for discrete data.
   """
+  check_image('pixelcnn', event_shape)
   scalar_map = maps.make(elementwise or 'gaussian', num_mixtures=num_mixtures, num_units=num_units, num_layers=num_layers,
                          prior=prior, levels=levels)
   head = heads.make(scalar_map, event_shape[-1])

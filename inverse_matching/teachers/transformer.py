@@ -2,7 +2,7 @@
 from inverse_matching.errors import check_at_least
 from inverse_matching.nets import transformer as net
 from inverse_matching.teachers import build, orders
-from inverse_matching.types import Teacher
+from inverse_matching.types import Teacher, check_image
 
 
 def transformer(event_shape: tuple[int, int, int], *, num_blocks: int = 4, num_layers: int = 2, width: int = 64,
@@ -26,6 +26,7 @@ def transformer(event_shape: tuple[int, int, int], *, num_blocks: int = 4, num_l
     InputError: no blocks, patches that do not tile the image, heads that do not divide the width.
   """
   check_at_least(1, num_blocks=num_blocks)
+  check_image('transformer', event_shape)
   patches = orders.patches(event_shape, patch_size)
   init, conditional, cached = net.conditional(event_shape, patch_size, num_layers=num_layers, width=width, num_heads=num_heads,
                                               dropout=dropout, dtype=dtype)

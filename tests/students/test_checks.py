@@ -29,7 +29,7 @@ def test_good_students_pass(name):
 
 
 WRONG = {
-    'an array': (lambda p, z, c, k: scaled(p, z), 'returned a ShapeDtypeStruct: return StudentOutput'),
+    'an array': (lambda p, z, c, k: scaled(p, z), 'returned an array: return StudentOutput'),
     'one number for all pixels': (lambda p, z, c, k: StudentOutput(scaled(p, z).mean((1, 2, 3), keepdims=True)),
                                   r'made x of shape \[32, 1, 1, 1\] from z of \[32, 2, 2, 1\]'),
     'not a number': (lambda p, z, c, k: StudentOutput(jnp.log(scaled(p, z))), 'x of the student is nan for a random z'),

@@ -150,9 +150,9 @@ def test_what_a_conditional_must_be():
     build.autoregressive((3,), lambda key: (), lambda params, x: x)
   with pytest.raises(InputError, match=r'x_to_z must take \(params, x, cond\)'):
     build.from_transform((3,), priors.standard_normal((3,)), lambda key: (), lambda params, x: (x, x[:, 0]))
-  for theta, kind in ((lambda x: (x, x), 'tuple'), (lambda x: jnp.stack([x, x], -1), 'ShapeDtypeStruct')):
+  for theta, kind in ((lambda x: (x, x), 'a tuple'), (lambda x: jnp.stack([x, x], -1), 'an array')):
     conditional = lambda params, x, cond=None, key=None, theta=theta: theta(jnp.zeros_like(x))
-    with pytest.raises(InputError, match=rf'returned a {kind}: return Gaussian\(mean, log_scale\), each \[B, \*event\]'):
+    with pytest.raises(InputError, match=rf'returned {kind}: return Gaussian\(mean, log_scale\), each \[B, \*event\]'):
       check(build.autoregressive((3,), lambda key: (), conditional))
 
 
