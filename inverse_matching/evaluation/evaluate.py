@@ -23,6 +23,7 @@ from inverse_matching.solvers.batched import solver_fn
 from inverse_matching.types import Student, sum_event
 
 EXAMPLES = 10_000  # of a split, at most
+FEWEST = 8  # examples of a set, for the five nearest neighbours of each when some are left out
 # How many examples of 64 dimensions; see `_affordable`. Each costs as many passes as it has dimensions.
 ROUND_TRIPS = 64  # are solved by ancestral sampling too
 JACOBIANS = 8  # have their whole Jacobian taken
@@ -72,8 +73,14 @@ def make_context(run: TeacherRun, workdir: str | os.PathLike, samples: TeacherSa
     samples: teacher samples to compare with.
     seed: of the evaluation.
     devices: number of local devices, or None for all.
+
+  Raises:
+    InputError: data that are neither images nor a table, or too few examples.
   """
   train, held_out = (values_of(run, name) for name in ('train', 'held_out'))
+  for name, count in (('held-out examples', len(held_out)), ('samples', len(samples.z))):
+    if count < FEWEST:
+      raise InputError(f'There are {count} {name}, too few to compare with: {FEWEST} or more are needed.')
   observer = _observer(run, pathlib.Path(workdir) / 'classifier', devices)
   reference = functools.partial(sample_metrics.make_reference, observer=observer, levels=run.space.levels, num=len(samples.z),
                                 seed=seed)

@@ -151,7 +151,8 @@ def test_a_table_and_images_without_labels(tmp_path):
   np.save(tmp_path / 'rows.npy', rng.normal(size=(120, 3)) @ rng.normal(size=(3, 3)))
   for config, file in (('arrays:smoke', 'images.npy'), ('table:smoke', 'rows.npy')):
     where, of = tmp_path / file[:4], f'--teacher={tmp_path}/{file[:4]}/teacher'
-    launched('train_teacher', f'--config={config}', f'--config.data.path={tmp_path}/{file}', f'--workdir={where}/teacher')
+    launched('train_teacher', f'--config={config}', f'--config.data.path={tmp_path}/{file}', '--config.data.held_out=0.3',
+             f'--workdir={where}/teacher')
     launched('distill', f'--config={config}', of, f'--workdir={where}/student')
     said = launched('evaluate', f'--workdir={where}/student', of, '--num_samples=40').stdout
     assert 'two_sample_accuracy' in said and 'label_entropy' not in said and max(map(len, said.splitlines()[:-1])) <= 100
