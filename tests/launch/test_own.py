@@ -2,12 +2,13 @@
 import subprocess
 import sys
 
-from commands import ROOT, SMOKE, launch, launched, refused, user_environment
+from commands import ROOT, SMOKE, launch, launched, metrics, refused, user_environment
 import jax
 import numpy as np
 import pytest
 
 from examples import own_teacher
+from inverse_matching import runs
 from inverse_matching.runs import exported
 
 MINE = """
@@ -106,6 +107,13 @@ def test_the_examples(tmp_path, folder):
            f'--pairs={folder}/pairs', f'--workdir={tmp_path}/loss')
   launched('distill', *SMOKE, '--config.loss.distance=examples.own_loss:log_cosh', f'--teacher={folder}/teacher',
            f'--workdir={tmp_path}/distance')
+  first = {name: metrics(tmp_path / name)[0] for name in ('teacher', 'loss', 'distance')}
+  # Lion moves every parameter by the rate; the loss has a metric of its own; log cosh is below the square over two.
+  num_params = sum(leaf.size for leaf in jax.tree.leaves(runs.load_teacher(tmp_path / 'teacher').params))
+  assert 0.5 < first['teacher']['update_norm'] / (0.003 * np.sqrt(num_params)) < 1.1
+  assert first['loss']['largest'] > 0
+  launched('distill', *SMOKE, f'--teacher={folder}/teacher', f'--workdir={tmp_path}/squares')
+  assert 0 < first['distance']['loss'] < 0.5 * metrics(tmp_path / 'squares')[0]['loss']
 
 
 NAMED = ['--config=configs/digits.py:smoke', '--config.teacher.name=examples.own_teacher:teacher']
