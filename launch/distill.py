@@ -18,10 +18,13 @@ flags.DEFINE_string('pairs', None, 'Workdir of the pairs, made by launch.make_pa
                     'teacher\'s data.')
 flags.DEFINE_string('init_from', None, 'Workdir of a student of the same form, whose parameters this one begins with.')
 
+flags.DEFINE_string('features', None, 'Workdir of the classifier whose layers config.loss.distance=features compares; it is '
+                    'trained there first if there is none.')
+
 
 def main() -> None:
   runs.distill(config_flag.value(), FLAGS.workdir, runs.load_teacher(FLAGS.teacher), FLAGS.pairs, FLAGS.devices,
-               init_from=FLAGS.init_from)
+               init_from=FLAGS.init_from, features=FLAGS.features)
   flags_next = f'--workdir={shlex.quote(FLAGS.workdir)} --teacher={shlex.quote(FLAGS.teacher)}'
   common.say(status.describe(FLAGS.workdir), 'Next, for example:', f'  python -m launch.sample {flags_next}',
              f'  python -m launch.evaluate {flags_next}')

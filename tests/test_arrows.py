@@ -20,7 +20,7 @@ ARROWS = {
     'recipes': {'runtime'},
     'data': {'elementwise', 'runtime'},
     'training': {'data', 'runtime'},
-    'runs': {'elementwise', 'solvers', 'losses', 'teachers', 'students', 'data', 'runtime', 'training'},
+    'runs': {'elementwise', 'solvers', 'nets', 'losses', 'teachers', 'students', 'data', 'runtime', 'training'},
     'evaluation': {'elementwise', 'solvers', 'nets', 'losses', 'data', 'runtime', 'training', 'runs'},
     'experiments': {'elementwise', 'solvers', 'losses', 'teachers', 'students', 'analysis', 'data', 'runtime', 'training',
                     'runs', 'evaluation'},

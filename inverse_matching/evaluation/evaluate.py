@@ -14,9 +14,9 @@ from inverse_matching.data.table import Table
 from inverse_matching.elementwise import priors
 from inverse_matching.errors import InputError
 from inverse_matching.evaluation import jacobian, sample_metrics, set_distances, statistics, tables
-from inverse_matching.evaluation.classifier import Observer, random_features, train_classifier
 from inverse_matching.losses import distances
 from inverse_matching.runs import StudentRun, TeacherRun, draw_pairs, exported, load_student, load_teacher, prior_draws
+from inverse_matching.runs.classifier import Observer, random_features, train_classifier
 from inverse_matching.runtime import files, processes
 from inverse_matching.runtime.processes import map_examples
 from inverse_matching.solvers.batched import solver_fn

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.special
 
 from inverse_matching.evaluation import encodings, set_distances, statistics, texture
-from inverse_matching.evaluation.classifier import Observer
+from inverse_matching.runs.classifier import Observer
 
 FLOOR_DRAWS = 4  # sets of prior draws that the floors of encodings are means over
 SHARE = (0.0, 1.0)

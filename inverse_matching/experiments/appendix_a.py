@@ -17,9 +17,9 @@ from inverse_matching import runs
 from inverse_matching.elementwise import priors
 from inverse_matching.errors import InputError
 from inverse_matching.evaluation import evaluate, statistics, tables
-from inverse_matching.evaluation.classifier import Observer, train_classifier
 from inverse_matching.experiments import figures
 from inverse_matching.experiments.experiment import Experiment, Rows, Stages
+from inverse_matching.runs.classifier import Observer, train_classifier
 from inverse_matching.solvers.batched import solver_fn
 
 RADII = (0.700, 0.750, 0.800, 0.850, 0.900, 0.920, 0.940, 0.960, 0.980, 0.990, 0.995, 1.000, 1.005, 1.010, 1.020, 1.040, 1.060,

@@ -12,6 +12,7 @@ from inverse_matching.data import pairs as pair_data
 from inverse_matching.evaluation import evaluate, tables, timing
 from inverse_matching.experiments import claims, figures, report
 from inverse_matching.experiments.experiment import Experiment, Rows, Stages
+from inverse_matching.losses import distances
 from inverse_matching.runs import StudentRun, TeacherRun
 from inverse_matching.runtime import files
 from inverse_matching.runtime.overlays import merge
@@ -207,9 +208,15 @@ def distil(experiment: Experiment, arm: str, config: Mapping[str, Any], teacher_
   """
   stored = None if config['loss'].get('data_noise_std') else pairs.get(config['loss']['name'])  # noise comes before encoding
   student_run = stages.run(_distil(experiment.config, arm, config['train']['seed']), runs.distill, config,
-                           student_folder(experiment.path, arm, config), teacher_run, stored, experiment.devices)
+                           student_folder(experiment.path, arm, config), teacher_run, stored, experiment.devices,
+                           features=features_folder(experiment.path, config))
   jax.clear_caches()  # each arm compiles programs of its own: a gigabyte for a handful of them
   return student_run
+
+
+def features_folder(path: pathlib.Path, config: Mapping[str, Any]) -> pathlib.Path | None:
+  """The folder, in that of an experiment, of the classifier that a student's distance takes; None: it takes none."""
+  return path / 'features' if config['loss'].get('distance') == distances.FEATURES else None
 
 
 def settings(config: Mapping[str, Any], teacher_run: TeacherRun) -> dict[str, Any]:

@@ -10,12 +10,12 @@ import numpy as np
 from inverse_matching import runs
 from inverse_matching.data.images.dataset import Images
 from inverse_matching.errors import InputError
-from inverse_matching.evaluation import classifier as classifiers
 from inverse_matching.evaluation import evaluate, set_distances, statistics
 from inverse_matching.experiments import distillation, figures
 from inverse_matching.experiments.experiment import Experiment
 from inverse_matching.losses import distances
 from inverse_matching.runs import StudentRun, TeacherRun
+from inverse_matching.runs import classifier as classifiers
 from inverse_matching.runtime import processes
 from inverse_matching.runtime.overlays import merge
 from inverse_matching.training import checkpoint

@@ -9,9 +9,9 @@ import numpy as np
 
 from inverse_matching import runs
 from inverse_matching.evaluation import evaluate, sample_metrics, set_distances, statistics
-from inverse_matching.evaluation.classifier import train_classifier
 from inverse_matching.experiments import figures
 from inverse_matching.experiments.experiment import Experiment, Rows, Stages
+from inverse_matching.runs.classifier import train_classifier
 from inverse_matching.runtime.processes import map_examples
 from inverse_matching.training import checkpoint
 

@@ -1,9 +1,9 @@
 """Distances between batches of events. All reduce by the mean over the event, so they compare across sizes.
 
 With a mask [B, T] they reduce by the mean over the time steps that count. Both events must have one shape. A distance of one's
-own is a function (a, b [B, *event], mask) -> [B], named in a config as 'package.module:function'.
+own is a function (a, b [B, *event], mask) -> [B], named in a config as 'package.module:function', or given as it is.
 """
-from typing import Callable
+from typing import Callable, Sequence
 
 import jax.numpy as jnp
 
@@ -43,12 +43,18 @@ def euclidean(a: Array, b: Array, mask: Array | None = None) -> Array:
 
 
 DISTANCES: dict[str, Distance] = {'l1': l1, 'l2': l2, 'l1_l2': l1_l2, 'euclidean': euclidean}
+FEATURES = 'features'  # in a config; it takes a classifier, which runs.distill has
 
 
-def make(name: str) -> Distance:
+def make(name: str | Distance) -> Distance:
   """The distance of that name, or one's own; InputError if there is none, or when it is called and does not return [B]."""
+  if callable(name):
+    return name
+  if name == FEATURES:
+    raise InputError('The distance features is one of images in a classifier\'s layers: use it with launch.distill and '
+                     '--features, or give distances.of_features(depths) itself.')
   if not registry.is_own(name):
-    return registry.choose('distance', DISTANCES, name, ", or your own as 'package.module:function'")
+    return registry.choose('distance', DISTANCES, name, f", {FEATURES}, or your own as 'package.module:function'")
   function = registry.imported('distance', name)
   check_arguments(f'The distance {name!r}', function, 'a, b, mask')
 
@@ -59,6 +65,25 @@ def make(name: str) -> Distance:
       raise InputError(f'The distance {name!r} has shape {list(jnp.shape(value))} for events of {list(jnp.shape(a))}: return a '
                        f'number for each example, {list(jnp.shape(a)[:1])}.')
     return value
+
+  return distance
+
+
+def of_features(depths: Callable[[Array], Sequence[Array]]) -> Distance:
+  """The mean over several depths of l2 between what a network makes of both events there (Johnson et al., 2016).
+
+  With the event itself among the depths, it is 0 for equal events alone.
+
+  Args:
+    depths: events [B, *event] -> arrays [B, ...], scaled as they shall count.
+  """
+
+  def distance(a, b, mask=None):
+    _check_shapes(a, b)
+    if mask is not None:
+      raise InputError('The distance features is one of images, which have no mask: choose l1 or l2 for speech.')
+    pairs = list(zip(depths(a), depths(b)))
+    return sum(l2(u, v) for u, v in pairs) / len(pairs)
 
   return distance
 

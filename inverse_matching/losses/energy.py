@@ -6,6 +6,7 @@ from inverse_matching import random
 from inverse_matching.errors import InputError, check_at_least
 from inverse_matching.losses import distances
 from inverse_matching.losses.common import check_pair, prior_draw
+from inverse_matching.losses.distances import Distance
 from inverse_matching.losses.reconstruction import oracle_prediction
 from inverse_matching.types import Array, Batch, LossFn, Params, Student, Teacher
 
@@ -55,13 +56,13 @@ def energy_score(teacher: Teacher, student: Student, *, num_draws: int = 2, beta
 
 
 def energy_oracle(teacher: Teacher, student: Student, *, num_draws: int = 2, beta: float = 1.0, weight: float = 1.0,
-                  distance: str = 'l2') -> LossFn:
+                  distance: str | Distance = 'l2') -> LossFn:
   """The energy score plus weight times oracle prediction, on pairs: the former alone forgets which z belongs to an x.
 
   Args:
     teacher, student, num_draws, beta: see energy_score.
     weight: of oracle prediction, 0 or more.
-    distance: of oracle prediction, a name in distances.DISTANCES.
+    distance: of oracle prediction, a name in distances.DISTANCES, one's own, or a distance itself.
 
   Raises:
     InputError: what either part refuses, or a negative weight.

@@ -4,12 +4,13 @@ import math
 import jax.numpy as jnp
 
 from inverse_matching.errors import InputError
+from inverse_matching.losses.distances import Distance
 from inverse_matching.losses.kl import reverse_kl
 from inverse_matching.losses.reconstruction import oracle_prediction
 from inverse_matching.types import Batch, LossFn, Student, Teacher
 
 
-def mixture(teacher: Teacher, student: Student, *, distance: str = 'l2', alpha_end: float = 0.5) -> LossFn:
+def mixture(teacher: Teacher, student: Student, *, distance: str | Distance = 'l2', alpha_end: float = 0.5) -> LossFn:
   """alpha d(T^-1(z), S(z)) + (1 - alpha) KL(student || teacher) / T, on pairs; not in the paper.
 
   alpha goes from 1 to alpha_end along half a cosine of Batch.progress. The gradient of the KL is the path derivative, which has
@@ -18,7 +19,7 @@ def mixture(teacher: Teacher, student: Student, *, distance: str = 'l2', alpha_e
   Args:
     teacher: differentiable in x.
     student: with log_det.
-    distance: a name in distances.DISTANCES.
+    distance: a name in distances.DISTANCES, one's own, or a distance itself.
     alpha_end: in [0, 1].
 
   Raises:

@@ -5,16 +5,17 @@ from inverse_matching import random
 from inverse_matching.errors import InputError
 from inverse_matching.losses import distances
 from inverse_matching.losses.common import check_differentiable, check_pair, prior_draw
+from inverse_matching.losses.distances import Distance
 from inverse_matching.types import Batch, LossFn, Student, Teacher
 
 
-def z_reconstruction(teacher: Teacher, student: Student, *, distance: str = 'l2') -> LossFn:
+def z_reconstruction(teacher: Teacher, student: Student, *, distance: str | Distance = 'l2') -> LossFn:
   """d(z, T(S(z))), z from the prior (section 4 of the paper, alternative 1).
 
   Args:
     teacher: differentiable in x.
     student: any student.
-    distance: a name in distances.DISTANCES.
+    distance: a name in distances.DISTANCES, one's own, or a distance itself.
 
   Raises:
     InputError: event shapes differ, unknown distance, no gradient.
@@ -31,7 +32,7 @@ def z_reconstruction(teacher: Teacher, student: Student, *, distance: str = 'l2'
   return loss
 
 
-def x_reconstruction(teacher: Teacher, student: Student, *, distance: str = 'l2', noise_std: float = 0.0,
+def x_reconstruction(teacher: Teacher, student: Student, *, distance: str | Distance = 'l2', noise_std: float = 0.0,
                      data_noise_std: float = 0.0) -> LossFn:
   """d(x, S(T(x) + noise)), x from the data or the teacher (section 4 of the paper, alternative 2; noise: section 4.1.3).
 
@@ -40,7 +41,7 @@ def x_reconstruction(teacher: Teacher, student: Student, *, distance: str = 'l2'
   Args:
     teacher: any teacher.
     student: any student.
-    distance: a name in distances.DISTANCES.
+    distance: a name in distances.DISTANCES, one's own, or a distance itself.
     noise_std: standard deviation of the Gaussian noise added to the encodings.
     data_noise_std: of the Gaussian noise added to x before it is encoded, in the units of x.
 
@@ -73,13 +74,13 @@ def x_reconstruction(teacher: Teacher, student: Student, *, distance: str = 'l2'
   return loss
 
 
-def oracle_prediction(teacher: Teacher, student: Student, *, distance: str = 'l2') -> LossFn:
+def oracle_prediction(teacher: Teacher, student: Student, *, distance: str | Distance = 'l2') -> LossFn:
   """d(T^-1(z), S(z)), z from the prior (section 4 of the paper), on batches that hold pairs (z, x = T^-1(z)).
 
   Args:
     teacher: whose pairs they are; it is not evaluated.
     student: any student.
-    distance: a name in distances.DISTANCES.
+    distance: a name in distances.DISTANCES, one's own, or a distance itself.
 
   Raises:
     InputError: event shapes differ, unknown distance; when it is called, a batch without z or x.

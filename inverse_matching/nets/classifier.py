@@ -1,11 +1,11 @@
-"""A small convolutional classifier, whose penultimate layer serves as features for comparing sets of images."""
+"""A small convolutional classifier, whose inner layers serve as features for comparing images and sets of them."""
 from flax import linen as nn
 
 from inverse_matching.types import Array
 
 
 class ConvClassifier(nn.Module):
-  """Images [B, H, W, C] -> (logits [B, num_classes], features [B, num_features]).
+  """Images [B, H, W, C] -> (logits [B, num_classes], features [B, num_features], maps [B, h, w, c] of each resolution).
 
   Each resolution has two 3 x 3 convolutions; one hidden layer follows, whose units are the features.
 
@@ -21,11 +21,13 @@ class ConvClassifier(nn.Module):
   num_features: int
 
   @nn.compact
-  def __call__(self, x: Array) -> tuple[Array, Array]:
+  def __call__(self, x: Array) -> tuple[Array, Array, list[Array]]:
+    maps = []
     for level in range(self.num_levels):
       for _ in range(2):
         x = nn.gelu(nn.Conv(self.width * 2**level, (3, 3))(x))
+      maps.append(x)
       if min(x.shape[1:3]) > 1:
         x = nn.avg_pool(x, (2, 2), (2, 2))
     features = nn.gelu(nn.Dense(self.num_features)(x.reshape(x.shape[0], -1)))
-    return nn.Dense(self.num_classes)(features), features
+    return nn.Dense(self.num_classes)(features), features, maps

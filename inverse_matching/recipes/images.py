@@ -93,6 +93,8 @@ def arms(resnet: Mapping[str, Any], **sections: Mapping[str, Any]) -> dict[str, 
       'resnet/x_reconstruction_l2_noise': x_reconstruction(resnet, 'l2', noise_std=0.5),
       'resnet/x_reconstruction_l1_noise': x_reconstruction(resnet, 'l1', noise_std=0.5),
       'resnet/x_reconstruction_l1_l2_noise': x_reconstruction(resnet, 'l1_l2', noise_std=0.5),
+      'resnet/oracle_prediction_features': dict(student=dict(resnet), loss=loss('oracle_prediction', distance='features')),
+      'resnet/oracle_prediction_l2': dict(student=dict(resnet), loss=loss('oracle_prediction')),
       'resnet/oracle_prediction_l1': dict(student=dict(resnet), loss=loss('oracle_prediction', distance='l1')),
   }
   return {name: {**overlay, **sections} for name, overlay in students.items()}

@@ -16,7 +16,8 @@ from inverse_matching.data import catalogue
 from inverse_matching.data import pairs as pair_data
 from inverse_matching.data.source import Source, Space, prepare_arrays
 from inverse_matching.errors import InputError
-from inverse_matching.runs import exported
+from inverse_matching.losses import distances
+from inverse_matching.runs import classifier, exported
 from inverse_matching.runs import workdir as workdirs
 from inverse_matching.runtime import files, processes
 from inverse_matching.training import checkpoint, loop, settings
@@ -187,7 +188,7 @@ def make_student(config: Mapping[str, Any], space: Space, dtype: str | None = No
 
 def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: TeacherRun,
             pairs: str | os.PathLike | None = None, devices: int | None = None,
-            init_from: str | os.PathLike | None = None) -> StudentRun:
+            init_from: str | os.PathLike | None = None, features: str | os.PathLike | None = None) -> StudentRun:
   """Trains the student of config.student under config.loss.
 
   Args:
@@ -199,6 +200,7 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
     devices: see loop.fit.
     init_from: workdir of a student of the same network, with whose averaged parameters this one begins; None: it begins with
       random ones.
+    features: workdir of the classifier that the distance features takes, where it is trained first if there is none.
   """
   sections = settings.sections(config, 'student', 'loss', 'optimizer', 'train')
   settings.check(config)
@@ -214,9 +216,10 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
     raise InputError(f'The path estimator needs the score of the student, which {dtype} would spoil: set '
                      'config.train.precision=float32, or config.loss.estimator=total.')
   student = make_student(config, space)
+  loss, features_hash = _with_features(config['loss'], teacher_run, features, devices)
   # The teacher stays in float32: rounded, its encodings would be others.
-  loss_fn = losses.make(teacher=teacher, student=make_student(config, space, dtype), **config['loss'])
-  evaluation_loss_fn = losses.make(teacher=teacher, student=deterministic(student), **config['loss'])
+  loss_fn = losses.make(teacher=teacher, student=make_student(config, space, dtype), **loss)
+  evaluation_loss_fn = losses.make(teacher=teacher, student=deterministic(student), **loss)
   if pairs is None:
     examples, held_out, prepare = teacher_run.source.train, teacher_run.source.validation, space.prepare(seed)
   else:
@@ -225,12 +228,30 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
   init, init_hash = _init(student.init, init_from)
   task = loop.Task(pathlib.Path(workdir).name, loss_fn, evaluation_loss_fn, init, examples, held_out, prepare,
                    teacher_run.params, space.epoch_size, functools.partial(students.check, student, **space.check_settings))
-  made_from = {'teacher_hash': teacher_run.hash, **init_hash,
+  made_from = {'teacher_hash': teacher_run.hash, **init_hash, **features_hash,
                'pairs_hash': None if pairs is None else files.sha256(pathlib.Path(pairs) / pair_data.MANIFEST)}
   loop.check(workdir, task, config, devices)
   with workdirs.open_run(workdir, {'kind': 'student', **made_from, **sections}, space.facts) as path:
     params = loop.fit(path, task, config, devices)
   return StudentRun(sections, student, params)
+
+
+def _with_features(loss: Mapping[str, Any], teacher_run: TeacherRun, workdir: str | os.PathLike | None,
+                   devices: int | None) -> tuple[Mapping[str, Any], dict[str, str]]:
+  """(config.loss with the distance features itself for its name, what config.json says of it)."""
+  if loss.get('distance') != distances.FEATURES:
+    if workdir is not None:
+      raise InputError('--features is the classifier of the distance features: set config.loss.distance=features, or leave it '
+                       'out.')
+    return loss, {}
+  if loss['name'] == 'z_reconstruction':
+    raise InputError('The distance features is one of images, and z_reconstruction compares noise: use l1 or l2, or another '
+                     'objective.')
+  if workdir is None:
+    raise InputError('The distance features needs a classifier: give --features, a folder in which it is, or in which it is '
+                     'to be trained.')
+  distance, features_hash = classifier.feature_distance(teacher_run.config['data'], teacher_run.space, workdir, devices)
+  return {**loss, 'distance': distance}, {'features_hash': features_hash}
 
 
 def load_student(workdir: str | os.PathLike, teacher_run: TeacherRun, step: int | None = None) -> StudentRun:

@@ -6,7 +6,7 @@ import pytest
 
 from inverse_matching.data.images import dataset as images
 from inverse_matching.evaluation import sample_metrics, set_distances
-from inverse_matching.evaluation.classifier import Observer
+from inverse_matching.runs.classifier import Observer
 
 DIGITS = images.digits().data
 TRAIN, HELD_OUT = DIGITS.train.pixels, DIGITS.held_out.pixels

@@ -101,7 +101,7 @@ def test_devices_of_a_cpu(flags, count):
 
 
 COMMANDS = {
-    'train_teacher': ['config'], 'distill': ['config', 'teacher', 'pairs', 'init_from'],
+    'train_teacher': ['config'], 'distill': ['config', 'teacher', 'pairs', 'init_from', 'features'],
     'make_pairs': ['teacher', 'num', 'seed', 'solver', 'pairs_from'], 'evaluate': ['teacher', 'num_samples', 'seed'],
     'sample': ['teacher', 'num_samples', 'seed', 'solver', 'output'], 'reproduce': ['config', 'figure'],
     'prepare_data': ['dataset', 'data_dir', 'archives', 'rate', 'speaker'], 'status': ['workdir'],

@@ -23,7 +23,8 @@ def test_distances_against_numpy():
 
 def test_unknown_distance_names_the_allowed_ones():
   """One sentence."""
-  with pytest.raises(InputError, match='Unknown distance \'l3\' .did you mean \'l2\'..: use one of l1, l2, l1_l2, euclidean'):
+  words = 'Unknown distance \'l3\' .did you mean \'l2\'..: use one of l1, l2, l1_l2, euclidean, features'
+  with pytest.raises(InputError, match=words):
     distances.make('l3')
 
 
@@ -85,3 +86,16 @@ def test_a_distance_of_ones_own():
   a, b = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
   expected = np.log(np.cosh((a - b).astype(np.float64))).mean(1)
   np.testing.assert_allclose(distances.make('examples.own_loss:log_cosh')(a, b), expected, rtol=1e-4)
+
+
+def test_distance_of_features():
+  """Of linear depths in closed form; of the event alone it is l2; the name needs a classifier."""
+  a, b, _ = TRIPLES
+  matrix = np.random.default_rng(1).normal(size=(5, 7)).astype(np.float32)
+  measure = distances.of_features(lambda x: [x, x @ matrix])
+  expected = 0.5 * (np.mean((a - b)**2, axis=1) + np.mean(((a - b) @ matrix)**2, axis=1))
+  np.testing.assert_allclose(measure(a, b), expected, rtol=1e-4)
+  assert distances.make(measure) is measure
+  np.testing.assert_array_equal(distances.of_features(lambda x: [x])(a, b), distances.l2(a, b))
+  with pytest.raises(InputError, match='use it with launch.distill and --features'):
+    distances.make('features')

@@ -18,6 +18,7 @@ class Preprocess(NamedTuple):
     levels: number of grey levels.
     to_x: (pixels [B, *event] integers, keys [B]) -> x [B, *event]; adds uniform noise.
     to_data: x [B, *event] -> integers [B, *event] in 0..levels - 1.
+    to_unit: x [B, *event] -> v = (pixel + u) / levels [B, *event] in (0, 1), with a gradient.
     log_det: x [B, *event] -> log |dx/dv| [B] for v = (pixel + u) / levels in (0, 1).
     bits_per_dim: (log p(x) [B], x) -> [B], of the integer data: the dequantised bound (Theis et al., 2016),
       exact for discrete heads.
@@ -25,12 +26,13 @@ class Preprocess(NamedTuple):
   levels: int
   to_x: Callable[[Array, Array], Array]
   to_data: Callable[[Array], Array]
+  to_unit: Callable[[Array], Array]
   log_det: Callable[[Array], Array]
   bits_per_dim: Callable[[Array, Array], Array]
 
 
 def _preprocess(levels: int, to_x: Callable[[Array, Array], Array], to_data: Callable[[Array], Array],
-                log_det: Callable[[Array], Array]) -> Preprocess:
+                to_unit: Callable[[Array], Array], log_det: Callable[[Array], Array]) -> Preprocess:
 
   def sum_log_det(x):
     return jnp.sum(log_det(x).reshape(x.shape[0], -1), axis=-1)
@@ -39,7 +41,7 @@ def _preprocess(levels: int, to_x: Callable[[Array, Array], Array], to_data: Cal
     num_dims = math.prod(x.shape[1:])
     return math.log2(levels) - (log_prob + sum_log_det(x)) / (num_dims * math.log(2))
 
-  return Preprocess(levels, to_x, to_data, sum_log_det, bits_per_dim)
+  return Preprocess(levels, to_x, to_data, to_unit, sum_log_det, bits_per_dim)
 
 
 def dequantise_uniform(levels: int) -> Preprocess:
@@ -57,7 +59,7 @@ def dequantise_uniform(levels: int) -> Preprocess:
   def to_data(x):
     return discrete.level(x, levels).astype(jnp.int32)
 
-  return _preprocess(levels, to_x, to_data, lambda x: jnp.full_like(x, math.log(levels)))
+  return _preprocess(levels, to_x, to_data, lambda x: x / levels, lambda x: jnp.full_like(x, math.log(levels)))
 
 
 def dequantise_logit(levels: int, logit_lambda: float) -> Preprocess:
@@ -81,12 +83,14 @@ def dequantise_logit(levels: int, logit_lambda: float) -> Preprocess:
     q = logit_lambda + width * ((levels - 1 - pixels) + (1 - noise)) / levels
     return jnp.log(p) - jnp.log(q)
 
+  def to_unit(x):
+    return (jax.nn.sigmoid(x) - logit_lambda) / width
+
   def to_data(x):
-    v = (jax.nn.sigmoid(x) - logit_lambda) / width
-    return jnp.clip(jnp.floor(v * levels), 0, levels - 1).astype(jnp.int32)
+    return jnp.clip(jnp.floor(to_unit(x) * levels), 0, levels - 1).astype(jnp.int32)
 
   def log_det(x):
     # p = sigmoid(x) and dx/dv = width / (p (1 - p)).
     return math.log(width) + jax.nn.softplus(x) + jax.nn.softplus(-x)
 
-  return _preprocess(levels, to_x, to_data, log_det)
+  return _preprocess(levels, to_x, to_data, to_unit, log_det)

@@ -1,6 +1,6 @@
-"""The classifier that sees what the numbers compare: features and class probabilities of images.
+"""Classifiers of images: one sees what the numbers compare, and another gives an objective its distance of features.
 
-Small grey images have no use for a network trained on photographs, so a small one is trained here, on the training images.
+Small grey images have no use for a network trained on photographs, so small ones are trained here, on the training images.
 Distances of features compare under one classifier only: its hash belongs to the settings of every JSON of numbers.
 """
 import os
@@ -13,11 +13,14 @@ import optax
 from inverse_matching import random
 from inverse_matching.data import catalogue
 from inverse_matching.data.images.dataset import Images
+from inverse_matching.data.source import Space
 from inverse_matching.errors import InputError
+from inverse_matching.losses import distances
 from inverse_matching.nets.causal_conv import functions
 from inverse_matching.nets.classifier import ConvClassifier
 from inverse_matching.runs import workdir as workdirs
 from inverse_matching.runtime import processes
+from inverse_matching.runtime.overlays import merge
 from inverse_matching.training import checkpoint, loop
 from inverse_matching.types import Batch, LossFn, Params
 
@@ -31,6 +34,9 @@ SETTINGS = {
     'train': {'batch_size': 64, 'num_epochs': 30, 'seed': 0, 'ema_decay': 0.99, 'grad_clip': None, 'log_every_steps': 50,
               'evaluate_every_epochs': 10, 'checkpoint_every_epochs': 10, 'keep_checkpoints': 1},
 }
+# Of the classifier whose features an objective compares: another network, so that no student is judged by what it was fit to.
+OF_OBJECTIVES = merge(SETTINGS, {'network': {'width': 24, 'num_features': 48}, 'train': {'seed': 2}})
+SCALED_BY = 512  # training images
 
 
 class Observer(NamedTuple):
@@ -46,12 +52,12 @@ def cross_entropy(apply: Callable) -> LossFn:
   """-log p(label | x) in nats, with the accuracy.
 
   Args:
-    apply: (params, x [B, *event]) -> (logits [B, K], anything).
+    apply: (params, x [B, *event]) -> (logits [B, K], more of anything).
   """
 
   def loss(params, teacher_params, batch: Batch):
     del teacher_params
-    logits, _ = apply(params, batch.x)
+    logits, *_ = apply(params, batch.x)
     correct = (logits.argmax(-1) == batch.label).astype(logits.dtype)
     return optax.softmax_cross_entropy_with_integer_labels(logits, batch.label), {'accuracy': correct}
 
@@ -73,9 +79,50 @@ def train_classifier(data: Mapping[str, Any], workdir: str | os.PathLike, device
   Raises:
     InputError: the images have no labels.
   """
+  apply, params, images, num_classes = _trained(data, workdir, devices, config)
+  outputs, features = _outputs(apply, params, images, devices)
+  probabilities = lambda pixels: np.asarray(jax.nn.softmax(outputs(params, pixels)[0]))
+  correct = probabilities(images.held_out.pixels).argmax(-1) == images.held_out.labels
+  return Observer(features, probabilities, num_classes, float(np.mean(correct)), checkpoint.tree_hash(params))
+
+
+def feature_distance(data: Mapping[str, Any], space: Space, workdir: str | os.PathLike, devices: int | None = None, *,
+                     config: Mapping[str, Any] = OF_OBJECTIVES) -> tuple[distances.Distance, str]:
+  """(the distance of images in a classifier's features, the hash of its parameters), see distances.of_features.
+
+  Its depths are the image itself, the maps of each resolution and the features, each of mean square 1 over training images.
+
+  Args:
+    data: see `train_classifier`, also for what else there is.
+    space: of the events that are compared.
+    workdir: of the classifier.
+    devices: number of local devices.
+    config: see `train_classifier`.
+  """
+  apply, params, images, _ = _trained(data, workdir, devices, config)
+
+  def depths(params, images):
+    _, features, maps = apply(params, images)
+    return [images, *maps, features]
+
+  of_pixels = processes.map_examples(lambda params, pixels: depths(params, _scale(pixels, 0.5, images.levels)), devices, CHUNK)
+  seen = of_pixels(params, images.train.pixels[:SCALED_BY])
+  scales = [float(np.sqrt(np.mean(np.square(values, dtype=np.float64)))) for values in seen]
+
+  def scaled_depths(x):
+    return [values / scale for values, scale in zip(depths(params, 2 * space.codec.to_unit(x) - 1), scales)]
+
+  return distances.of_features(scaled_depths), checkpoint.tree_hash(params)
+
+
+def _trained(data: Mapping[str, Any], workdir: str | os.PathLike, devices: int | None,
+             config: Mapping[str, Any]) -> tuple[Callable, Params, Images, int]:
+  """(apply, parameters, images, number of classes)."""
   data = {name: value for name, value in dict(data).items() if name != 'logit_lambda'}
   sections = {name: dict(config[name]) for name in ('network', 'optimizer', 'train')}
   images = catalogue.load(data).data
+  if not isinstance(images, Images):
+    raise InputError('A classifier is of images, and these data are something else: choose another distance or measure.')
   if images.train.labels is None:
     raise InputError('These images have no labels, which this takes a classifier of: give labels, or ask for something else '
                      '(launch.evaluate needs none).')
@@ -95,11 +142,7 @@ def train_classifier(data: Mapping[str, Any], workdir: str | os.PathLike, device
   loop.check(workdir, task, sections, devices)
   with workdirs.open_run(workdir, {'kind': 'classifier', 'data': data, **sections}) as path:
     params = loop.fit(path, task, sections, devices)
-
-  outputs, features = _outputs(apply, params, images, devices)
-  probabilities = lambda pixels: np.asarray(jax.nn.softmax(outputs(params, pixels)[0]))
-  correct = probabilities(images.held_out.pixels).argmax(-1) == images.held_out.labels
-  return Observer(features, probabilities, num_classes, float(np.mean(correct)), checkpoint.tree_hash(params))
+  return apply, params, images, num_classes
 
 
 def random_features(images: Images, seed: int, devices: int | None = None) -> Callable[[np.ndarray], np.ndarray]:
@@ -116,7 +159,7 @@ def random_features(images: Images, seed: int, devices: int | None = None) -> Ca
 
 def _outputs(apply: Callable, params: Params, images: Images, devices: int | None) -> tuple[Callable, Callable]:
   """((params, pixels) -> (logits, features), pixels -> features of mean square 1 in training)."""
-  outputs = processes.map_examples(lambda params, pixels: apply(params, _scale(pixels, 0.5, images.levels)), devices, CHUNK)
+  outputs = processes.map_examples(lambda params, pixels: apply(params, _scale(pixels, 0.5, images.levels))[:2], devices, CHUNK)
   # One constant, so that kernel and Frechet distances do not depend on the scale that training happened to give.
   scale = np.sqrt(np.mean(np.square(outputs(params, images.train.pixels)[1], dtype=np.float64)))
   return outputs, lambda pixels: (outputs(params, pixels)[1] / scale).astype(np.float32)
