@@ -111,6 +111,9 @@ BASE = dict(
         rates=(3e-4, 1e-3, 3e-3, 0.01), num_tuning=780,  # to choose from, after so many updates
         updates=(780, 3000), every=60,  # at which students are measured; between two checkpoints
         further=('flow/reverse_kl', 'flow/z_reconstruction'), further_updates=(12000,), further_seeds=3),  # who go on
+    budget=dict(images.BUDGET, sizes=images.sizes(
+        flow={'1/16': dict(num_filters=6), '1/4': dict(num_filters=12), '1': {}},
+        resnet={'1/16': dict(num_filters=8), '1/4': dict(num_filters=16), '1': {}})),
     lambda_study=dict(  # figure 4 for each lambda; sections in here are an overlay for all of them
         logit_lambdas=(1e-6, 1e-3, 0.01, 0.05),
         train=dict(num_epochs=15)),
@@ -140,6 +143,9 @@ SCALES = {
         convergence=dict(arms=('flow/oracle_prediction',), num_epochs=1),
         crossed=dict(num_seeds=2, rates=(1e-3, 3e-3), num_tuning=10, updates=(10, 20), every=10, further_updates=(30,),
                      further_seeds=1),
+        budget=dict(images.SMOKE_BUDGET, sizes=images.sizes(
+            flow={'1/4': dict(num_filters=4), '1': dict(num_filters=8)},
+            resnet={'1/4': dict(num_filters=4), '1': dict(num_filters=8)})),
         lambda_study=dict(logit_lambdas=(1e-6, 0.05), train=dict(num_epochs=1), figures={'4': ('flow/x_reconstruction',)}),
         teachers_study=dict(kinds=images.SMOKE_KINDS, train=dict(num_epochs=1)),
         sampling=dict(batches=(1, 4), large=dict(event_shape=(6, 6, 1)))),

@@ -7,6 +7,7 @@ from inverse_matching import registry
 from inverse_matching.errors import InputError
 from inverse_matching.experiments import (
     appendix_a,
+    budget,
     convergence,
     crossed,
     distillation,
@@ -27,13 +28,13 @@ FIGURES = {**gaussian.FIGURES, **{figure: functools.partial(distillation.run, nu
            'appendix_a': appendix_a.run, 'lambda': logit_lambda.run, 'sampling': sampling.run, 'teachers': teachers.run,
            'vocoder': vocoder.run, 'headroom': headroom.run, 'warm_start': warm_start.run,
            'convergence': convergence.run, 'crossed': crossed.run,
-           'factors': factors.run, 'teacher_course': teacher_course.run}
+           'factors': factors.run, 'teacher_course': teacher_course.run, 'budget': budget.run}
 # The sections that a figure takes from the config, where not every config with a teacher has them.
 SECTIONS = {'4': 'figures', '5': 'figures', '6': 'figures', 'appendix_a': 'appendix_a', 'lambda': 'lambda_study',
             'sampling': 'sampling', 'teachers': 'teachers_study', 'vocoder': 'figures', 'warm_start': 'warm_start',
             'headroom': 'headroom', 'convergence': 'convergence',
             'crossed': 'crossed', 'factors': 'factors',
-            'teacher_course': 'teacher_course'}
+            'teacher_course': 'teacher_course', 'budget': 'budget'}
 
 
 def reproduce(figure: str, config: Mapping[str, Any], workdir: str, command: str, devices: int | None = None) -> str:

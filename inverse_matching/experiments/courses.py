@@ -12,7 +12,8 @@ from inverse_matching.training.metrics import held_out_losses
 
 
 def train(experiment: Experiment, config: Mapping[str, Any], workdir: pathlib.Path, teacher_run: TeacherRun, *, rate: float,
-          updates: int, every: int, pairs: pathlib.Path | None = None, init_from: pathlib.Path | None = None) -> pathlib.Path:
+          updates: int, every: int, pairs: pathlib.Path | None = None, init_from: pathlib.Path | None = None,
+          init_step: int | None = None, features: pathlib.Path | None = None) -> pathlib.Path:
   """Trains, and returns the workdir.
 
   Args:
@@ -23,8 +24,7 @@ def train(experiment: Experiment, config: Mapping[str, Any], workdir: pathlib.Pa
     rate: of learning, constant.
     updates: in all, a multiple of `every`.
     every: updates between two checkpoints, all of which are kept, and two values of the held-out loss.
-    pairs: see runs.distill.
-    init_from: see runs.distill.
+    pairs, init_from, init_step, features: see runs.distill.
   """
   # An epoch of so many updates, whatever the data.
   space = teacher_run.space._replace(epoch_size=every * config['train']['batch_size'])
@@ -32,7 +32,8 @@ def train(experiment: Experiment, config: Mapping[str, Any], workdir: pathlib.Pa
       'optimizer': {'learning_rate': rate, 'schedule': None, 'decay_rate': 1.0, 'warmup_epochs': None},
       'train': {'num_epochs': updates // every, 'evaluate_every_epochs': 1, 'checkpoint_every_epochs': 1,
                 'keep_checkpoints': updates // every}})
-  runs.distill(constant, workdir, teacher_run._replace(space=space), pairs, experiment.devices, init_from=init_from)
+  runs.distill(constant, workdir, teacher_run._replace(space=space), pairs, experiment.devices, init_from=init_from,
+               init_step=init_step, features=features)
   jax.clear_caches()
   return workdir
 

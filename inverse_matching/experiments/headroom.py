@@ -60,7 +60,8 @@ def run(experiment: Experiment) -> str:
       *(f'distil and measure {name}' for name in controls), *(f'train the teacher {name}' for name in longer), 'measure all'])
   stages, teacher_run, context = outcome.stages, outcome.teacher_run, outcome.context
   num, seed = len(context.samples.z), context.seed
-  measures = stages.run('prepare the measures', _measures, experiment, teacher_run, num, seed)
+  measures = stages.run('prepare the measures', measures_to_data, experiment, teacher_run, num, seed,
+                        settings['classifier_seed'])
   drawn = lambda run: evaluate.to_pixels(run, runs.draw_pairs(run, num, seed, devices=experiment.devices)['x'])
   generated = lambda student_run: evaluate.to_pixels(teacher_run, processes.map_examples(
       lambda params, z: student_run.student.z_to_x(params, z).x, experiment.devices)(student_run.params, context.samples.z))
@@ -101,15 +102,15 @@ def _step(workdir: pathlib.Path, share: float) -> int:
   return nearest
 
 
-def _measures(experiment: Experiment, teacher_run: TeacherRun, num: int, seed: int) -> dict[str, Distance]:
-  """The distances to `num` held-out images."""
+def measures_to_data(experiment: Experiment, teacher_run: TeacherRun, num: int, seed: int,
+                     classifier_seed: int) -> dict[str, Distance]:
+  """The distances to `num` held-out images: two of features, of networks of classifier_seed, and one of pixels."""
   images: Images = evaluate.images_of(teacher_run)
-  settings = experiment.config['headroom']
   to = _choose(images.held_out.pixels, num, seed)
-  another = merge(classifiers.SETTINGS, {'train': {'seed': settings['classifier_seed']}})
-  trained = classifiers.train_classifier(teacher_run.config['data'], experiment.path / 'headroom' / 'classifier',
+  another = merge(classifiers.SETTINGS, {'train': {'seed': classifier_seed}})
+  trained = classifiers.train_classifier(teacher_run.config['data'], experiment.path / 'another_classifier',
                                          experiment.devices, config=another).features
-  untrained = classifiers.random_features(images, settings['classifier_seed'], experiment.devices)
+  untrained = classifiers.random_features(images, classifier_seed, experiment.devices)
   unit = lambda pixels: pixels / (images.levels - 1)
 
   def distance(statistic, pixels):

@@ -119,6 +119,29 @@ FACTORS = dict(  # what moves an objective: levels, low and high
     updates=1000, num_seeds=3)
 SMOKE_FACTORS = dict(FACTORS, levels=dict(FACTORS['levels'], batch_size=(32, 64)), updates=2, num_seeds=2)
 SMOKE_WARM_START = dict(WARM_START, rates=(1e-3,), num_tuning=100, updates=(0, 100), num_seeds=dict(random=1, good=1))
+BUDGET = dict(  # what distillation buys
+    arms=('resnet/oracle_prediction_l2', 'resnet/x_reconstruction_l2', 'resnet/energy_score',
+          'resnet/oracle_prediction_features', 'few_step/flow_matching', 'few_step/flow_matching_independent',
+          'resnet/x_reconstruction_l2_noise',
+          'resnet/energy_oracle', 'resnet/oracle_prediction_l1', 'flow/oracle_prediction', 'flow/reverse_kl', 'flow/mixture',
+          'resnet/x_reconstruction_l2_denoising'),
+    baseline='resnet/oracle_prediction_l2',  # that others are compared with
+    classifier_seed=1,  # of one that measures, beside that of the evaluation
+    small=('1/16', '1/4'), full='1',  # the sizes of all arms, and that of the best ones
+    num_seeds=3, num_best=2,  # of training; arms that are trained in the last of the sizes too
+    passes=3000, every=600, tuning=600,  # of the student; in all, between checkpoints, and to choose the rate by
+    rates=(5e-4, 2e-3, 8e-3), steps=(1, 2, 4),  # to choose from; of few_step
+    then={'flow/reverse_kl': dict(first='flow/oracle_prediction', passes=600, every=60, rate=1e-4)})  # how an arm begins
+SMOKE_BUDGET = dict(
+    BUDGET, small=('1/4',), num_seeds=2, num_best=1, passes=12, every=6, tuning=6, rates=(1e-3,), steps=(1, 2),
+    then={'flow/reverse_kl': dict(first='flow/oracle_prediction', passes=6, every=3, rate=1e-4)})
+
+
+def sizes(flow: Mapping[str, Mapping[str, Any]], resnet: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+  """config.budget.sizes: size -> network -> settings; `flow` and `resnet`, which is few_step too, have them by size."""
+  return {size: dict(flow=dict(flow[size]), resnet=dict(resnet[size]), few_step=dict(resnet[size])) for size in flow}
+
+
 TEACHERS_STUDY = ('resnet/x_reconstruction_l1', 'resnet/oracle_prediction_l1')  # ResNets suit a teacher of any order
 MAIN = dict(figures={'5': ('resnet/x_reconstruction_l1', 'resnet/x_reconstruction_l1_noise')})  # overlay of the word `main`
 PATH = dict(figures={'4': ('flow/reverse_kl', 'flow/reverse_kl_path', *FIGURE_4[1:])})  # overlay of the word `path`

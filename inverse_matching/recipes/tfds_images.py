@@ -48,6 +48,10 @@ def base(name: str) -> dict[str, Any]:
       factors=images.FACTORS,
       teacher_course=dict(num_samples=1000, seed=5),
       convergence=dict(arms=(*images.FIGURE_4, *images.FIGURE_5), num_epochs=1),
+      # Multiply-adds of a sample over those of a pass of the teacher.
+      budget=dict(images.BUDGET, sizes=images.sizes(
+          flow={'1/16': dict(num_blocks=1, num_filters=12), '1/4': dict(num_blocks=1, num_filters=24), '1': {}},
+          resnet={'1/16': dict(num_filters=12), '1/4': dict(num_filters=24), '1': dict(num_filters=48)})),
       headroom=dict(
           arms=(*images.FIGURE_4[2:], *images.FIGURE_5),
           shares=(1 / 12, 1 / 3),  # of the teacher's training, of which checkpoints must be kept
@@ -60,6 +64,10 @@ def base(name: str) -> dict[str, Any]:
 def cpu_arms():
   """Students of 5,442 updates, of the two that are compared most three of each."""
   students = images.arms(SMALL_RESNET, train=dict(num_epochs=6, keep_checkpoints=2), optimizer=dict(schedule='cosine'))
+  # The noise within a grey level serves for that on the data, and encodings are stored.
+  students['few_step/flow_matching']['loss']['data_noise_std'] = 0.0
+  for arm in ('flow/reverse_kl_path', 'flow/mixture'):  # their scores are of float32
+    students[arm]['train'] = dict(students[arm]['train'], precision='float32')
   several = {arm: {**students[arm], 'evaluation': dict(num_train_seeds=3)}
              for arm in ('flow/x_reconstruction', 'flow/oracle_prediction')}
   return {**students, **several}
@@ -81,6 +89,9 @@ SCALES = {
         train=dict(num_epochs=4, precision='bfloat16', evaluate_every_epochs=1, keep_checkpoints=24, **AVERAGED),
         pairs=dict(num=30000), encodings=dict(num=174000), evaluation=dict(num_samples=5000),
         arms=cpu_arms(),
+        budget=dict(sizes=images.sizes(
+            flow={'1/16': dict(num_filters=8), '1/4': dict(num_filters=16), '1': dict(num_blocks=2)},
+            resnet={'1/16': dict(num_filters=11), '1/4': dict(num_filters=22), '1': dict(num_filters=44)})),
         headroom=dict(shares=(1 / 4, 1 / 2), longer=dict(optimizer=dict(learning_rate=0.0005), train=dict(num_epochs=3))),
         teacher_kinds=kinds(SMALL_TRANSFORMER)),
     'tiny': dict(
@@ -102,6 +113,9 @@ SCALES = {
         appendix_a=dict(num_directions=8), warm_start=images.SMOKE_WARM_START,
         factors=images.SMOKE_FACTORS, teacher_course=dict(num_samples=24),
         convergence=dict(arms=('flow/oracle_prediction',), num_epochs=1),
+        budget=dict(images.SMOKE_BUDGET, sizes=images.sizes(
+            flow={'1/4': dict(num_filters=2), '1': dict(num_filters=4)},
+            resnet={'1/4': dict(num_filters=2), '1': dict(num_filters=4)})),
         headroom=dict(arms=('flow/oracle_prediction',), shares=(), longer=dict(train=dict(num_epochs=1))),
         teachers_study=dict(kinds=images.SMOKE_KINDS)),
 }

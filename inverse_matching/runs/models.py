@@ -157,11 +157,12 @@ def load_params(workdir: str | os.PathLike, init: Callable[[Any], Params], step:
   return exported.read(workdir, structure)
 
 
-def _init(init: Callable[[Any], Params], init_from: str | os.PathLike | None) -> tuple[Callable[[Any], Params], dict[str, str]]:
+def _init(init: Callable[[Any], Params], init_from: str | os.PathLike | None,
+          step: int | None = None) -> tuple[Callable[[Any], Params], dict[str, str]]:
   """(key -> the parameters to begin with, what config.json says of them)."""
   if init_from is None:
     return init, {}
-  params, _ = load_params(init_from, init)
+  params, _ = load_params(init_from, init, step)
   return lambda key: params, {'init_hash': checkpoint.tree_hash(params)}
 
 
@@ -188,7 +189,8 @@ def make_student(config: Mapping[str, Any], space: Space, dtype: str | None = No
 
 def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: TeacherRun,
             pairs: str | os.PathLike | None = None, devices: int | None = None,
-            init_from: str | os.PathLike | None = None, features: str | os.PathLike | None = None) -> StudentRun:
+            init_from: str | os.PathLike | None = None, init_step: int | None = None,
+            features: str | os.PathLike | None = None) -> StudentRun:
   """Trains the student of config.student under config.loss.
 
   Args:
@@ -200,6 +202,7 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
     devices: see loop.fit.
     init_from: workdir of a student of the same network, with whose averaged parameters this one begins; None: it begins with
       random ones.
+    init_step: the step of its checkpoint to begin with; None is the last.
     features: workdir of the classifier that the distance features takes, where it is trained first if there is none.
   """
   sections = settings.sections(config, 'student', 'loss', 'optimizer', 'train')
@@ -225,7 +228,7 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
   else:
     examples, held_out = space.of_pairs(pair_data.dataset(pairs, teacher_run.hash))
     prepare = prepare_arrays(seed)
-  init, init_hash = _init(student.init, init_from)
+  init, init_hash = _init(student.init, init_from, init_step)
   task = loop.Task(pathlib.Path(workdir).name, loss_fn, evaluation_loss_fn, init, examples, held_out, prepare,
                    teacher_run.params, space.epoch_size, functools.partial(students.check, student, **space.check_settings))
   made_from = {'teacher_hash': teacher_run.hash, **init_hash, **features_hash,

@@ -21,6 +21,12 @@ def held_out_losses(workdir: str | os.PathLike) -> dict[int, float]:
   return {row['step']: row['held_out_loss'] for row in rows if row.get('held_out_loss') is not None}
 
 
+def examples_per_second(workdir: str | os.PathLike) -> float:
+  """The median over a run, of its metrics.jsonl."""
+  rows = [json.loads(line) for line in (pathlib.Path(workdir) / 'metrics.jsonl').read_text().splitlines()]
+  return float(np.median([row['examples_per_second'] for row in rows if row.get('examples_per_second') is not None]))
+
+
 class MetricsWriter:
   """Appends one JSON object a line to `metrics.jsonl`; on resume, lines past the resumed step are dropped."""
 

@@ -1,0 +1,209 @@
+"""What distillation buys: students of every objective and of several sizes, of one teacher, for the same budget of passes."""
+import collections
+import functools
+from typing import Any, Mapping
+
+import jax
+import numpy as np
+
+from inverse_matching import runs
+from inverse_matching.data.pairs import manifest
+from inverse_matching.evaluation import evaluate, statistics, tables, timing
+from inverse_matching.experiments import claims, costs, distillation, figures, headroom, pareto
+from inverse_matching.experiments.budget_training import (
+  Student,
+  Study,
+  Trained,
+  generate,
+  load,
+  pairs_of,
+  student_config,
+  trained,
+)
+from inverse_matching.experiments.experiment import Experiment, Rows
+from inverse_matching.runs import StudentRun
+from inverse_matching.training import checkpoint
+from inverse_matching.training.metrics import examples_per_second
+
+SHOWN = 40  # images in a panel
+KEPT = ('kernel_distance', 'coverage', 'precision', 'label_entropy', 'two_sample_accuracy', 'memorisation_ratio')
+ONE_PASS = 'teacher pass'  # of timing.sampling_rows; no sampler
+
+
+def run(experiment: Experiment) -> str:
+  """Writes budget.json, budget.png, budget_pareto.png and budget_samples.png; returns the table.
+
+  config.budget has: arms, in order; sizes, name -> network -> settings of config.student; small, the sizes of all arms, and
+  full, that of the num_best arms that are nearest to the data in the last small one; num_seeds, of training; passes, of the
+  student over a batch, forward and backward, that an arm may take; every, those between two checkpoints; rates, of which an arm
+  in a size takes the one whose own held-out objective is lowest after tuning passes, with a further seed; steps, of the student
+  few_step; baseline, the arm that others are compared with; classifier_seed, of one that measures beside the evaluation's.
+
+  config.budget.then has, name of an arm -> first, the arm whose student it begins with after all but `passes` of the budget,
+  the rate, and every. It stops where samples of other noise are nearest to the validation part, after a multiple of `every`.
+
+  Rows have the arm with its size and steps, train_seed, learning_rate, and a metric; the cost of training in calls of S, T and
+  T^-1, and of a sample in multiply-adds and seconds, are metrics too. The summary has the effects over training seeds against
+  the baseline of the same size.
+  """
+  config, settings = experiment.config, experiment.config['budget']
+  small, full = settings['small'], settings['full']
+  seeds = range(settings['num_seeds'])
+  cases = [(arm, size, seed) for seed in seeds for size in small for arm in settings['arms']]
+  best = [f'best {i + 1} of {small[-1]} at {full}, seed {seed}' for i in range(settings['num_best']) for seed in seeds]
+  outcome = distillation.carry_out(experiment, [], more_stages=[
+      'prepare the measures', *(f'{arm} at {size}, seed {seed}' for arm, size, seed in cases), *best, 'time sampling', 'draw'])
+  stages = outcome.stages
+  measures = stages.run('prepare the measures', headroom.measures_to_data, experiment, outcome.teacher_run,
+                        len(outcome.context.samples.z), outcome.context.seed, settings['classifier_seed'])
+  study = Study(experiment, settings, outcome, measures)
+  rows = _teacher_rows(study)
+  for arm, size, seed in cases:
+    rows += stages.run(f'{arm} at {size}, seed {seed}', _train_and_measure, study, arm, size, seed)
+  for i, arm in enumerate(_best(rows, settings, small[-1])):
+    for seed in seeds:
+      rows += stages.run(best[i * len(seeds) + seed], _train_and_measure, study, arm, full, seed)
+  rows += stages.run('time sampling', _timed, study, rows)
+  about = {**distillation.settings(config, outcome.teacher_run), 'budget': settings, **outcome.context.settings}
+  rows = experiment.write('budget', about, rows, summary=_effects(rows, settings))
+  stages.run('draw', _draw, study, rows)
+  return tables.plain(tables.by_arm(rows.over_training() or rows, [
+      ('kernel_distance', 'data'), ('kernel_distance', 'teacher'), ('coverage', 'data'), ('multiply_adds', None)]))
+
+
+def _teacher_rows(study: Study) -> Rows:
+  outcome = study.outcome
+  rows = Rows(row for row in outcome.rows if row['arm'] == 'teacher' and row['metric'] in KEPT)
+  rows += _distances('teacher', evaluate.to_pixels(outcome.teacher_run, outcome.context.samples.x), study)
+  run = outcome.teacher_run
+  count = costs.multiply_adds(lambda params, z: run.teacher.x_to_z(params, z)[0], run.params, run.teacher.event_shape)
+  return Rows([*rows, _count('teacher', 'multiply_adds', count, study)])
+
+
+def _train_and_measure(study: Study, arm: str, size: str, seed: int) -> Rows:
+  """Rows of a student, or of one in several numbers of steps."""
+  from_run = trained(study, Student(arm, size), seed)
+  rows = Rows()
+  for student in _students(arm, size, study.settings):
+    student_run = load(study, student, from_run)
+    about = {**study.outcome.context.settings, 'student_hash': checkpoint.tree_hash(student_run.params), 'steps': student.steps}
+    name = f'evaluation_{student.steps}' if student.steps else 'evaluation'
+    measured = study.experiment.cached(str((from_run.workdir / name).relative_to(study.experiment.path)), about,
+                                       functools.partial(_measure, str(student), student_run, study))
+    rows += [{**row, 'train_seed': seed, 'learning_rate': from_run.rate}
+             for row in (*measured, *_cost_rows(study, student, seed, student_run, from_run))]
+  jax.clear_caches()
+  return rows
+
+
+def _measure(labelled: str, student_run: StudentRun, study: Study) -> list[dict[str, Any]]:
+  x, rows = evaluate.sample_rows(labelled, student_run, study.outcome.context)
+  return [row for row in rows if row['metric'] in KEPT] + _distances(
+      labelled, evaluate.to_pixels(study.outcome.teacher_run, x), study)
+
+
+def _distances(arm: str, pixels: np.ndarray, study: Study) -> list[dict[str, Any]]:
+  seed = study.outcome.context.seed
+  return [statistics.row(arm, metric, 'data', measure(pixels), n=len(pixels), seed=seed)
+          for metric, measure in study.measures.items()]
+
+
+def _count(arm: str, metric: str, value: float, study: Study) -> dict[str, Any]:
+  return statistics.row(arm, metric, None, value, n=1, seed=study.outcome.context.seed)
+
+
+def _cost_rows(study: Study, student: Student, seed: int, student_run: StudentRun, from_run: Trained) -> list[dict[str, Any]]:
+  """Calls and seconds of training, those of the student that it began with included, and multiply-adds of a sample."""
+  counts: dict[str, float] = collections.Counter()
+  parts = [(student.arm, from_run)]
+  if from_run.first:
+    parts.append((study.settings['then'][student.arm]['first'], from_run.first))
+  for arm, part in parts:
+    config = student_config(study, student._replace(arm=arm, steps=None), seed)
+    examples, pairs = part.step * config['train']['batch_size'], pairs_of(study, config['loss'])
+    counts.update({f'calls of {name}': count for name, count in costs.calls(
+        config['loss'], examples, None if pairs is None else manifest(pairs)['num']).items()})
+    counts['training_seconds'] += examples / examples_per_second(part.workdir)
+  counts['multiply_adds'] = costs.multiply_adds(student_run.student.z_to_x, student_run.params, student_run.student.event_shape)
+  return [_count(str(student), name, count, study) for name, count in counts.items()]
+
+
+def _best(rows: Rows, settings: Mapping[str, Any], size: str) -> list[str]:
+  """The arms that are nearest to the data in a size, over training seeds and in their best number of steps."""
+  near = rows.where(metric='kernel_distance', reference='data')
+
+  def distance(arm: str) -> float:
+    return min(np.mean(near.where(arm=str(student)).values('value')) for student in _students(arm, size, settings))
+
+  return sorted(settings['arms'], key=distance)[:settings['num_best']]
+
+
+def _sizes(settings: Mapping[str, Any]) -> list[str]:
+  return [*settings['small'], settings['full']]
+
+
+def _students(arm: str, size: str, settings: Mapping[str, Any]) -> list[Student]:
+  """An arm in a size, in every number of steps."""
+  return [Student(arm, size, steps) for steps in (settings['steps'] if arm.startswith('few_step/') else [None])]
+
+
+def _all_students(settings: Mapping[str, Any], rows: Rows) -> list[Student]:
+  """Those that there are rows of."""
+  labels = set(rows.distinct('arm'))
+  return [student for size in _sizes(settings) for arm in settings['arms'] for student in _students(arm, size, settings)
+          if str(student) in labels]
+
+
+def _timed(study: Study, rows: Rows) -> Rows:
+  """Seconds a sample of the exact solvers and of every student; students of one form share theirs, as weights do not matter."""
+  teacher_run, seed = study.outcome.teacher_run, study.outcome.context.seed
+  forms: dict[str, tuple[Any, list[str]]] = {}  # -> the student with random weights, the labels
+  for student in _all_students(study.settings, rows):
+    config = student_config(study, student, 0)
+    model = runs.models.make_student(config, teacher_run.space)
+    name = f'{config["student"]["name"]}, {student.size}, {student.steps}'
+    forms.setdefault(name, ((model, model.init(jax.random.key(0))), []))[1].append(str(student))
+  found = Rows()
+  for batch in pareto.BATCHES:
+    seconds = {row['solver']: row['seconds_per_image'] for row in timing.sampling_rows(
+        teacher_run.teacher, teacher_run.params, {form: model for form, (model, _) in forms.items()}, batch=batch, seed=seed)}
+    named = {label: seconds[form] for form, (_, labels) in forms.items() for label in labels}
+    named |= {f'teacher, {solver}': value for solver, value in seconds.items() if solver not in forms and solver != ONE_PASS}
+    found += [statistics.row(arm, pareto.SECONDS, f'batch {batch}', value, n=batch, seed=seed) for arm, value in named.items()]
+    jax.clear_caches()
+  return found
+
+
+def _effects(rows: Rows, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+  """How much nearer an arm is than the baseline of its size, for every measure."""
+  effects = []
+  measures = [key for key in rows.groups('metric', 'reference') if key[1] in ('data', 'teacher') and 'distance' in key[0]]
+  for size in _sizes(settings):
+    baseline = str(Student(settings['baseline'], size))
+    labels = {str(student) for arm in settings['arms'] for student in _students(arm, size, settings)} - {baseline}
+    for arm in (arm for arm in rows.distinct('arm') if arm in labels):
+      for metric, reference in measures:
+        comparison = claims.Comparison('', '', metric, reference, arm, baseline)
+        found = claims.difference(rows, comparison) if rows.where(arm=baseline, metric=metric) else None
+        if found is not None:
+          effects.append({'arm': arm, 'baseline': baseline, 'metric': metric, 'reference': reference,
+                          'nearer_by': found.value, 'low': found.low, 'high': found.high,
+                          'num_train_seeds': found.num_train_seeds, 'is_decided': found.is_decided})
+  return effects
+
+
+def _draw(study: Study, rows: Rows) -> None:
+  path, measures = study.experiment.path, study.measures
+  figures.forest(path / 'budget.png', rows, [('kernel_distance', 'data'), ('kernel_distance', 'teacher'), ('coverage', 'data'),
+                                             *((metric, 'data') for metric in measures)],
+                 title=f'Students after {study.settings["passes"]} passes')
+  pareto.draw(path / 'budget_pareto.png', rows, [(student.arm, student.size, str(student)) for student in
+                                                 _all_students(study.settings, rows)])
+  teacher_run, context = study.outcome.teacher_run, study.outcome.context
+  pictures = {'data': teacher_run.source.data.held_out.pixels[:SHOWN],
+              'teacher': evaluate.to_pixels(teacher_run, context.samples.x[:SHOWN])}
+  for student in _all_students(study.settings, rows):
+    student_run = load(study, student, trained(study, student._replace(steps=None), 0))
+    pictures[str(student)] = evaluate.to_pixels(teacher_run, generate(study, student_run, context.samples.z[:SHOWN]))
+  figures.panels(path / 'budget_samples.png', pictures, levels=teacher_run.space.levels, columns=5, per_row=8,
+                 title='Samples: the same noise z for the teacher and every student')

@@ -1,0 +1,133 @@
+"""How the students of the budget are trained: each for the same passes, its rate chosen in the same way."""
+import functools
+import pathlib
+from typing import Any, Mapping, NamedTuple
+
+import numpy as np
+
+from inverse_matching import losses, runs
+from inverse_matching.evaluation import evaluate, set_distances
+from inverse_matching.experiments import costs, courses, distillation, headroom
+from inverse_matching.experiments.experiment import Experiment
+from inverse_matching.runs import StudentRun
+from inverse_matching.runtime import processes
+from inverse_matching.runtime.overlays import merge
+from inverse_matching.training import checkpoint
+
+
+class Student(NamedTuple):
+  """An arm in one size, and in how many steps it samples."""
+  arm: str
+  size: str
+  steps: int | None = None  # of few_step
+
+  def __str__(self) -> str:
+    steps = '' if self.steps is None else f', {self.steps} step{"s" if self.steps > 1 else ""}'
+    return f'{self.arm}{steps} at {self.size}'
+
+
+class Trained(NamedTuple):
+  """A training run that is done."""
+  workdir: pathlib.Path
+  step: int  # of the checkpoint to take
+  rate: float
+  first: 'Trained | None' = None  # what it began with
+
+
+class Study(NamedTuple):
+  """What every training in it shares."""
+  experiment: Experiment
+  settings: Mapping[str, Any]  # config.budget
+  outcome: distillation.Outcome
+  measures: Mapping[str, headroom.Distance]  # to the data
+
+
+def student_config(study: Study, student: Student, seed: int) -> dict[str, Any]:
+  """The config of a student."""
+  config = study.experiment.config
+  arm = merge(config, config['arms'][student.arm])
+  steps = {} if student.steps is None else {'num_steps': student.steps}
+  return merge(arm, {'student': {**study.settings['sizes'][student.size][arm['student']['name']], **steps},
+                     'train': {'seed': seed}})
+
+
+def pairs_of(study: Study, loss: Mapping[str, Any]) -> pathlib.Path | None:
+  """The pairs that an objective takes, which are made where they are not there."""
+  config, path, _, devices = study.experiment
+  make = functools.partial(runs.make_pairs, study.outcome.teacher_run, devices=devices)
+  if loss['name'] in losses.ON_PAIRS:
+    return make(path / 'pairs', **config['pairs'])
+  encodes = loss['name'] in ('x_reconstruction', 'flow_matching') and loss.get('coupling') != 'independent'
+  if not encodes or loss.get('data_noise_std') or config['encodings']['num'] is None:
+    return None
+  return make(path / 'encodings', pairs_from='data', **config['encodings'])
+
+
+def _train(study: Study, student: Student, seed: int, rate: float, passes: int, every: int, *, name: str,
+           begin: tuple[pathlib.Path, int] | None = None) -> pathlib.Path:
+  """Trains a student for so many passes; returns the workdir.
+
+  Args:
+    study: what is shared.
+    student: to train.
+    seed: of training.
+    rate: of learning.
+    passes: of the student over a batch.
+    every: passes between two checkpoints.
+    name: of the folder.
+    begin: workdir and step of the parameters to begin with; None: random ones.
+  """
+  config = student_config(study, student, seed)
+  each = costs.passes(config['loss'])
+  folder = study.experiment.path / 'budget' / student.arm / student.size.replace('/', '_') / name
+  init_from, init_step = begin or (None, None)
+  return courses.train(
+      study.experiment, config, folder, study.outcome.teacher_run, rate=rate, updates=passes // each, every=every // each,
+      pairs=pairs_of(study, config['loss']), init_from=init_from, init_step=init_step,
+      features=distillation.features_folder(study.experiment.path, config))
+
+
+def trained(study: Study, student: Student, seed: int) -> Trained:
+  """The student of an arm after all of its budget, trained as far as that is not done."""
+  settings, then = study.settings, study.settings['then'].get(student.arm)
+  if then is None:
+    rate = courses.best_rate(settings['rates'], lambda rate: _train(
+        study, student, settings['num_seeds'], rate, settings['tuning'], settings['tuning'], name=f'rate_{rate:g}'))
+    workdir = _train(study, student, seed, rate, settings['passes'], settings['every'], name=f'seed{seed}')
+    return Trained(workdir, checkpoint.steps(workdir)[-1], rate)
+  first = trained(study, student._replace(arm=then['first']), seed)
+  begin = (settings['passes'] - then['passes']) * first.step // settings['passes']
+  workdir = _train(study, student, seed, then['rate'], then['passes'], then['every'], name=f'seed{seed}',
+                   begin=(first.workdir, begin))
+  return Trained(workdir, _best_step(study, workdir), then['rate'], first._replace(step=begin))
+
+
+def load(study: Study, student: Student, from_run: Trained) -> StudentRun:
+  """A trained student, which samples in so many steps."""
+  teacher_run = study.outcome.teacher_run
+  student_run = runs.load_student(from_run.workdir, teacher_run, from_run.step)
+  if student.steps is None:
+    return student_run
+  config = merge(student_run.config, {'student': {'num_steps': student.steps}})
+  return student_run._replace(config=config, student=runs.models.make_student(config, teacher_run.space))
+
+
+def _best_step(study: Study, workdir: pathlib.Path) -> int:
+  """The checkpoint whose samples, of noise that nothing else uses, are nearest to the validation part."""
+  context, teacher_run = study.outcome.context, study.outcome.teacher_run
+  data = teacher_run.source.data
+  to = context.observer.features((data.validation or data.train).pixels[:len(context.samples.z)])
+  z = runs.prior_draws(teacher_run.teacher, context.seed + 1, np.arange(len(to)))
+
+  def distance(step: int) -> float:
+    student_run = runs.load_student(workdir, teacher_run, step)
+    found = context.observer.features(evaluate.to_pixels(teacher_run, generate(study, student_run, z)))
+    return set_distances.kernel_statistic(found, to)(np.arange(len(found)), np.arange(len(to)))
+
+  return min(checkpoint.steps(workdir), key=distance)
+
+
+def generate(study: Study, student_run: StudentRun, z: np.ndarray) -> np.ndarray:
+  """S(z) of z [N, *event]."""
+  z_to_x = processes.map_examples(lambda params, z: student_run.student.z_to_x(params, z).x, study.experiment.devices)
+  return z_to_x(student_run.params, z)

@@ -1,0 +1,41 @@
+"""What the training of a student and a sample of it cost, counted."""
+from typing import Any, Callable, Mapping
+
+import jax
+import numpy as np
+
+from inverse_matching import losses
+from inverse_matching.types import Params
+
+# Name of a loss -> forward and backward passes of the student for an example, where it is not one.
+_PASSES = {'mixture': lambda loss: 2, 'energy_score': lambda loss: loss.get('num_draws', 2),
+           'energy_oracle': lambda loss: 1 + loss.get('num_draws', 2)}
+# Objectives that call T for each example, the first ones with a derivative; the next ones unless encodings are stored.
+_THROUGH_TEACHER = ('reverse_kl', 'regularized_kl', 'z_reconstruction', 'mixture')
+_ENCODING = ('x_reconstruction', 'flow_matching')
+
+
+def passes(loss: Mapping[str, Any]) -> int:
+  """Forward and backward passes of the student that an example of config.loss takes."""
+  return _PASSES.get(loss['name'], lambda loss: 1)(loss)
+
+
+def calls(loss: Mapping[str, Any], examples: int, stored: int | None) -> dict[str, int]:
+  """Calls of S and T, and samples of T^-1, that training on so many examples takes.
+
+  Args:
+    loss: config.loss.
+    examples: seen in training.
+    stored: number of pairs, encodings or pairs (z, T^-1(z)), that were made for it; None: there are none.
+  """
+  name = loss['name']
+  encodes = name in _THROUGH_TEACHER or name in _ENCODING and stored is None and loss.get('coupling') != 'independent'
+  encoded = examples if encodes else stored if name in _ENCODING and stored else 0
+  return {'S': passes(loss) * examples, 'T': encoded, 'T^-1': stored if name in losses.ON_PAIRS else 0}
+
+
+def multiply_adds(function: Callable[[Params, jax.Array], Any], params: Params, event_shape: tuple[int, ...]) -> float:
+  """Multiply-adds of (params, z [1, *event_shape]) -> anything, as XLA counts floating-point operations: half of those."""
+  shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
+  z = jax.ShapeDtypeStruct((1, *event_shape), np.float32)
+  return jax.jit(function).lower(shapes, z).cost_analysis()['flops'] / 2
