@@ -1,0 +1,65 @@
+"""The models that come along: whole, of the size that is promised, and used like any workdir without data."""
+import pathlib
+
+from commands import launched
+import numpy as np
+from PIL import Image
+import pytest
+
+from inverse_matching import runs
+from inverse_matching.runs import exported
+from inverse_matching.runtime import files
+
+MODELS = pathlib.Path(__file__).resolve().parents[1] / 'models'
+FOLDERS = sorted(path.parent for path in MODELS.rglob(exported.MANIFEST))
+MOST = 15 * 2**20  # bytes, of all
+
+
+def test_they_are_small():
+  """Together, and nothing else lies beside them."""
+  assert FOLDERS and sum(path.stat().st_size for path in MODELS.rglob('*') if path.is_file()) < MOST
+  names = {'config.json', 'space.json', 'card.md', exported.WEIGHTS, exported.MANIFEST}
+  assert all({path.name for path in folder.iterdir()} == names for folder in FOLDERS)
+
+
+@pytest.mark.parametrize('folder', FOLDERS, ids=lambda path: str(path.relative_to(MODELS)))
+def test_they_are_whole(folder):
+  """Every file has the sum that the manifest gives; the card tells what it is, and no path of the machine that made it."""
+  for name, digest in files.read_json(folder / exported.MANIFEST)['sha256'].items():
+    assert files.sha256(folder / name) == digest
+  card = (folder / 'card.md').read_text()
+  assert 'not told' not in card and '95% intervals' in card
+  assert '/work' not in card and '/home' not in card
+
+
+@pytest.mark.parametrize('folder', [f for f in FOLDERS if f.name != 'teacher'], ids=lambda path: str(path.relative_to(MODELS)))
+def test_students_know_their_teacher(folder):
+  """The one beside them."""
+  teacher = files.read_json(folder.parent / 'teacher' / exported.MANIFEST)['hash']
+  assert files.read_json(folder / 'config.json')['teacher_hash'] == teacher
+
+
+def test_samples_of_the_digits(tmp_path):
+  """By the commands, into another folder; x = T^-1(z) to the solver's tolerance; nothing is written into the models."""
+  before = {path: path.stat().st_mtime_ns for path in MODELS.rglob('*')}
+  teacher = MODELS / 'digits' / 'teacher'
+  launched('sample', f'--workdir={teacher}', '--num_samples=16', f'--output={tmp_path / "teacher"}')
+  launched('sample', f'--workdir={MODELS / "digits" / "flow"}', f'--teacher={teacher}', '--num_samples=16',
+           f'--output={tmp_path / "flow"}')
+  for name in ('teacher', 'flow'):
+    picture, = (tmp_path / name).glob('*.png')
+    assert Image.open(picture).width > 8
+  run = runs.load_teacher(teacher)
+  pairs = runs.draw_pairs(run, 8, 1)
+  np.testing.assert_allclose(run.teacher.x_to_z(run.params, pairs['x'])[0], pairs['z'], atol=2e-3)
+  assert {path: path.stat().st_mtime_ns for path in MODELS.rglob('*')} == before
+
+
+@pytest.mark.slow
+def test_distillation_from_a_model(tmp_path):
+  """Pairs of the teacher that comes along, and a student of them."""
+  teacher = MODELS / 'digits' / 'teacher'
+  launched('make_pairs', f'--teacher={teacher}', '--num=128', f'--workdir={tmp_path / "pairs"}')
+  launched('distill', '--config=configs/digits.py:smoke,flow/oracle_prediction', f'--teacher={teacher}',
+           f'--pairs={tmp_path / "pairs"}', f'--workdir={tmp_path / "student"}')
+  assert runs.load_student(tmp_path / 'student', runs.load_teacher(teacher)).config['loss']['name'] == 'oracle_prediction'
