@@ -208,6 +208,9 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
   sections = settings.sections(config, 'student', 'loss', 'optimizer', 'train')
   settings.check(config)
   teacher, space, seed = teacher_run.teacher, teacher_run.space, config['train']['seed']
+  ours, teachers_data = (each.get('data', {}).get('name') for each in (config, teacher_run.config))
+  if ours is not None and ours != teachers_data:
+    logging.info('The data are those of the teacher, %s; config.data, %s, does not count.', teachers_data, ours)
   if config['loss']['name'] in losses.ON_PAIRS and pairs is None:
     raise InputError(f'{config["loss"]["name"]} trains on pairs (z, T^-1(z)): run launch.make_pairs and give --pairs.')
   from_prior = config['loss']['name'] in losses.FROM_PRIOR

@@ -10,6 +10,7 @@ import tqdm
 
 from inverse_matching.data import pairs
 from inverse_matching.errors import InputError
+from inverse_matching.runs import exported
 from inverse_matching.runtime import files
 from inverse_matching.training import checkpoint
 
@@ -45,10 +46,19 @@ def _stages(path: pathlib.Path) -> list[str]:
 
 def _run(path: pathlib.Path) -> str:
   config = files.read_json(path / 'config.json')
+  if exported.is_model(path):
+    return f'{_what(config)}, a model of step {exported.step(path)}'
   done, words = _pairs(path, config) if config.get('kind') == 'pairs' else _training(path, config)
-  if done:
-    return ', '.join([f'done: {words[0]}', *words[1:]])
-  return ', '.join(['running' if _is_held(path) else 'stopped', *words])
+  state = 'done' if done else 'running' if _is_held(path) else 'stopped'
+  return ', '.join([f'{_what(config)}, {state}', *words])
+
+
+def _what(config: Mapping[str, Any]) -> str:
+  """The kind of run, with its network and objective."""
+  kind = config.get('kind', 'run')
+  network = config[kind]['name'] if kind in ('teacher', 'student') and kind in config else ''
+  by = f'by {config["loss"]["name"]}' if kind == 'student' and 'loss' in config else ''
+  return ' '.join(filter(None, [kind, network, by]))
 
 
 def _pairs(path: pathlib.Path, config: Mapping[str, Any]) -> tuple[bool, list[str]]:

@@ -85,7 +85,7 @@ def test_the_whole_way(call, tmp_path):
   call('evaluate', '--workdir=student', '--teacher=teacher', '--num_samples=40')
   call('export', '--workdir=teacher', '--output=model')
   call('reproduce', '--figure=5', *flags, '--workdir=figure')
-  assert 'teacher: done' in call('status', '--workdir=figure')
+  assert 'teacher: teacher ' in call('status', '--workdir=figure')
   assert f'{console.NAME} reproduce --figure=5 --config=digits:smoke' in (tmp_path / 'figure' / 'figure5.json').read_text()
 
 

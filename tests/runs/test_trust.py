@@ -69,7 +69,7 @@ def test_what_a_folder_names_is_refused(tmp_path):
 def test_status_follows_no_names(tmp_path):
   """It tells of a strange folder as of any other."""
   written(tmp_path / 'run', {**STRANGE, 'data': {'name': 'os:system', 'command': f'touch {tmp_path}/mark'}})
-  assert status.describe(tmp_path) == 'run: stopped, no step logged, no checkpoint yet'
+  assert status.describe(tmp_path).endswith(', stopped, no step logged, no checkpoint yet')
   assert not (tmp_path / 'mark').exists()
 
 
