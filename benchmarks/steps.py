@@ -8,6 +8,10 @@ from inverse_matching import losses, students, teachers
 from inverse_matching.data import catalogue
 from inverse_matching.data.source import Space, prepare_arrays
 from inverse_matching.data.speech import world
+from inverse_matching.losses import distances
+from inverse_matching.nets.causal_conv import functions
+from inverse_matching.nets.classifier import ConvClassifier
+from inverse_matching.runs import classifier
 from inverse_matching.runtime.devices import map_step
 from inverse_matching.runtime.overlays import merge
 from inverse_matching.training.step import init_state, make_optimizer, make_train_step
@@ -54,13 +58,23 @@ def training_step(config: Mapping[str, Any], of_teacher: bool, batch: int, num_d
   from_pairs = not of_teacher and config['loss']['name'] in losses.ON_PAIRS
   optimizer = make_optimizer(steps_per_epoch=1, grad_clip=config['train']['grad_clip'], **config['optimizer'])
   loss_fn = (losses.maximum_likelihood(teacher) if of_teacher else
-             losses.make(teacher=teacher, student=student, **config['loss']))
+             losses.make(teacher=teacher, student=student, **_loss(config['loss'], space)))
   step = make_train_step(loss_fn, optimizer, ema_decay=config['train']['ema_decay'], num_steps=1,
                          prepare=prepare_arrays(0) if from_pairs else space.prepare(0))
   key = jax.eval_shape(jax.random.key, 0)
   state = jax.eval_shape(lambda key: init_state(trained.init(key), optimizer), key)
   constants = None if of_teacher else jax.eval_shape(teacher.init, key)
   return map_step(step, num_devices), (state, constants, _raw(config['data'], space, batch, from_pairs))
+
+
+def _loss(loss: Mapping[str, Any], space: Space) -> Mapping[str, Any]:
+  """The section config.loss; in place of the distance features that in the layers of a classifier without training."""
+  if loss.get('distance') != distances.FEATURES:
+    return loss
+  network = ConvClassifier(10, **classifier.OF_OBJECTIVES['network'])
+  init, apply = functions(network, space.event_shape)
+  params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(init, jax.random.key(0)))
+  return {**loss, 'distance': classifier.distance_in(apply, params, space, [1.0] * (2 + network.num_levels))}
 
 
 def _raw(data: Mapping[str, Any], space: Space, batch: int, from_pairs: bool) -> dict[str, jax.ShapeDtypeStruct]:

@@ -4,7 +4,7 @@ Small grey images have no use for a network trained on photographs, so small one
 Distances of features compare under one classifier only: its hash belongs to the settings of every JSON of numbers.
 """
 import os
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 import jax
 import numpy as np
@@ -22,7 +22,7 @@ from inverse_matching.runs import workdir as workdirs
 from inverse_matching.runtime import processes
 from inverse_matching.runtime.overlays import merge
 from inverse_matching.training import checkpoint, loop
-from inverse_matching.types import Batch, LossFn, Params
+from inverse_matching.types import Array, Batch, LossFn, Params
 
 CHUNK = 256  # images per device and call; part of what fixes the bits of a result
 
@@ -100,19 +100,25 @@ def feature_distance(data: Mapping[str, Any], space: Space, workdir: str | os.Pa
     config: see `train_classifier`.
   """
   apply, params, images, _ = _trained(data, workdir, devices, config)
-
-  def depths(params, images):
-    _, features, maps = apply(params, images)
-    return [images, *maps, features]
-
-  of_pixels = processes.map_examples(lambda params, pixels: depths(params, _scale(pixels, 0.5, images.levels)), devices, CHUNK)
-  seen = of_pixels(params, images.train.pixels[:SCALED_BY])
+  seen = processes.map_examples(lambda params, pixels: _depths(apply, params, _scale(pixels, 0.5, images.levels)), devices,
+                                CHUNK)(params, images.train.pixels[:SCALED_BY])
   scales = [float(np.sqrt(np.mean(np.square(values, dtype=np.float64)))) for values in seen]
+  return distance_in(apply, params, space, scales), checkpoint.tree_hash(params)
 
-  def scaled_depths(x):
-    return [values / scale for values, scale in zip(depths(params, 2 * space.codec.to_unit(x) - 1), scales)]
 
-  return distances.of_features(scaled_depths), checkpoint.tree_hash(params)
+def distance_in(apply: Callable, params: Params, space: Space, scales: Sequence[float]) -> distances.Distance:
+  """The distance of images of a space in the depths of a classifier (see `feature_distance`), each over its scale."""
+
+  def depths(x):
+    found = _depths(apply, params, 2 * space.codec.to_unit(x) - 1)
+    return [values / scale for values, scale in zip(found, scales, strict=True)]
+
+  return distances.of_features(depths)
+
+
+def _depths(apply: Callable, params: Params, images: Array) -> list[Array]:
+  _, features, maps = apply(params, images)
+  return [images, *maps, features]
 
 
 def _trained(data: Mapping[str, Any], workdir: str | os.PathLike, devices: int | None,

@@ -35,7 +35,8 @@ def test_a_run_in_progress_and_after(tmp_path):
     save(tmp_path, 40)
     line = status.describe(tmp_path)
   for words in (f'{tmp_path}: teacher pixelcnn, running', 'step 50 of 200 (25%)', 'epoch 2.5 of 10', 'loss 2.5',
-                'held-out loss 3.25', 'last checkpoint at step 40', '128 examples/s', '01:15 left', 'sign of life 00:05 ago', 'memory 0.5 GB'):
+                'held-out loss 3.25', 'last checkpoint at step 40', '128 examples/s', '01:15 left', 'sign of life 00:05 ago',
+                'memory 0.5 GB'):
     assert words in line
   assert status.describe(tmp_path) == line.replace('running', 'stopped')
   write_metrics(tmp_path, 10, 50, 200)
