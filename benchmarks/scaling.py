@@ -1,7 +1,7 @@
-"""What it costs to spread a training step: pmap against plain jit on one device, and more devices with as much work each.
+"""What it costs to spread a training step: pmap against plain jit on one device, and more devices for the same or more work.
 
     python -m benchmarks.scaling --output=scaling.json
-    python -m benchmarks.scaling --devices=8 --size=28 --num_blocks=3 --num_filters=32 --batch_size=64
+    python -m benchmarks.scaling --size=28 --precision=bfloat16 --output=scaling_28x28.json
 
 The step is that of a teacher on random images, by default with the network of the digits. On a CPU n devices run in a process
 that is held on n cores, since one device would borrow the cores of the others; the processes take turns, step by step.
@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks import interleaved
 from inverse_matching import losses, random, teachers
 from inverse_matching.evaluation import tables
-from inverse_matching.runtime import devices, files
+from inverse_matching.runtime import devices, files, onednn
 from inverse_matching.runtime.devices import map_step, replicate
 from inverse_matching.training import step as training_step
 from inverse_matching.training.step import init_state, make_optimizer, make_train_step
@@ -37,15 +37,16 @@ def _make_step(teacher):
   return step, lambda: init_state(teacher.init(jax.random.key(0)), optimizer)
 
 
-def _runner(name: str, n: int, shape: tuple[int, int, int], network: dict[str, Any], batch_size: int) -> Callable[[], float]:
-  """A function of no arguments that makes a step on n devices, waits for it and returns its seconds."""
+def _runner(name: str, n: int, batch_size: int, shape: tuple[int, int, int], network: dict[str, Any]) -> Callable[[], float]:
+  """A function of no arguments that makes a step of so many examples on n devices, waits for it and returns its seconds."""
   step, init = _make_step(teachers.make('pixelcnn', shape, **network))
-  x = np.random.default_rng(0).normal(size=(n * batch_size, *shape)).astype(np.float32)
+  x = np.random.default_rng(0).normal(size=(batch_size, *shape)).astype(np.float32)
   batch = {'x': x, 'position': np.arange(len(x), dtype=np.uint32)}
   if name == 'jit':
     mapped, held, mean = jax.jit(step, donate_argnums=0), [jax.jit(init)()], lambda tree: tree  # no axis to take it over
   else:
-    mapped, held, mean = map_step(step, n), [replicate(init(), n)], devices.mean_over_devices
+    options = onednn.compiler_options() if network.get('dtype') else None
+    mapped, held, mean = map_step(step, n, options), [replicate(init(), n)], devices.mean_over_devices
 
   def run():
     start = time.perf_counter()
@@ -58,7 +59,7 @@ def _runner(name: str, n: int, shape: tuple[int, int, int], network: dict[str, A
   return run
 
 
-def _serve(connection, cores: set[int], name: str, n: int, *settings) -> None:
+def _serve(connection, cores: set[int], name: str, n: int, *settings: Any) -> None:
   """In a process of its own, which ends with the one that started it: a runner, called whenever there is a message."""
   os.sched_setaffinity(0, cores)
   devices.make_cpu_devices(n)
@@ -69,7 +70,7 @@ def _serve(connection, cores: set[int], name: str, n: int, *settings) -> None:
       connection.send(run())
 
 
-def _elsewhere(name: str, n: int, *settings) -> Callable[[], float]:
+def _elsewhere(name: str, n: int, *settings: Any) -> Callable[[], float]:
   """The same as `_runner`, in a process that is held on n cores, or on all there are if those are fewer."""
   here, there = multiprocessing.Pipe()
   cores = set(sorted(os.sched_getaffinity(0))[:n])
@@ -86,17 +87,19 @@ def _elsewhere(name: str, n: int, *settings) -> Callable[[], float]:
 
 def measure(counts: list[int], make_runner: Callable, rounds: int, batch_size: int) -> list[dict[str, Any]]:
   """Rows {"step", "devices", "batch", "seconds", "ratio", "low", "high"}: the median time of a step, and the median and the
-  quartiles over the rounds of a ratio: of `pmap` the time over that of `jit`, of `weak` that of one device over that of all,
-  which is 1 where devices cost nothing."""
-  runs = {(name, n): make_runner(name, n) for name, n in [('jit', 1), *(('pmap', n) for n in counts)]}
-  times = [{key: run() for key, run in runs.items()} for _ in range(rounds)]  # interleaved
-  seconds = {key: np.array([of[key] for of in times]) for key in runs}
-  one, rows = seconds['pmap', 1], []
-  for (name, n), values in seconds.items():
-    over, under = (one, seconds['jit', 1]) if n == 1 else (one, values)
-    ratio = {'ratio': None, 'low': None, 'high': None} if name == 'jit' else interleaved.ratio(over, under)
-    rows.append({'step': name if n == 1 else 'weak', 'devices': n, 'batch': n * batch_size,
-                 'seconds': float(np.median(values)), **ratio})
+  quartiles over the rounds of a ratio: of `pmap` the time over that of `jit`; of `weak` (as much work for each device) and
+  `strong` (as much in all) that of one device over that of all, which is 1 and n where devices cost nothing."""
+  cases = [('jit', 1, batch_size), ('pmap', 1, batch_size)]
+  cases += [case for n in counts if n > 1 for case in (('weak', n, n * batch_size), ('strong', n, batch_size))]
+  runs = {case: make_runner(*case) for case in cases}
+  times = [{case: run() for case, run in runs.items()} for _ in range(rounds)]  # interleaved
+  seconds = {case: np.array([of[case] for of in times]) for case in cases}
+  jit, one = (seconds[case] for case in cases[:2])
+  rows = []
+  for (name, n, batch), values in seconds.items():
+    ratio = {'ratio': None, 'low': None, 'high': None} if name == 'jit' else interleaved.ratio(
+        *((one, jit) if name == 'pmap' else (one, values)))
+    rows.append({'step': name, 'devices': n, 'batch': batch, 'seconds': float(np.median(values)), **ratio})
   return rows
 
 
@@ -107,14 +110,16 @@ def main(argv) -> None:
   device, available = jax.local_devices()[0], jax.local_device_count()
   pinned = device.platform == 'cpu' and hasattr(os, 'sched_setaffinity')
   counts = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= min(available, FLAGS.devices or available)]
-  settings = (FLAGS.size, FLAGS.size, FLAGS.channels), network, FLAGS.batch_size
-  make_runner = lambda name, n: (_elsewhere if pinned else _runner)(name, n, *settings)
+  dtype = {'dtype': 'bfloat16'} if FLAGS.precision == 'bfloat16' else {}
+  settings = (FLAGS.size, FLAGS.size, FLAGS.channels), {**network, **dtype}
+  make_runner = lambda *case: (_elsewhere if pinned else _runner)(*case, *settings)
   rows = measure(counts, make_runner, FLAGS.rounds, FLAGS.batch_size)
   cell = lambda value: f'{value:.4g}' if isinstance(value, float) else '' if value is None else str(value)
   print(tables.plain([list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]))
   if FLAGS.output:
     files.write_json(FLAGS.output, {'command': common.command(), 'settings': {
-        **network, 'rounds': FLAGS.rounds, 'device': f'{device.platform} {device.device_kind}'}, 'rows': rows})
+        **network, 'size': FLAGS.size, 'precision': FLAGS.precision, 'rounds': FLAGS.rounds,
+        'device': f'{device.platform} {device.device_kind}'}, 'rows': rows})
 
 
 if __name__ == '__main__':
@@ -124,7 +129,8 @@ if __name__ == '__main__':
   flags.DEFINE_integer('num_filters', 24, 'Of the network.')
   flags.DEFINE_integer('num_levels', 3, 'Of the network.')
   flags.DEFINE_float('dropout', 0.3, 'Of the network.')
-  flags.DEFINE_integer('batch_size', 64, 'Examples of a device in a step.')
+  flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], 'Of the numbers inside the network.')
+  flags.DEFINE_integer('batch_size', 64, 'Examples of one device in a step.')
   flags.DEFINE_integer('devices', None, 'The most devices; default: the local ones, on a CPU one for each core.', lower_bound=1)
   flags.DEFINE_integer('rounds', 40, 'Interleaved rounds.')
   flags.DEFINE_string('output', None, 'JSON to write.')
