@@ -42,10 +42,11 @@ def _runner(name: str, n: int, batch_size: int, shape: tuple[int, int, int], net
   step, init = _make_step(teachers.make('pixelcnn', shape, **network))
   x = np.random.default_rng(0).normal(size=(batch_size, *shape)).astype(np.float32)
   batch = {'x': x, 'position': np.arange(len(x), dtype=np.uint32)}
+  options = onednn.compiler_options() if network.get('dtype') else None
   if name == 'jit':
-    mapped, held, mean = jax.jit(step, donate_argnums=0), [jax.jit(init)()], lambda tree: tree  # no axis to take it over
+    one = jax.jit(step, donate_argnums=0, compiler_options=options and dict(options))
+    mapped, held, mean = one, [jax.jit(init)()], lambda tree: tree  # no axis to take it over
   else:
-    options = onednn.compiler_options() if network.get('dtype') else None
     mapped, held, mean = map_step(step, n, options), [replicate(init(), n)], devices.mean_over_devices
 
   def run():

@@ -187,7 +187,7 @@ def _effects(rows: Rows, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         found = claims.difference(rows, comparison) if rows.where(arm=baseline, metric=metric) else None
         if found is not None:
           effects.append({'arm': arm, 'baseline': baseline, 'metric': metric, 'reference': reference,
-                          'nearer_by': found.value, 'low': found.low, 'high': found.high,
+                          'scale': found.scale.name, 'nearer_by': found.value, 'low': found.low, 'high': found.high,
                           'num_train_seeds': found.num_train_seeds, 'is_decided': found.is_decided})
   return effects
 

@@ -5,16 +5,15 @@ agree: then it `agrees` or `disagrees`. With fewer, an interval over the example
 Else it is `not decided`. There is `no headroom` where what should be beaten is at the floor: as good as can be measured.
 """
 import math
-from typing import Any, Callable, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
 import scipy.stats
 
+from inverse_matching.experiments import scales
 from inverse_matching.experiments.verdicts import ENOUGH, Claim
 
 FLOW, RESNET = 'flow/', 'resnet/x_reconstruction_'
-POSITIVE = {'z_reconstruction_l2', 'x_reconstruction_l2', 'sharpness', 'variance_ratio'}  # compared as ratios: in their log
-DISTANCES = {'kernel_distance', 'kernel_distance_8x8'}  # with a floor that nothing is below but by chance
 NEAR_ONE = 1.25  # the floor of a ratio is within this factor of 1, or the ratio means nothing
 TOLD_APART = 0.7  # accuracy of telling a teacher's samples from data above which the teacher does not draw such data
 
@@ -70,18 +69,18 @@ COMPARISONS = tuple(Comparison(*fields) for fields in (
 
 
 class Difference(NamedTuple):
-  """How much larger one arm is than another, with a 95% interval; of logs, if is_ratio."""
+  """How much larger one arm is than another, with a 95% interval."""
   value: float
   low: float
   high: float
   num_train_seeds: int
   is_decided: bool  # the interval excludes 0, and every seed agrees
-  is_ratio: bool
+  scale: scales.Scale  # that the numbers are in
 
   def __str__(self) -> str:
-    value, low, high = (math.exp(v) if self.is_ratio else v for v in self[:3])
+    value, low, high = map(self.scale.shown, self[:3])
     seeds = f'over {self.num_train_seeds} training seeds' if self.num_train_seeds >= ENOUGH else 'over examples'
-    return f'{"ratio" if self.is_ratio else "difference"} {value:.3g} [{low:.3g}, {high:.3g}] {seeds}'
+    return f'{self.scale.name} {value:.3g} [{low:.3g}, {high:.3g}] {seeds}'
 
 
 def claims(rows: Sequence[Mapping[str, Any]], comparisons: Sequence[Comparison] = COMPARISONS) -> list[Claim]:
@@ -116,10 +115,10 @@ def difference(rows: Sequence[Mapping[str, Any]], c: Comparison) -> Difference |
   intervals (Zou and Donner, 2008): as if they were independent, which is too wide where arms share the reference.
   """
   lower, higher = (_by_train_seed(rows, arm, c) for arm in (c.lower, c.higher))
-  scale = np.log if c.metric in POSITIVE else np.asarray
-  if any(row['value'] is None or row['value'] <= 0 and c.metric in POSITIVE for row in (*lower.values(), *higher.values())):
+  scale = scales.of(c.metric)
+  if any(row['value'] is None or row['value'] <= 0 and scale is scales.LOG for row in (*lower.values(), *higher.values())):
     return None
-  values = lambda of, seeds: scale([of.get(seed, of.get(None))['value'] for seed in seeds])
+  values = lambda of, seeds: scale.forward([of.get(seed, of.get(None))['value'] for seed in seeds])
   seeds = _common(lower, higher)
   if len(seeds) >= ENOUGH:
     differences = values(higher, seeds) - values(lower, seeds)
@@ -127,13 +126,13 @@ def difference(rows: Sequence[Mapping[str, Any]], c: Comparison) -> Difference |
     half = scipy.stats.t.ppf(0.975, degrees) * math.sqrt(variance / len(seeds))
     mean = float(np.mean(differences))
     same_sign = bool(np.all(differences > 0) or np.all(differences < 0))
-    return Difference(mean, mean - half, mean + half, len(seeds), abs(mean) > half and same_sign, scale is np.log)
+    return Difference(mean, mean - half, mean + half, len(seeds), abs(mean) > half and same_sign, scale)
   (a, b) = (next(iter(of.values())) for of in (lower, higher))
-  if a['low'] is None or b['low'] is None or scale is np.log and min(a['low'], b['low']) <= 0:
+  if a['low'] is None or b['low'] is None or scale is scales.LOG and min(a['low'], b['low']) <= 0:
     return None
-  (a, a_low, a_high), (b, b_low, b_high) = (scale([row['value'], row['low'], row['high']]) for row in (a, b))
+  (a, a_low, a_high), (b, b_low, b_high) = (scale.forward([row['value'], row['low'], row['high']]) for row in (a, b))
   low, high = b - a - math.hypot(b - b_low, a_high - a), b - a + math.hypot(b_high - b, a - a_low)
-  return Difference(float(b - a), float(low), float(high), len(seeds), bool(low > 0 or high < 0), scale is np.log)
+  return Difference(float(b - a), float(low), float(high), len(seeds), bool(low > 0 or high < 0), scale)
 
 
 def _common(lower: Mapping[int | None, Any], higher: Mapping[int | None, Any]) -> list[int | None]:
@@ -143,14 +142,14 @@ def _common(lower: Mapping[int | None, Any], higher: Mapping[int | None, Any]) -
   return [seed for seed in lower if seed in higher]
 
 
-def _variance(rows: Sequence[Mapping[str, Any]], c: Comparison, differences: np.ndarray, scale: Callable,
+def _variance(rows: Sequence[Mapping[str, Any]], c: Comparison, differences: np.ndarray, scale: scales.Scale,
               num_students: int) -> tuple[float, int]:
   """(variance of the difference of one seed, degrees of freedom)."""
   of_arms: dict[str, list[float]] = {}
   for row in rows:
     if (row['metric'], row['reference']) == (c.metric, c.reference) and row.get('train_seed') is not None:
-      if row['value'] is not None and (scale is not np.log or row['value'] > 0):
-        of_arms.setdefault(row['arm'], []).append(float(scale(row['value'])))
+      if row['value'] is not None and (scale is not scales.LOG or row['value'] > 0):
+        of_arms.setdefault(row['arm'], []).append(float(scale.forward(row['value'])))
   groups = [values for values in of_arms.values() if len(values) >= ENOUGH]
   if len(groups) > 1 and scipy.stats.bartlett(*groups).pvalue > 0.05:
     degrees = sum(len(values) - 1 for values in groups)
@@ -168,7 +167,7 @@ def _verdict(rows: Sequence[Mapping[str, Any]], c: Comparison, found: Difference
       row['value'] > TOLD_APART for row in rows
       if (row['arm'], row['metric'], row['reference']) == ('teacher', 'two_sample_accuracy', 'data')):
     return 'not meaningful at this scale'
-  if c.metric in DISTANCES and high_row['low'] is not None and high_row['low'] <= high_row['floor']:
+  if scales.is_kernel_distance(c.metric) and high_row['low'] is not None and high_row['low'] <= high_row['floor']:
     return 'no headroom'
   if found is None or not found.is_decided:
     return 'not decided'

@@ -20,6 +20,7 @@ from inverse_matching.training import checkpoint
 
 SHOWN = 40  # images in a panel
 COLUMNS = 5
+PER_ROW = 7  # panels
 TIMED_DIMS = 64 * 64  # of a batch that sampling is timed on
 TIMED = 'time sampling'
 
@@ -240,7 +241,7 @@ def _student_panels(outcome: Outcome, z: np.ndarray) -> dict[str, np.ndarray]:
 
 def _draw(experiment: Experiment, figure: str, outcome: Outcome) -> None:
   teacher_run, context, path = outcome.teacher_run, outcome.context, experiment.path
-  draw = functools.partial(figures.panels, levels=teacher_run.space.levels, columns=COLUMNS)
+  draw = functools.partial(figures.panels, levels=teacher_run.space.levels, columns=COLUMNS, per_row=PER_ROW)
   held_out = teacher_run.source.data.held_out.pixels[:SHOWN]
   draw(path / f'figure{figure}.png', {'data/(held out)': held_out, **sample_panels(outcome, SHOWN)},
        title='Samples: the same noise z for the teacher and every student')

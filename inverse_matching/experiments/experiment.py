@@ -10,6 +10,7 @@ import numpy as np
 import tqdm
 
 from inverse_matching.evaluation import statistics, tables
+from inverse_matching.experiments import scales
 from inverse_matching.runtime import files
 
 
@@ -32,12 +33,17 @@ class Rows(list[dict[str, Any]]):
     return Rows(row for row in self if row.get('train_seed') == first[row['arm']])
 
   def over_training(self) -> 'Rows':
-    """A row for each number that several training seeds have: its mean with a t interval over them, and num_train_seeds."""
+    """A row for each number that several training seeds have: its mean with a t interval over them, and num_train_seeds.
+
+    Both are taken on the scale of the metric, see scales, where that has all values.
+    """
     rows = Rows()
     for group in self.having('train_seed').groups('arm', 'metric', 'reference', 'seed').values():
       values = [row['value'] for row in group]
       if len(values) > 1 and None not in values:
-        value, low, high = statistics.over_seeds(values)
+        scale = scales.of(group[0]['metric'])
+        scale = scales.IDENTITY if scale is scales.LOG and min(values) <= 0 else scale
+        value, low, high = map(scale.inverse, statistics.over_seeds(scale.forward(values)))
         kept = {name: group[0][name] for name in ('arm', 'metric', 'reference', 'floor', 'n', 'seed')}
         rows.append({**kept, 'value': value, 'low': low, 'high': high, 'num_train_seeds': len(values)})
     return rows

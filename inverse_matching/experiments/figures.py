@@ -51,12 +51,12 @@ def panels(path: str | os.PathLike, pictures: Mapping[str, np.ndarray], *, level
     levels: the number of grey levels.
     columns: how many images stand beside each other in a panel.
     title: stands above the panels.
-    per_row: how many panels stand beside each other; None is all.
+    per_row: the most panels that stand beside each other, in lines of about equal length; None is all.
   """
   count, height, width = next(iter(pictures.values())).shape[:3]
   aspect = -(-count // columns) * height / (columns * width)
-  across = min(per_row or len(pictures), len(pictures))
-  down = -(-len(pictures) // across)
+  down = -(-len(pictures) // (per_row or len(pictures)))
+  across = -(-len(pictures) // down)
   size = (1.9 * across, (1.9 * aspect + 0.6) * down + 0.3)
   figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, layout='constrained')
   for axis in axes.flat:

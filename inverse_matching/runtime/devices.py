@@ -80,9 +80,19 @@ def _split(tree: Any, num_devices: int) -> Any:
   return jax.tree.map(lambda a: a.reshape(num_devices, a.shape[0] // num_devices, *a.shape[1:]), tree)
 
 
-def _never_empty(tree: Any) -> Any:
-  """Returns (tree, a scalar): pmap (jax 0.10 to 0.12) does not map the first leaf after an argument without leaves."""
+def _replicable(tree: Any) -> Any:
+  """Returns (tree, a scalar) for an argument of pmap that is the same on all devices.
+
+  pmap (jax 0.10 to 0.12) does not map the first leaf after an argument without leaves. That of jax 0.12 under several processes
+  cannot place an array that lies on several devices in copies: it gets one of them.
+  """
+  if jax.process_count() > 1:
+    tree = jax.tree.map(lambda leaf: leaf.addressable_data(0) if _has_copies(leaf) else leaf, tree)
   return tree, np.float32(0)
+
+
+def _has_copies(leaf: Any) -> bool:
+  return isinstance(leaf, jax.Array) and leaf.is_fully_replicated and len(leaf.sharding.device_set) > 1
 
 
 def map_step(step: Callable[[Any, Any, Any], tuple[Any, Any]], num_devices: int,
@@ -99,7 +109,7 @@ def map_step(step: Callable[[Any, Any, Any], tuple[Any, Any]], num_devices: int,
     mapped = _compiled_with(mapped, compiler_options)
 
   def run(state, constants, batch):
-    return mapped(state, _never_empty(constants), _split(batch, num_devices))
+    return mapped(state, _replicable(constants), _split(batch, num_devices))
 
   return run
 
@@ -156,7 +166,7 @@ def map_examples(function: Callable, num_devices: int, chunk: int | None = None)
     mapped, used = program(min(num_devices, _num_chunks(total, chunk)))
     step = used * chunk
     for start, part in _chunks(arrays, step):
-      out = jax.device_get(mapped(_never_empty(params), _split(part, used)))
+      out = jax.device_get(mapped(_replicable(params), _split(part, used)))
       parts.append(jax.tree.map(lambda a: np.asarray(a).reshape(step, *a.shape[2:]), out))
       if progress is not None:
         progress(min(step, total - start))

@@ -54,21 +54,33 @@ def test_the_interval_over_seeds():
   pooled = np.mean([np.var(np.log(v), ddof=1) for v in (x, oracle)])
   half = scipy.stats.t.ppf(0.975, 4) * np.sqrt(2 * pooled / 3)
   np.testing.assert_allclose(found[:3], np.mean(differences) + np.array([0, -half, half]))
-  assert found.is_ratio and found.num_train_seeds == 3 and 'over 3 training seeds' in str(found)
+  assert found.scale.name == 'ratio' and found.num_train_seeds == 3 and 'over 3 training seeds' in str(found)
   oracle = [0.3, 0.3001, 0.3]
   found = claims.difference(seeds(X, x) + seeds(ORACLE, oracle), c)
   expected = scipy.stats.ttest_rel(np.log(oracle), np.log(x)).confidence_interval(0.95)
   np.testing.assert_allclose(found[1:3], expected)
 
 
+def test_kernel_distances_are_compared_in_a_symmetric_log():
+  """A student that collapses more in some trainings than in others is farther in all; near the floor the scale is linear."""
+  c = claims.Comparison('', '', 'kernel_distance', 'teacher', 'good', 'collapsed')
+  of = lambda arm, values: seeds(arm, values, metric='kernel_distance', floor=0.0)
+  rows = of('good', [0.0113, 0.0114, 0.0109]) + of('collapsed', [41.5, 11.4, 41.2])
+  found = claims.difference(rows, c)
+  logs = np.arcsinh([4150, 1140, 4120]) - np.arcsinh([1.13, 1.14, 1.09])
+  assert found.is_decided and found.value == pytest.approx(np.mean(logs)) and 'asinh' in str(found)
+  near = claims.difference(of('good', [-0.001, 0.0, 0.001]) + of('collapsed', [0.001, 0.002, 0.003]), c)
+  assert near.value == pytest.approx(0.2, rel=0.02)
+
+
 def test_intervals_over_seeds_cover():
   """Seeds that share their data order too: at least 95% of the intervals hold the truth."""
-  c, covered = claims.Comparison('', '', 'kernel_distance', 'data', 'a', 'b'), []
+  c, covered = claims.Comparison('', '', 'coverage', 'data', 'a', 'b'), []
   for seed in range(400):
     rng = np.random.default_rng(seed)
     shared = rng.normal(size=3)
     a, b = 1.0 + 0.5 * shared + rng.normal(size=3), 1.3 + 0.5 * shared + rng.normal(size=3)
-    of = lambda arm, values: seeds(arm, values, metric='kernel_distance', reference='data')
+    of = lambda arm, values: seeds(arm, values, metric='coverage', reference='data')
     found = claims.difference(of('a', a) + of('b', b), c)
     covered.append(found.low <= 0.3 <= found.high)
   assert np.mean(covered) >= 0.94
