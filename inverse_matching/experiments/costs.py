@@ -29,8 +29,8 @@ def calls(loss: Mapping[str, Any], examples: int, stored: int | None) -> dict[st
     stored: number of pairs, encodings or pairs (z, T^-1(z)), that were made for it; None: there are none.
   """
   name = loss['name']
-  encodes = name in _THROUGH_TEACHER or name in _ENCODING and stored is None and loss.get('coupling') != 'independent'
-  encoded = examples if encodes else stored if name in _ENCODING and stored else 0
+  encodes = name in _ENCODING and loss.get('coupling') != 'independent'
+  encoded = examples if name in _THROUGH_TEACHER else (stored or examples) if encodes else 0
   return {'S': passes(loss) * examples, 'T': encoded, 'T^-1': stored if name in losses.ON_PAIRS else 0}
 
 

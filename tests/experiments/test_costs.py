@@ -1,8 +1,13 @@
 """What training and samples cost."""
+import pathlib
+
 import jax.numpy as jnp
 import pytest
 
+from inverse_matching import losses
 from inverse_matching.experiments import costs
+
+PAGE = pathlib.Path(__file__).resolve().parents[2] / 'docs' / 'students_and_losses.md'
 
 
 @pytest.mark.parametrize('loss,stored,expected', [
@@ -23,3 +28,23 @@ def test_multiply_adds():
   params = {'a': jnp.zeros((12, 30)), 'b': jnp.zeros((30, 5))}
   count = costs.multiply_adds(lambda params, z: z.reshape(1, 12) @ params['a'] @ params['b'], params, (3, 4, 1))
   assert count == pytest.approx(12 * 30 + 30 * 5, rel=0.01)
+
+
+def test_the_table_of_the_page():
+  """It names every objective, and counts as the code does."""
+  lines = PAGE.read_text().partition('## What each asks for')[2].partition('\n- ')[0].splitlines()
+  found = set()
+  for line in lines:
+    cells = [cell.strip() for cell in line.strip('|').split('|')]
+    if not cells[0].startswith('`'):
+      continue
+    names = [name.strip('`') for name in cells[0].split(', ')]
+    coupling = next((name.partition('=')[2] for name in names if '=' in name), None)
+    for loss in (dict(name=name, num_draws=5, coupling=coupling) for name in names if '=' not in name):
+      found.add(loss['name'])
+      stored = costs.calls(loss, 100, 7)
+      passes = {'num_draws': 5, '1 + num_draws': 6}.get(cells[1].replace('`', '')) or int(cells[1])
+      assert costs.passes(loss) == passes and stored['S'] == 100 * passes
+      assert costs.calls(loss, 100, None)['T'] == 100 * (cells[2][0] == '1') and stored['T^-1'] == 7 * (cells[3] == 'stored')
+      assert stored['T'] == (7 if 'stored' in cells[2] else 100 * (cells[2][0] == '1'))
+  assert found == set(losses.LOSSES)
