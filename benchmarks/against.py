@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks import interleaved
 from inverse_matching.evaluation import tables
 from inverse_matching.runtime import files
-from launch import common, huge_pages
+from launch import huge_pages, wording
 
 FLAGS = flags.FLAGS
 NAMES = ('step', 'what', 'batch')  # fields that tell what a row is of
@@ -61,7 +61,7 @@ def main(argv) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     settings = {'benchmark': FLAGS.benchmark, 'both': FLAGS.both, 'own': FLAGS.own, 'rounds': FLAGS.rounds, 'cores': cores,
                 'python': platform.python_version(), 'pages': FLAGS.pages}
-    files.write_json(FLAGS.output, {'command': common.command(), 'settings': settings, 'rows': rows})
+    files.write_json(FLAGS.output, {'command': wording.command(), 'settings': settings, 'rows': rows})
 
 
 if __name__ == '__main__':

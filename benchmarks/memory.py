@@ -19,7 +19,7 @@ from benchmarks import steps
 from inverse_matching.evaluation import tables
 from inverse_matching.runtime import files
 from inverse_matching.runtime.overlays import merge
-from launch import common
+from launch import wording
 
 FLAGS = flags.FLAGS
 GIGABYTES = (16, 24, 80)  # of a device
@@ -93,7 +93,7 @@ def main(argv) -> None:
       print(tables.plain(table(rows[-1:])[1:]), flush=True)
       if FLAGS.output:
         settings = {'batches': BATCHES, 'share': SHARE, 'platform': jax.default_backend(), 'jax': jax.__version__}
-        files.write_json(FLAGS.output, {'command': common.command(), 'settings': settings, 'rows': rows})
+        files.write_json(FLAGS.output, {'command': wording.command(), 'settings': settings, 'rows': rows})
   print(tables.markdown(table(rows)))
 
 

@@ -19,7 +19,7 @@ from inverse_matching.evaluation import tables
 from inverse_matching.experiments import distillation
 from inverse_matching.runtime import files
 from inverse_matching.types import Batch
-from launch import common
+from launch import wording
 
 FLAGS = flags.FLAGS
 ARMS = {'oracle_prediction': {}, 'x_reconstruction': {}, 'z_reconstruction': {}, 'reverse_kl': {'estimator': 'total'},
@@ -74,7 +74,7 @@ def main(argv) -> None:
   rows = measure(pathlib.Path(FLAGS.workdir), FLAGS.batch_size, FLAGS.rounds)
   print(tables.plain([list(rows[0]), *([str(value) for value in row.values()] for row in rows)]))
   if FLAGS.output:
-    files.write_json(FLAGS.output, {'command': common.command(), 'settings': {'rounds': FLAGS.rounds}, 'rows': rows})
+    files.write_json(FLAGS.output, {'command': wording.command(), 'settings': {'rounds': FLAGS.rounds}, 'rows': rows})
 
 
 if __name__ == '__main__':

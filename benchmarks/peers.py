@@ -35,7 +35,7 @@ from inverse_matching.runtime import files, onednn
 from inverse_matching.runtime.devices import map_step, replicate
 from inverse_matching.training.step import init_state, make_optimizer, make_train_step
 from inverse_matching.types import Batch, Params, Teacher
-from launch import common, huge_pages
+from launch import common, huge_pages, wording
 
 FLAGS = flags.FLAGS
 PEERS = {'train_step': ('torch', '2.13.0'), 'sampling': ('flowjax', '19.1.2')}  # comparison -> module, version
@@ -186,7 +186,7 @@ def main() -> None:
     cell = lambda value: f'{value:.3g}' if isinstance(value, float) else str(value)
     print(tables.plain([list(part[0]), *([cell(value) for value in row.values()] for row in part)]) + '\n')
   if FLAGS.output:
-    files.write_json(FLAGS.output, {'command': common.command(), 'settings': {
+    files.write_json(FLAGS.output, {'command': wording.command(), 'settings': {
         **network, 'flow': flow, 'rounds': FLAGS.rounds, 'cores': len(os.sched_getaffinity(0)),
         'solver_tolerance': solvers.TOLERANCE, 'versions': {'jax': jax.__version__, **versions}}, 'rows': rows})
 

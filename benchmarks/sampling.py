@@ -12,7 +12,7 @@ from inverse_matching import students, teachers
 from inverse_matching.evaluation import tables, timing
 from inverse_matching.experiments import sampling
 from inverse_matching.runtime import files
-from launch import common
+from launch import wording
 
 FLAGS = flags.FLAGS
 
@@ -29,7 +29,8 @@ def main(argv) -> None:
     rows += [{**row, 'teacher': 'random weights'} for row in timed]
   print(tables.plain(sampling.table(rows)))
   if FLAGS.output:
-    files.write_json(FLAGS.output, {'command': common.command(), 'settings': {**network, 'rounds': FLAGS.rounds}, 'rows': rows})
+    settings = {**network, 'rounds': FLAGS.rounds}
+    files.write_json(FLAGS.output, {'command': wording.command(), 'settings': settings, 'rows': rows})
 
 
 if __name__ == '__main__':

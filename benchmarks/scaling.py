@@ -25,7 +25,7 @@ from inverse_matching.runtime.devices import map_step, replicate
 from inverse_matching.training import step as training_step
 from inverse_matching.training.step import init_state, make_optimizer, make_train_step
 from inverse_matching.types import Batch
-from launch import common
+from launch import wording
 
 FLAGS = flags.FLAGS
 
@@ -118,7 +118,7 @@ def main(argv) -> None:
   cell = lambda value: f'{value:.4g}' if isinstance(value, float) else '' if value is None else str(value)
   print(tables.plain([list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]))
   if FLAGS.output:
-    files.write_json(FLAGS.output, {'command': common.command(), 'settings': {
+    files.write_json(FLAGS.output, {'command': wording.command(), 'settings': {
         **network, 'size': FLAGS.size, 'precision': FLAGS.precision, 'rounds': FLAGS.rounds,
         'device': f'{device.platform} {device.device_kind}'}, 'rows': rows})
 

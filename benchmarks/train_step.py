@@ -22,7 +22,7 @@ from inverse_matching.runtime import files, onednn
 from inverse_matching.runtime.devices import map_step, peak_memory, replicate
 from inverse_matching.training.step import init_state, make_optimizer, make_train_step
 from inverse_matching.types import Batch
-from launch import common
+from launch import wording
 
 FLAGS = flags.FLAGS
 MATRIX = 2048
@@ -104,7 +104,7 @@ def main(argv) -> None:
   cell = lambda value: f'{value:.3g}' if isinstance(value, float) else str(value)
   print(tables.plain([list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]))
   if FLAGS.output:
-    files.write_json(FLAGS.output, {'command': common.command(), 'settings': {
+    files.write_json(FLAGS.output, {'command': wording.command(), 'settings': {
         **network, 'rounds': FLAGS.rounds, 'precision': FLAGS.precision, 'student': FLAGS.student}, 'rows': rows})
 
 

@@ -19,7 +19,7 @@ from inverse_matching.runtime import files
 from inverse_matching.runtime.devices import map_step, replicate
 from inverse_matching.training.step import init_state, make_optimizer, make_train_step
 from inverse_matching.types import Batch
-from launch import common
+from launch import wording
 
 FLAGS = flags.FLAGS
 STEPS = ('maximum_likelihood', 'x_reconstruction', 'regularized_kl')
@@ -114,7 +114,7 @@ def main(argv) -> None:
   print(tables.plain([list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]))
   if FLAGS.output:
     settings |= {'teacher': teacher, 'student': student}
-    files.write_json(FLAGS.output, {'command': common.command(), 'settings': settings, 'rows': rows})
+    files.write_json(FLAGS.output, {'command': wording.command(), 'settings': settings, 'rows': rows})
 
 
 if __name__ == '__main__':

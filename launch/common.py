@@ -3,8 +3,6 @@ import contextlib
 import logging as std_logging
 import os
 import pathlib
-import re
-import shlex
 import signal
 import sys
 import time
@@ -20,10 +18,9 @@ from inverse_matching.runs import trust
 from inverse_matching.runtime import devices, files, processes
 from inverse_matching.training import loop
 
-from . import config_flag, console
+from . import config_flag, wording
 
 FLAGS = flags.FLAGS
-INSTALLED = __package__ != 'launch'  # or the package of a checkout
 OURS = tuple(str(pathlib.Path(file).parent) + os.sep for file in (registry.__file__, __file__))  # where our messages come from
 TRY_AGAIN = 75  # exit status of a process that stops because another one of its run was told to; EX_TEMPFAIL of sysexits.h
 
@@ -54,31 +51,6 @@ def define_flags(config: str | None = None, distributed: bool = True, loads: boo
       FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[flag])
 
 
-def command() -> str:
-  """The command line, as somebody would type it."""
-  module = '.'.join(pathlib.Path(sys.argv[0]).with_suffix('').parts[-2:])
-  return _as_installed(shlex.join(['python', '-m', module, *sys.argv[1:]]))
-
-
-def config_word() -> str:
-  """' --config=...' as it was given, for a command that takes the same one; '' where it was not."""
-  given = config_flag.given(sys.argv)
-  return '' if given is None else f' --config={shlex.quote(given)}'
-
-
-def say(*lines: str) -> None:
-  """Prints lines, with commands as they are called here."""
-  print(_as_installed('\n'.join(lines)))
-
-
-def _as_installed(text: str) -> str:
-  """With commands and configs as they are written outside of the checkout, if this is the installed command."""
-  if not INSTALLED:
-    return text
-  text = re.sub(r'(?:python -m )?\blaunch\.([a-z_]+)', lambda match: f'{console.NAME} {match[1].replace("_", "-")}', text)
-  return re.sub(r'--config=configs/(\w+)\.py', r'--config=\1', text)
-
-
 def _parse(argv: Sequence[str]) -> list[str]:
   try:
     rest = config_flag.parse(argv)
@@ -92,7 +64,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 def _fail(message: str, more: str = '') -> None:
   where = '' if processes.is_first() else f'process {jax.process_index()}: '
-  print(_as_installed(f'{where}error: {message}{more}'), file=sys.stderr)
+  print(wording.as_installed(f'{where}error: {message}{more}'), file=sys.stderr)
   _leave(1)
 
 
@@ -178,7 +150,8 @@ def run(main: Callable[[], None]) -> None:
       os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
       sys.exit(1)
     except loop.NotFinite as error:
-      _fail(str(error), f'\nTo run that step again and see where it happens: {error.variable}=True {command()} --devices=1')
+      again = f'{error.variable}=True {wording.command()} --devices=1'
+      _fail(str(error), f'\nTo run that step again and see where it happens: {again}')
     except InputError as error:
       _fail(str(error))
     except loop.Stopped as stopped:
@@ -194,9 +167,9 @@ def run(main: Callable[[], None]) -> None:
       _leave(1)
 
   main_module = sys.modules['__main__']
-  main_module.__doc__ = _as_installed(main_module.__doc__ or '')  # what --help begins with
+  main_module.__doc__ = wording.as_installed(main_module.__doc__ or '')  # what --help begins with
   for name in FLAGS:
-    FLAGS[name].help = _as_installed(FLAGS[name].help or '')
+    FLAGS[name].help = wording.as_installed(FLAGS[name].help or '')
   for flag in FLAGS.get_flags_for_module(__name__):
     FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # so that --help shows it
   app.run(wrapped, flags_parser=_parse)

@@ -9,7 +9,7 @@ from absl import flags
 from inverse_matching import runs
 from inverse_matching.runs import status
 
-from . import common, config_flag
+from . import common, config_flag, wording
 
 FLAGS = common.FLAGS
 common.define_flags(config='digits')
@@ -26,7 +26,7 @@ def main() -> None:
   runs.distill(config_flag.value(), FLAGS.workdir, runs.load_teacher(FLAGS.teacher), FLAGS.pairs, FLAGS.devices,
                init_from=FLAGS.init_from, features=FLAGS.features)
   flags_next = f'--workdir={shlex.quote(FLAGS.workdir)} --teacher={shlex.quote(FLAGS.teacher)}'
-  common.say(status.describe(FLAGS.workdir), 'Next, for example:', f'  python -m launch.sample {flags_next}',
+  wording.say(status.describe(FLAGS.workdir), 'Next, for example:', f'  python -m launch.sample {flags_next}',
              f'  python -m launch.evaluate {flags_next}')
 
 

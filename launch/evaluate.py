@@ -8,7 +8,7 @@ from absl import flags
 
 from inverse_matching.evaluation import evaluate
 
-from . import common
+from . import common, wording
 
 FLAGS = common.FLAGS
 common.define_flags()
@@ -22,7 +22,7 @@ flags.DEFINE_string('output', None, 'Folder for evaluation.json and the classifi
 
 def main() -> None:
   print(evaluate.evaluate_run(FLAGS.workdir, FLAGS.teacher, num=FLAGS.num_samples, seed=FLAGS.seed,
-                              command=common.command(), devices=FLAGS.devices, output=FLAGS.output, step=FLAGS.step))
+                              command=wording.command(), devices=FLAGS.devices, output=FLAGS.output, step=FLAGS.step))
   print(f'{pathlib.Path(FLAGS.output or FLAGS.workdir) / "evaluation.json"} holds these numbers.')
 
 

@@ -9,7 +9,7 @@ from absl import flags
 
 from inverse_matching.evaluation import export
 
-from . import common, config_flag
+from . import common, config_flag, wording
 
 FLAGS = common.FLAGS
 common.define_flags(config='digits', distributed=False, loads=False)
@@ -21,10 +21,10 @@ flags.DEFINE_string('note', '', 'For the card: what the model is bad at.')
 def main() -> None:
   loss = export.import_teacher(config_flag.value(), FLAGS.weights, FLAGS.workdir, note=FLAGS.note)
   where = shlex.quote(FLAGS.workdir)
-  common.say(f'{FLAGS.workdir}: a teacher, with a loss of {loss:.5g} nats on held-out examples, which should be what it had '
+  wording.say(f'{FLAGS.workdir}: a teacher, with a loss of {loss:.5g} nats on held-out examples, which should be what it had '
              'where it was trained.', 'Next, for example:', f'  python -m launch.sample --workdir={where} --output=SAMPLES',
              f'  python -m launch.evaluate --workdir={where} --output=NUMBERS',
-             f'  python -m launch.distill{common.config_word()} --teacher={where} --workdir=STUDENT')
+             f'  python -m launch.distill{wording.config_word()} --teacher={where} --workdir=STUDENT')
 
 
 if __name__ == '__main__':

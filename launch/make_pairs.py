@@ -8,7 +8,7 @@ from absl import flags
 
 from inverse_matching import runs, solvers
 
-from . import common
+from . import common, wording
 
 FLAGS = common.FLAGS
 common.define_flags()
@@ -24,7 +24,7 @@ flags.DEFINE_enum('pairs_from', 'z', runs.PAIRS_FROM,
 def main() -> None:
   runs.make_pairs(runs.load_teacher(FLAGS.teacher), FLAGS.workdir, num=FLAGS.num, seed=FLAGS.seed, solver=FLAGS.solver,
                   pairs_from=FLAGS.pairs_from, devices=FLAGS.devices)
-  common.say(f'{FLAGS.workdir}: {FLAGS.num} pairs. Next, for example:',
+  wording.say(f'{FLAGS.workdir}: {FLAGS.num} pairs. Next, for example:',
              '  python -m launch.distill --config=CONFIG --config.loss.name=oracle_prediction '
              f'--teacher={shlex.quote(FLAGS.teacher)} --pairs={shlex.quote(FLAGS.workdir)} --workdir=STUDENT')
 

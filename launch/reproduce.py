@@ -12,7 +12,7 @@ from absl import flags
 
 from inverse_matching import experiments
 
-from . import common, config_flag
+from . import common, config_flag, wording
 
 FLAGS = common.FLAGS
 
@@ -32,7 +32,7 @@ flags.DEFINE_string('figure', None, f'What to reproduce: {", ".join(experiments.
 
 
 def main() -> None:
-  print(experiments.reproduce(FLAGS.figure, config_flag.value(), FLAGS.workdir, common.command(), FLAGS.devices))
+  print(experiments.reproduce(FLAGS.figure, config_flag.value(), FLAGS.workdir, wording.command(), FLAGS.devices))
 
 
 if __name__ == '__main__':

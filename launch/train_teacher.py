@@ -7,7 +7,7 @@ import shlex
 from inverse_matching import runs
 from inverse_matching.runs import status
 
-from . import common, config_flag
+from . import common, config_flag, wording
 
 FLAGS = common.FLAGS
 common.define_flags(config='digits', loads=False)
@@ -16,8 +16,8 @@ common.define_flags(config='digits', loads=False)
 def main() -> None:
   runs.train_teacher(config_flag.value(), FLAGS.workdir, FLAGS.devices)
   where = shlex.quote(FLAGS.workdir)
-  common.say(status.describe(FLAGS.workdir), 'Next, for example:', f'  python -m launch.sample --workdir={where}',
-             f'  python -m launch.distill{common.config_word()} --teacher={where} --workdir=STUDENT')
+  wording.say(status.describe(FLAGS.workdir), 'Next, for example:', f'  python -m launch.sample --workdir={where}',
+             f'  python -m launch.distill{wording.config_word()} --teacher={where} --workdir=STUDENT')
 
 
 if __name__ == '__main__':

@@ -25,7 +25,8 @@ from inverse_matching.types import Student, sum_event
 EXAMPLES = 10_000  # of a split, at most
 FEWEST = 8  # examples of a set, for the five nearest neighbours of each when some are left out
 # How many examples of 64 dimensions; see `_affordable`. Each costs as many passes as it has dimensions.
-ROUND_TRIPS = 64  # are solved by ancestral sampling too
+SWEPT = 1000  # are solved by the fixed point
+ROUND_TRIPS = 64  # of these by ancestral sampling too
 JACOBIANS = 8  # have their whole Jacobian taken
 
 
@@ -236,7 +237,7 @@ def _inverse_rows(context: Context) -> list[dict[str, Any]]:
   few = _affordable(ROUND_TRIPS, teacher.event_shape)
   solve = processes.split(solver_fn(teacher, 'fixed_point' if iterative else 'auto', context.devices, chunk=few))
   x, encodings = (value[:few] for value in context.data['held_out'])
-  z = prior_draws(teacher, context.seed, np.arange(_affordable(len(context.samples.z), teacher.event_shape)))
+  z = prior_draws(teacher, context.seed, np.arange(_affordable(min(SWEPT, len(context.samples.z)), teacher.event_shape)))
   solution = solve(params, z)
   rows = [row('round_trip_x', 'held_out', _relative(solve(params, encodings).x, x), n=len(x)),
           row('round_trip_z', None, _relative(context.encode(params, solution.x)[0], z), n=len(z))]

@@ -92,7 +92,7 @@ def test_the_whole_way(call, tmp_path):
 def test_the_commands():
   """Are all files of launch/ but what they share; each says what it does, and runs in the checkout too."""
   files = {path.stem for path in (ROOT / 'launch').glob('[a-z]*.py')}
-  assert files - set(console.COMMANDS) == {'common', 'config_flag', 'console', 'huge_pages'}
+  assert files - set(console.COMMANDS) == {'common', 'config_flag', 'console', 'huge_pages', 'wording'}
   for name in console.COMMANDS:
     assert ast.get_docstring(ast.parse((ROOT / 'launch' / f'{name}.py').read_text())).partition('\n')[0].endswith('.')
 
