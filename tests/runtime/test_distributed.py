@@ -102,9 +102,12 @@ def test_a_process_that_fails_ends_them_all(tmp_path, tally):
   flags = [*LONG, '--devices=1', f'--workdir={tmp_path}/run']
   first, second = start_several(2, 'train_teacher', *flags)
   wait_for(lambda: len(metrics(tmp_path / 'run')) > 40, first)
+  for process in (first, second):  # they might come to the end while the next one starts
+    process.send_signal(signal.SIGSTOP)
   assert 'Another process is running in' in run('train_teacher', *flags, status=1)
   tally.happened('kill -9 of one process of two', 'train_teacher')
   second.kill()
+  first.send_signal(signal.SIGCONT)
   first.communicate(timeout=60)
   assert first.returncode not in (0, None)
   run('train_teacher', *flags)
