@@ -321,8 +321,8 @@ def test_loss_that_is_not_finite(base, tmp_path, tally):
   state = checkpoint.ocp.load(tmp_path / 'run' / 'checkpoints' / f'{step:08d}')
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state)) and state['step'] == step
   replay = re.search(r'^To run that step again and see where it happens: (JAX_DEBUG_\w+=True) python (.*)$', told, re.M)
-  again = subprocess.run(f'{replay[1]} {shlex.quote(sys.executable)} {replay[2]}', shell=True, cwd=pathlib.Path(__file__).parent.parent,
-                         env=environment(), capture_output=True, text=True, timeout=LIMIT, check=False)
+  again = subprocess.run(f'{replay[1]} {shlex.quote(sys.executable)} {replay[2]}', shell=True, env=environment(),
+                         cwd=pathlib.Path(__file__).parent.parent, capture_output=True, text=True, timeout=LIMIT, check=False)
   assert again.returncode != 0 and f'going on from step {step} ' in again.stderr
   assert re.search('FloatingPointError: .*(nan|inf)', again.stderr), again.stderr
   assert 'jnp.sqrt(16 - ' in again.stderr, 'the traceback does not show the operation'
