@@ -1,11 +1,10 @@
 """How the students of the budget are trained: each for the same passes, its rate chosen in the same way."""
-import functools
 import pathlib
 from typing import Any, Mapping, NamedTuple
 
 import numpy as np
 
-from inverse_matching import losses, runs
+from inverse_matching import runs
 from inverse_matching.evaluation import evaluate, set_distances
 from inverse_matching.experiments import costs, courses, distillation, headroom
 from inverse_matching.experiments.experiment import Experiment
@@ -52,15 +51,9 @@ def student_config(study: Study, student: Student, seed: int) -> dict[str, Any]:
 
 
 def pairs_of(study: Study, loss: Mapping[str, Any]) -> pathlib.Path | None:
-  """The pairs that an objective takes, which are made where they are not there."""
-  config, path, _, devices = study.experiment
-  make = functools.partial(runs.make_pairs, study.outcome.teacher_run, devices=devices)
-  if loss['name'] in losses.ON_PAIRS:
-    return make(path / 'pairs', **config['pairs'])
-  encodes = loss['name'] in ('x_reconstruction', 'flow_matching') and loss.get('coupling') != 'independent'
-  if not encodes or loss.get('data_noise_std') or config['encodings']['num'] is None:
-    return None
-  return make(path / 'encodings', pairs_from='data', **config['encodings'])
+  """The store of an objective, which is made where it is not there; None: it takes the data."""
+  kind = distillation.store(study.experiment.config, loss)
+  return None if kind is None else distillation.make_store(study.experiment, study.outcome.teacher_run, kind)
 
 
 def _train(study: Study, student: Student, seed: int, rate: float, passes: int, every: int, *, name: str,

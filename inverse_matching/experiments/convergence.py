@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from inverse_matching import runs
+from inverse_matching import losses, runs
 from inverse_matching.experiments import distillation
 from inverse_matching.experiments.experiment import Experiment
 from inverse_matching.runtime.overlays import merge
@@ -36,9 +36,9 @@ def run(experiment: Experiment) -> str:
   rows = [_row('teacher', path / 'teacher', folder('teacher'))]
   for arm, of_arm in distillation.student_configs(config, settings['arms']).items():
     student = distillation.student_folder(path, arm, of_arm)
+    pairs = outcome.stores.get(losses.stored(of_arm['loss']))
     stages.run(f'train {arm} on', functools.partial(
-        runs.distill, merge(of_arm, constant), folder(arm), teacher_run, outcome.pairs.get(of_arm['loss']['name']), devices,
-        init_from=student))
+        runs.distill, merge(of_arm, constant), folder(arm), teacher_run, pairs, devices, init_from=student))
     rows.append(_row(arm, student, folder(arm)))
     jax.clear_caches()
   about = {**distillation.settings(config, teacher_run), 'convergence': settings}

@@ -10,9 +10,8 @@ from inverse_matching.types import Params
 # Name of a loss -> forward and backward passes of the student for an example, where it is not one.
 _PASSES = {'mixture': lambda loss: 2, 'energy_score': lambda loss: loss.get('num_draws', 2),
            'energy_oracle': lambda loss: 1 + loss.get('num_draws', 2)}
-# Objectives that call T for each example, the first ones with a derivative; the next ones unless encodings are stored.
+# Objectives that call T for each example, with a derivative.
 _THROUGH_TEACHER = ('reverse_kl', 'regularized_kl', 'z_reconstruction', 'mixture')
-_ENCODING = ('x_reconstruction', 'flow_matching')
 
 
 def passes(loss: Mapping[str, Any]) -> int:
@@ -28,10 +27,10 @@ def calls(loss: Mapping[str, Any], examples: int, stored: int | None) -> dict[st
     examples: seen in training.
     stored: number of pairs, encodings or pairs (z, T^-1(z)), that were made for it; None: there are none.
   """
-  name = loss['name']
-  encodes = name in _ENCODING and loss.get('coupling') != 'independent'
-  encoded = examples if name in _THROUGH_TEACHER else (stored or examples) if encodes else 0
-  return {'S': passes(loss) * examples, 'T': encoded, 'T^-1': stored if name in losses.ON_PAIRS else 0}
+  kind, encoded = losses.stored(loss), 0
+  if loss['name'] in _THROUGH_TEACHER or losses.encodes(loss):
+    encoded = stored if kind == 'encodings' and stored else examples
+  return {'S': passes(loss) * examples, 'T': encoded, 'T^-1': stored if kind == 'pairs' else 0}
 
 
 def multiply_adds(function: Callable[[Params, jax.Array], Any], params: Params, event_shape: tuple[int, ...]) -> float:

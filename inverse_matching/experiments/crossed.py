@@ -89,7 +89,7 @@ def _part(experiment: Experiment, seed: int) -> Part:
 
 def _train(experiment: Experiment, part: Part, arm: str, rate: float, updates: int, every: int) -> pathlib.Path:
   config = merge(experiment.config, experiment.config['arms'][arm], {'train': {'seed': part.seed}})
-  pairs = part.pairs if config['loss']['name'] in losses.ON_PAIRS else None
+  pairs = part.pairs if losses.stored(config['loss']) == 'pairs' else None
   return courses.train(experiment, config, part.folder / arm / f'rate_{rate:g}_{updates}', part.teacher_run, rate=rate,
                        updates=updates, every=every, pairs=pairs)
 

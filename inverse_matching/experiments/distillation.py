@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
   students: Mapping[str, StudentRun]  # of the first training seed
   context: evaluate.Context  # of the first seed of the samples
   rows: list[dict[str, Any]]  # of all seeds; of a student with its train_seed
-  pairs: Mapping[str, pathlib.Path]  # name of a loss -> what its students were trained on, where that is not the data
+  stores: Mapping[str, pathlib.Path]  # see `store`
   stages: Stages  # that were gone through
 
   def of(self, arms: Iterable[str]) -> 'Outcome':
@@ -91,38 +91,33 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Seque
   configs, seeds = student_configs(config, arms), sample_seeds(config)
   trainings = sorted(((arm, seed) for arm, each in configs.items() for seed in train_seeds(each)),
                      key=lambda training: (training[1], _cost(_distil(config, *training))))
-  stores = _stores(config, configs)
+  kinds = dict.fromkeys(kind for each in configs.values() if (kind := store(config, each['loss'])))
   suffixes = {seed: '' if seed == seeds[0] else f'_seed{seed}' for seed in seeds}
   after = lambda what: [f'{what}{suffix}' for suffix in suffixes.values()]
   stages = Stages(path / 'timing.json', [
       'train the teacher', *(f'{what}{suffix}' for suffix in suffixes.values() for what in (
           'pairs to evaluate with', 'train the classifier of the metrics', 'evaluate the teacher')),
-      *(f'{store.folder} to train on' for store in dict.fromkeys(stores.values())),
+      *(f'{kind} to train on' for kind in kinds),
       *(stage for training in trainings for stage in (
           _distil(config, *training), *after(f'evaluate {_named(config, *training)}'))), *more_stages], _cost)
   teacher_run = stages.run('train the teacher', runs.train_teacher, teacher_config or config, path / 'teacher', devices)
-  make_pairs = functools.partial(runs.make_pairs, teacher_run, devices=devices)
-  pairs_from = runs.source_of_pairs(teacher_run.teacher)
 
   contexts, rows = {}, {}
   for seed, suffix in suffixes.items():
-    folder = stages.run(f'pairs to evaluate with{suffix}', make_pairs, path / f'evaluation_pairs{suffix}',
+    folder = stages.run(f'pairs to evaluate with{suffix}', runs.make_pairs, teacher_run, path / f'evaluation_pairs{suffix}',
                         num=2 * config['evaluation']['num_samples'], seed=seed, solver=config['pairs']['solver'],
-                        pairs_from=pairs_from)
+                        pairs_from=runs.source_of_pairs(teacher_run.teacher), devices=devices)
     samples = evaluate.teacher_samples(teacher_run, **pair_data.load(folder, teacher_run.hash), devices=devices)
     contexts[seed] = context = stages.run(
         f'train the classifier of the metrics{suffix}', evaluate.make_context, teacher_run, classifier or path / 'teacher',
         samples, seed=seed, devices=devices)
     rows[seed, None] = stages.run(f'evaluate the teacher{suffix}', experiment.cached, f'teacher/evaluation{suffix}',
                                   context.settings, functools.partial(evaluate.evaluate_teacher, context))
-  made = {store: stages.run(f'{store.folder} to train on', make_pairs, path / store.folder,
-                            **{'pairs_from': store.pairs_from or pairs_from, **config[store.section]})
-          for store in dict.fromkeys(stores.values())}
-  folders = {name: made[store] for name, store in stores.items()}
+  stores = {kind: stages.run(f'{kind} to train on', make_store, experiment, teacher_run, kind) for kind in kinds}
   students = {}
   for arm, train_seed in trainings:
     of_seed = merge(configs[arm], {'train': {'seed': train_seed}})
-    student_run = distil(experiment, arm, of_seed, teacher_run, folders, stages)
+    student_run = distil(experiment, arm, of_seed, teacher_run, stores, stages)
     students.setdefault(arm, student_run)
     folder = student_folder(path, arm, of_seed).relative_to(path)
     student_hash = checkpoint.tree_hash(student_run.params)
@@ -133,23 +128,23 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Seque
                             functools.partial(evaluate.evaluate_student, arm, student_run, contexts[seed]))
       rows.setdefault((seed, arm), []).extend({**row, 'train_seed': train_seed} for row in measured)
   in_order = [row for seed in seeds for arm in (None, *configs) for row in rows[seed, arm]]
-  return Outcome(teacher_run, {arm: students[arm] for arm in configs}, contexts[seeds[0]], in_order, folders, stages)
+  return Outcome(teacher_run, {arm: students[arm] for arm in configs}, contexts[seeds[0]], in_order, stores, stages)
 
 
-class _Store(NamedTuple):
-  """Of pairs (z, x) that students train on."""
-  folder: str
-  section: str  # of the config: `num`, `seed` and what else make_pairs takes
-  pairs_from: str | None  # see make_pairs; None: what serves the teacher
+def store(config: Mapping[str, Any], loss: Mapping[str, Any]) -> str | None:
+  """What is made once for the students of an objective to train on, "pairs" or "encodings"; None: they take the data.
+
+  It is the name of a folder in that of the experiment, and of a section of its config, which says how many to make.
+  """
+  kind = losses.stored(loss)
+  return None if kind is None or config.get(kind, {}).get('num') is None else kind
 
 
-def _stores(config: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> dict[str, _Store]:
-  """Name of a loss -> the store that it takes, for the losses of these arms; others take the data."""
-  stores = dict.fromkeys(losses.ON_PAIRS, _Store('pairs', 'pairs', None))
-  if config.get('encodings', {}).get('num') is not None:
-    stores['x_reconstruction'] = _Store('encodings', 'encodings', 'data')
-  used = {student['loss']['name'] for student in configs.values()}
-  return {name: store for name, store in stores.items() if name in used}
+def make_store(experiment: Experiment, teacher_run: TeacherRun, kind: str) -> pathlib.Path:
+  """Makes what `store` names as far as it is not there; returns the folder."""
+  pairs_from = 'data' if kind == 'encodings' else runs.source_of_pairs(teacher_run.teacher)
+  return runs.make_pairs(teacher_run, experiment.path / kind, pairs_from=pairs_from, devices=experiment.devices,
+                         **experiment.config[kind])
 
 
 def _cost(stage: str) -> float:
@@ -196,7 +191,7 @@ def _distil(config: Mapping[str, Any], arm: str, train_seed: int) -> str:
 
 
 def distil(experiment: Experiment, arm: str, config: Mapping[str, Any], teacher_run: TeacherRun,
-           pairs: Mapping[str, pathlib.Path], stages: Stages) -> StudentRun:
+           stores: Mapping[str, pathlib.Path], stages: Stages) -> StudentRun:
   """Trains the student of an arm.
 
   Args:
@@ -204,12 +199,12 @@ def distil(experiment: Experiment, arm: str, config: Mapping[str, Any], teacher_
     arm: its name.
     config: that of the arm, of `student_configs`.
     teacher_run: the teacher.
-    pairs: name of a loss -> the folder of the pairs that it takes; others take the data.
+    stores: folders of pairs by what `losses.stored` says of an objective; others take the data.
     stages: what to run in.
   """
-  stored = None if config['loss'].get('data_noise_std') else pairs.get(config['loss']['name'])  # noise comes before encoding
   student_run = stages.run(_distil(experiment.config, arm, config['train']['seed']), runs.distill, config,
-                           student_folder(experiment.path, arm, config), teacher_run, stored, experiment.devices,
+                           student_folder(experiment.path, arm, config), teacher_run,
+                           stores.get(losses.stored(config['loss'])), experiment.devices,
                            features=features_folder(experiment.path, config))
   jax.clear_caches()  # each arm compiles programs of its own: a gigabyte for a handful of them
   return student_run

@@ -134,10 +134,9 @@ def _control(experiment: Experiment, teacher_run: TeacherRun, name: str) -> Stud
   else:
     params = teacher_run.teacher.init(jax.random.key(config['train']['seed']))
     teacher_run = teacher_run._replace(params=params, hash=checkpoint.tree_hash(params))
-    encodings = config['encodings']['num'] if config.get('encodings') else None
-    pairs = None if encodings is None else runs.make_pairs(
-        teacher_run, folder / 'encodings', pairs_from='data', devices=experiment.devices, **config['encodings'])
     config = merge(config, {'loss': {**config['loss'], 'name': 'x_reconstruction'}})
+    kind = distillation.store(config, config['loss'])
+    pairs = None if kind is None else distillation.make_store(experiment._replace(path=folder), teacher_run, kind)
   student_run = runs.distill(config, folder / 'student', teacher_run, pairs, experiment.devices)
   jax.clear_caches()
   return student_run

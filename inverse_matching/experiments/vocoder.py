@@ -6,7 +6,7 @@ from typing import Any, Mapping, Sequence
 from matplotlib import pyplot as plt
 import numpy as np
 
-from inverse_matching import runs
+from inverse_matching import losses, runs
 from inverse_matching.data.speech import audio
 from inverse_matching.evaluation import speech as measures
 from inverse_matching.evaluation import tables, voices
@@ -46,7 +46,7 @@ def run(experiment: Experiment) -> str:
   config, path, command, devices = experiment
   configs = distillation.student_configs(config, config['figures']['vocoder'])
   seeds = distillation.sample_seeds(config)
-  draws = any(student['loss']['name'] == 'oracle_prediction' for student in configs.values())
+  draws = any(losses.stored(student['loss']) == 'pairs' for student in configs.values())
   stages = Stages(path / 'timing.json', [
       'train the teacher', 'encodings of the recordings', *['draws of the teacher'] * draws,
       *(f'distil {arm}' for arm in configs), *(f'speak and measure, seed {seed}' for seed in seeds), 'reconstruct'])
@@ -54,13 +54,13 @@ def run(experiment: Experiment) -> str:
                            devices)
   make_pairs = functools.partial(runs.make_pairs, teacher_run, seed=config['pairs']['seed'], solver=config['pairs']['solver'],
                                  devices=devices)
-  pairs = {'x_reconstruction': stages.run(
+  stores = {'encodings': stages.run(
       'encodings of the recordings', make_pairs, path / 'encodings', pairs_from='data',
       num=config['pairs']['num'] or len(teacher_run.source.data.train))}
   if draws:
-    pairs['oracle_prediction'] = stages.run('draws of the teacher', make_pairs, path / 'pairs',
-                                            num=config['pairs']['num_drawn'])
-  students = {arm: distillation.distil(experiment, arm, each, teacher_run, pairs, stages) for arm, each in configs.items()}
+    stores['pairs'] = stages.run('draws of the teacher', make_pairs, path / 'pairs',
+                                 num=config['pairs']['num_drawn'])
+  students = {arm: distillation.distil(experiment, arm, each, teacher_run, stores, stages) for arm, each in configs.items()}
 
   spoken, measured, rows = {}, {}, []
   likelihood = voices.Likelihood(teacher_run, devices)

@@ -5,7 +5,7 @@ distil a teacher that is held fixed.
 """
 from collections import abc
 import inspect
-from typing import Callable
+from typing import Any, Callable, Mapping
 
 from inverse_matching import registry
 from inverse_matching.losses.energy import energy_oracle, energy_score
@@ -31,6 +31,23 @@ FROM_PRIOR = ('reverse_kl', 'regularized_kl', 'z_reconstruction', 'mixture', 'en
 ON_PAIRS = ('oracle_prediction', 'mixture', 'energy_oracle')  # that train on pairs (z, T^-1(z)) alone
 # What config.loss may hold beside the name. A setting that a loss does not have must stand at its neutral value.
 SETTINGS = {'distance': 'l2', 'noise_std': 0.0, 'data_noise_std': 0.0, 'estimator': 'total'}
+
+
+def stored(loss: Mapping[str, Any]) -> str | None:
+  """Which pairs (z, x), made once, serve an objective: "pairs" (z, T^-1(z)), "encodings" (T(x), x) of the data, or None.
+
+  Args:
+    loss: config.loss.
+  """
+  if loss['name'] in ON_PAIRS:
+    return 'pairs'
+  noise_comes_first = loss.get('data_noise_std')  # other noise each time, before x is encoded
+  return 'encodings' if encodes(loss) and not noise_comes_first else None
+
+
+def encodes(loss: Mapping[str, Any]) -> bool:
+  """Whether an objective trains on z = T(x) of the data; config.loss is given."""
+  return loss['name'] in ('x_reconstruction', 'flow_matching') and loss.get('coupling') != 'independent'
 
 
 def make(name: str, teacher: Teacher, student: Student, **settings) -> LossFn:

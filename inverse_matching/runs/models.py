@@ -211,7 +211,7 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
   ours, teachers_data = (each.get('data', {}).get('name') for each in (config, teacher_run.config))
   if ours is not None and ours != teachers_data:
     logging.info('The data are those of the teacher, %s; config.data, %s, does not count.', teachers_data, ours)
-  if config['loss']['name'] in losses.ON_PAIRS and pairs is None:
+  if losses.stored(config['loss']) == 'pairs' and pairs is None:
     raise InputError(f'{config["loss"]["name"]} trains on pairs (z, T^-1(z)): run launch.make_pairs and give --pairs.')
   from_prior = config['loss']['name'] in losses.FROM_PRIOR
   if from_prior and pairs is not None and pair_data.manifest(pairs).get('pairs_from') == 'data':
