@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from inverse_matching.errors import InputError
+from inverse_matching.runtime import onednn
 
 AXIS = 'devices'
 DEFAULT_CHUNK = 64  # examples per device and call when sampling and evaluating; part of what fixes the bits of a result
@@ -120,13 +121,7 @@ def _compiled_with(mapped: Callable, options: Mapping[str, Any]) -> Callable:
 
   def run(*args):
     if not compiled:
-      # Programs that call libraries cannot be written into the cache of compiled programs (jax 0.12): the attempt fails loudly.
-      least = jax.config.jax_persistent_cache_min_compile_time_secs
-      jax.config.update('jax_persistent_cache_min_compile_time_secs', float('inf'))
-      try:
-        compiled.append(mapped.lower(*args).compile(compiler_options=dict(options)))
-      finally:
-        jax.config.update('jax_persistent_cache_min_compile_time_secs', least)
+      compiled.append(onednn.compile_with(mapped.lower(*args), options))
     return compiled[0](*args)
 
   return run

@@ -2,6 +2,7 @@
 import functools
 import pathlib
 import platform
+from typing import Any, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,19 @@ def compiler_options() -> dict[str, bool] | None:
     InputError: a product or a convolution comes out wrong here.
   """
   return dict(OPTIONS) if _gains() and _works() else None
+
+
+def compile_with(lowered: jax.stages.Lowered, options: Mapping[str, Any]) -> jax.stages.Compiled:
+  """Returns the program compiled with these options, without an attempt to write it into the cache of compiled programs.
+
+  One that calls a library cannot be written there (jax 0.12): the attempt fails loudly.
+  """
+  least = jax.config.jax_persistent_cache_min_compile_time_secs
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', float('inf'))
+  try:
+    return lowered.compile(compiler_options=dict(options))
+  finally:
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', least)
 
 
 def _gains() -> bool:
@@ -47,7 +61,7 @@ def _works() -> bool:
 
   lower = [a.astype(jnp.bfloat16) for a in (x, kernel)]
   try:
-    found = jax.jit(both).lower(*lower).compile(compiler_options=OPTIONS)(*lower)
+    found = compile_with(jax.jit(both).lower(*lower), OPTIONS)(*lower)
     errors = [float(jnp.max(jnp.abs(a - b)) / jnp.max(jnp.abs(b))) for a, b in zip(found, both(x, kernel))]
   except jax.errors.JaxRuntimeError as error:
     reason = str(error).partition('\n')[0]

@@ -1,5 +1,7 @@
 """oneDNN is asked for where it gains, and is not trusted blindly."""
 import pathlib
+import subprocess
+import sys
 from unittest import mock
 
 import jax
@@ -58,6 +60,16 @@ def test_a_wrong_product_is_refused(machine, monkeypatch):
 
 
 @pytest.mark.skipif(not HERE, reason='this CPU or this jax does not gain by oneDNN')
+def test_the_check_keeps_out_of_the_compile_cache(tmp_path):
+  """Where programs are kept, the one of the check is not: jax would warn that it cannot be written."""
+  code = ('import jax; from inverse_matching.runtime import onednn; '
+          f'jax.config.update("jax_compilation_cache_dir", {str(tmp_path)!r}); '
+          'jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0); print(onednn.compiler_options())')
+  run = subprocess.run([sys.executable, '-W', 'error', '-c', code], capture_output=True, text=True, check=True)
+  assert str(onednn.OPTIONS) in run.stdout and 'cache' not in run.stderr
+
+
+@pytest.mark.skipif(not HERE, reason='this CPU or this jax does not gain by oneDNN')
 def test_the_program_calls_it_and_computes_the_same():
   """With the options a step on two devices calls the library, keeps out of the compile cache, and has the values of float32."""
   options = onednn.compiler_options()
@@ -66,7 +78,7 @@ def test_the_program_calls_it_and_computes_the_same():
   product = x.astype(jnp.float32) @ w.astype(jnp.float32)
   convolve = operations.Window(((1, 0), (1, 1))).convolve
   args = jnp.ones((32, 28, 28, 64), jnp.bfloat16), jnp.ones((2, 3, 64, 32), jnp.bfloat16)
-  assert '__onednn$convolution' in jax.jit(convolve).lower(*args).compile(compiler_options=options).as_text()
+  assert '__onednn$convolution' in onednn.compile_with(jax.jit(convolve).lower(*args), options).as_text()
   before = jax.config.jax_persistent_cache_min_compile_time_secs
   _, got = map_step(step, 2, options)(w, None, np.asarray(x))
   assert jax.config.jax_persistent_cache_min_compile_time_secs == before
