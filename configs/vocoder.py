@@ -28,11 +28,11 @@ from inverse_matching.runtime.overlays import merge
 SPEECH = dict(
     dither=0.0005,  # standard deviation of the noise added to waveforms, as a share of full scale
     num_train=placeholder(int), num_held_out=placeholder(int), split_seed=0,  # utterances; None: all
-    num_validation=placeholder(int))
+    num_validation=placeholder(int),
+    piece_seconds=placeholder(float))  # of the held-out utterances, about; None: they stay whole
 RECORDINGS = dict(SPEECH, data_dir=placeholder(str))  # folder of prepared data sets; None: the one that TFDS_DATA_DIR names
 TRAIN = dict(seed=0, precision=placeholder(str), ema_decay=0.999, grad_clip=10.0, log_every_steps=10, evaluate_every_epochs=5,
              checkpoint_every_epochs=1, keep_checkpoints=2)
-TEACHER_TRAIN = dict(TRAIN, grad_clip=20000.0)  # its loss is the sum over a crop, not the mean, and so are its gradients
 
 BASE = dict(
     data=dict(
@@ -50,7 +50,7 @@ BASE = dict(
     train=dict(TRAIN, batch_size=4, num_epochs=10),
     teacher_study=dict(  # takes the place of sections of the students while the teacher trains
         optimizer=dict(name='adam', learning_rate=0.002, decay_rate=0.95),
-        train=dict(TEACHER_TRAIN, batch_size=8, num_epochs=60)),
+        train=dict(TRAIN, batch_size=8, num_epochs=60)),
     pairs=dict(
         num=placeholder(int),  # recordings x with z = T(x), for x-reconstruction; None: all
         num_drawn=3600,  # pairs (z, T^-1(z)), for oracle prediction
@@ -70,7 +70,7 @@ SCALES = {
         train=dict(batch_size=16, num_epochs=50),
         teacher_study=dict(
             optimizer=dict(name='adam', learning_rate=0.001, decay_rate=0.98),
-            train=dict(TEACHER_TRAIN, batch_size=32, num_epochs=100)),
+            train=dict(TRAIN, batch_size=32, num_epochs=100)),
         pairs=dict(num_drawn=20000)),
     'paper': dict(
         data=dict(RECORDINGS, name='ljspeech', phase=False, crop_frames=200, burn_in_frames=80),
@@ -80,7 +80,7 @@ SCALES = {
         train=dict(batch_size=8, num_epochs=200),
         teacher_study=dict(
             optimizer=dict(name='adam', learning_rate=0.001, decay_rate=0.99),
-            train=dict(TEACHER_TRAIN, batch_size=32, num_epochs=200)),
+            train=dict(TRAIN, batch_size=32, num_epochs=200)),
         pairs=dict(num_drawn=50000)),
     'smoke': dict(
         data=dict(SPEECH, name='synthetic', phase=False, num_train=8, num_held_out=3, crop_frames=40, burn_in_frames=10),
@@ -90,7 +90,7 @@ SCALES = {
         train=dict(num_epochs=1),
         teacher_study=dict(
             optimizer=dict(name='adam', learning_rate=0.002, decay_rate=0.9),
-            train=dict(TEACHER_TRAIN, batch_size=4, num_epochs=1)),
+            train=dict(TRAIN, batch_size=4, num_epochs=1)),
         pairs=dict(num_drawn=16), evaluation=dict(num_seeds=1)),
 }
 

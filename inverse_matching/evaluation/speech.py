@@ -6,6 +6,7 @@ utterances together; its interval is from resampling utterances.
 
 - voiced_recall: share of the frames that are voiced in the reference, that are in the candidate.
 - voicing_error: share of all frames that are voiced in one of the two alone.
+- voicing_f1: harmonic mean of voiced_recall and of the share of the candidate's voiced frames that are voiced in the reference.
 - f0_error_cents: root mean square, over frames that are voiced in both.
 - periodicity_ratio: normalised correlation of the candidate with itself one period of the reference later, in the frames that
   are voiced in the reference, over the same of the reference; 1 is as periodic, 0 is noise.
@@ -193,6 +194,7 @@ def _utterance(reference: np.ndarray, candidate: np.ndarray, rate: int) -> dict[
   return {
       'voiced_recall': (both.sum(), voiced.sum()),
       'voicing_error': (np.sum(voiced != voiced_candidate), num_frames),
+      'voicing_f1': (2 * both.sum(), voiced.sum() + voiced_candidate.sum()),
       'f0_error_cents': (np.sum(cents**2), both.sum()),
       'periodicity_ratio': (periodicity[1].sum(), periodicity[0].sum()),
       'mel_cepstral_distortion_db': (distortion.sum(), num_frames),

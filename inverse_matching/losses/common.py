@@ -1,4 +1,6 @@
 """What the factories of objectives share: what they refuse, and prior draws."""
+import jax.numpy as jnp
+
 from inverse_matching import random
 from inverse_matching.errors import InputError
 from inverse_matching.types import Array, Batch, Student, Teacher
@@ -16,8 +18,17 @@ def prior_draw(teacher: Teacher, batch: Batch) -> Array:
   if batch.z is not None:
     return batch.z
   # An open time axis is as long as that of the recording.
-  length = batch.x.shape[1 + teacher.event_shape.index(None)] if None in teacher.event_shape else None
+  length = _length(batch.x, teacher.event_shape) if None in teacher.event_shape else None
   return teacher.prior.sample(random.stream(batch.key, 'prior'), length)
+
+
+def num_steps(x: Array, event_shape: tuple[int | None, ...], mask: Array | None) -> Array | int:
+  """How many steps of the open time axis of x [B, *event] count, [B] or one number for all; 1 where it would be 0."""
+  return _length(x, event_shape) if mask is None else jnp.maximum(jnp.sum(mask, 1), 1)
+
+
+def _length(x: Array, event_shape: tuple[int | None, ...]) -> int:
+  return x.shape[1 + event_shape.index(None)]
 
 
 def check_differentiable(name: str, teacher: Teacher) -> None:

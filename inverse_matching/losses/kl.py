@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from inverse_matching.elementwise import priors
 from inverse_matching.errors import InputError
 from inverse_matching.losses import path_score, spectral
-from inverse_matching.losses.common import check_differentiable, check_pair, prior_draw
+from inverse_matching.losses.common import check_differentiable, check_pair, num_steps, prior_draw
 from inverse_matching.types import Array, Batch, Gaussian, LossFn, Student, StudentOutput, Teacher, mean_event, sum_event
 
 
@@ -22,11 +22,17 @@ def _log_student(teacher: Teacher, z: Array, output: StudentOutput, mask: Array 
 
 
 def maximum_likelihood(teacher: Teacher) -> LossFn:
-  """-log p_T(x) in nats: how a teacher is trained. `student_params` are the teacher's own, `teacher_params` are not used."""
+  """-log p_T(x): how a teacher is trained. `student_params` are the teacher's own, `teacher_params` are not used.
+
+  In nats; where the time axis is open, in nats a time step that counts, since examples differ in how many of them they have.
+  """
 
   def loss(params, teacher_params, batch: Batch):
     del teacher_params
-    return -teacher.log_prob(params, batch.x, batch.cond, batch.key, batch.mask), {}
+    value = -teacher.log_prob(params, batch.x, batch.cond, batch.key, batch.mask)
+    if None in teacher.event_shape:
+      value = value / num_steps(batch.x, teacher.event_shape, batch.mask)
+    return value, {}
 
   return loss
 

@@ -120,17 +120,13 @@ def import_teacher(config: Mapping[str, Any], weights: str | os.PathLike) -> Tea
 
 
 def held_out_loss(run: TeacherRun, num: int) -> float:
-  """The mean of -log p over up to `num` held-out examples, in nats and the teacher's space."""
+  """The mean of losses.maximum_likelihood over up to `num` held-out examples, in the teacher's space."""
   source = run.source
   raw = {name: values[:num] for name, values in source.held_out.items()}
   raw['position'] = np.arange(len(next(iter(raw.values()))), dtype=np.uint32)
-  prepare = source.space.prepare(0)
-
-  def loss(params, raw):
-    batch = prepare(raw)
-    return -run.teacher.log_prob(params, batch.x, batch.cond, mask=batch.mask)
-
-  return float(np.mean(processes.map_examples(loss, None)(run.params, raw)))
+  prepare, loss = source.space.prepare(0), losses.maximum_likelihood(deterministic(run.teacher))
+  values = processes.map_examples(lambda params, raw: loss(params, None, prepare(raw))[0], None)(run.params, raw)
+  return float(np.mean(values))
 
 
 def last_step(workdir: str | os.PathLike) -> int:

@@ -43,7 +43,7 @@ def tone(f0, seconds=1.0):
 
 def test_a_recording_is_itself(measured):
   """Nothing is wrong with it, and the intervals say so."""
-  perfect = {'voiced_recall': 1, 'periodicity_ratio': 1, 'stoi': 1}
+  perfect = {'voiced_recall': 1, 'voicing_f1': 1, 'periodicity_ratio': 1, 'stoi': 1}
   for row in speech.rows('recording', measured['recording'], seed=0):
     for value in (row['value'], row['low'], row['high']):
       assert value == pytest.approx(perfect.get(row['metric'], 0), abs=1e-9)
@@ -97,6 +97,15 @@ def test_pitch_in_cents():
   for cents in (100, -100, 700):
     found = values(speech.measure([(tone(150), tone(150 * 2**(cents / 1200)))], RATE))
     assert found['f0_error_cents'] == pytest.approx(abs(cents), abs=2) and found['voiced_recall'] > 0.95
+
+
+def test_voicing_of_one_half():
+  """A voice in the first half of a voiced recording has recall 1/2, precision 1 and F1 2/3; in the other order recall is 1."""
+  whole, noise = tone(150, 2.0), 1e-3 * np.random.default_rng(0).normal(size=2 * RATE)
+  half = np.where(np.arange(2 * RATE) < RATE, whole, noise)
+  for pair, recall in (((whole, half), 0.5), ((half, whole), 1.0)):
+    found = values(speech.measure([pair], RATE))
+    assert found['voiced_recall'] == pytest.approx(recall, abs=0.03) and found['voicing_f1'] == pytest.approx(2 / 3, abs=0.03)
 
 
 @pytest.mark.parametrize('share', [0.0, 0.3, 0.5, 1.0])

@@ -44,6 +44,18 @@ def test_maximum_likelihood_is_minus_log_prob():
   np.testing.assert_allclose(value, -noisy, rtol=1e-5)
 
 
+def test_maximum_likelihood_of_an_open_time_axis_is_one_of_a_step():
+  """-log p over the number of steps that count, and without a mask over all."""
+  teacher = teachers.make('samplernn', (None,), num_features=0, frame_sizes=(4, 2), width=3)
+  params, x = teacher.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (3, 12))
+  mask = jnp.asarray([[1] * 12, [0] * 4 + [1] * 3 + [0] * 5, [0] * 12], jnp.float32)
+  loss = losses.maximum_likelihood(teacher)
+  np.testing.assert_allclose(loss(params, None, Batch(x=x))[0], -teacher.log_prob(params, x) / 12, rtol=1e-6)
+  found = loss(params, None, Batch(x=x, mask=mask))[0]
+  np.testing.assert_allclose(found, -teacher.log_prob(params, x, mask=mask) / np.array([12, 3, 1]), rtol=1e-6)
+  assert found[2] == 0
+
+
 @pytest.mark.parametrize('name', ['l1', 'l2', 'l1_l2', 'euclidean'])
 def test_x_reconstruction_is_zero_at_the_inverse(name):
   """S = T^-1 gives back every x."""

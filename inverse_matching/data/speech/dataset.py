@@ -70,7 +70,7 @@ def source(speech: Speech, features: Features, *, crop_frames: int, burn_in_fram
 
 def prepared(name: str, *, crop_frames: int, burn_in_frames: int, data_dir: str | None = None, dither: float = DITHER,
              phase: bool = False, num_train: int | None = None, num_held_out: int | None = None,
-             num_validation: int | None = None, split_seed: int = 0) -> Source:
+             num_validation: int | None = None, split_seed: int = 0, piece_seconds: float | None = None) -> Source:
   """Returns a data set that launch.prepare_data wrote.
 
   The features are those of the recordings. What is added to the waveforms gives each sample a density: where a recording is
@@ -87,6 +87,7 @@ def prepared(name: str, *, crop_frames: int, burn_in_frames: int, data_dir: str 
     num_held_out: the same of the held-out ones.
     num_validation: how many of the training utterances are set apart for validation; None is none.
     split_seed: of that order.
+    piece_seconds: held-out utterances are cut into pieces of equal length, about so long each; None: they stay whole.
 
   Raises:
     InputError: see recordings.read; or a number does not fit.
@@ -96,13 +97,14 @@ def prepared(name: str, *, crop_frames: int, burn_in_frames: int, data_dir: str 
   features = _features(data.settings['rate'], data.settings['num_cepstra'], np.array(data.settings['mean']),
                        np.array(data.settings['std']), phase)
   speech = _speech(name, as_pairs(data.train), as_pairs(data.held_out), features, dither=dither, num_train=num_train,
-                   num_held_out=num_held_out, num_validation=num_validation, split_seed=split_seed)
+                   num_held_out=num_held_out, num_validation=num_validation, split_seed=split_seed,
+                   piece_seconds=piece_seconds)
   return source(speech, features, crop_frames=crop_frames, burn_in_frames=burn_in_frames)
 
 
 def synthetic(*, crop_frames: int, burn_in_frames: int, dither: float = DITHER, phase: bool = False,
               num_train: int | None = None, num_held_out: int | None = None, num_validation: int | None = None,
-              split_seed: int = 0) -> Source:
+              split_seed: int = 0, piece_seconds: float | None = None) -> Source:
   """Returns 32 utterances of data.synthetic_speech, 0.7 s each at 8 kHz; needs no files. See `prepared` for the arguments."""
   num_cepstra = world.default_num_cepstra(SYNTHETIC_RATE)
   splits = []
@@ -114,7 +116,7 @@ def synthetic(*, crop_frames: int, burn_in_frames: int, dither: float = DITHER, 
   frames = np.concatenate([features for *_, features in splits[0]])
   codec = _features(SYNTHETIC_RATE, num_cepstra, frames.mean(0, np.float64), frames.std(0, np.float64), phase)
   speech = _speech('synthetic', *splits, codec, dither=dither, num_train=num_train, num_held_out=num_held_out,
-                   num_validation=num_validation, split_seed=split_seed)
+                   num_validation=num_validation, split_seed=split_seed, piece_seconds=piece_seconds)
   return source(speech, codec, crop_frames=crop_frames, burn_in_frames=burn_in_frames)
 
 
@@ -126,7 +128,10 @@ def _features(rate: int, num_cepstra: int, mean: np.ndarray, std: np.ndarray, ph
 
 
 def _speech(name: str, train: Sequence[tuple], held_out: Sequence[tuple], codec: Features, *, dither: float,
-            num_train: int | None, num_held_out: int | None, num_validation: int | None, split_seed: int) -> Speech:
+            num_train: int | None, num_held_out: int | None, num_validation: int | None, split_seed: int,
+            piece_seconds: float | None) -> Speech:
+  if piece_seconds is not None and piece_seconds <= 0:
+    raise InputError(f'config.data.piece_seconds must be above 0, or None for whole utterances, got {piece_seconds}.')
   if not 0 <= dither < 1:
     raise InputError(f'config.data.dither must be a share of full scale, 0 or more and below 1, got {dither}.')
 
@@ -144,4 +149,16 @@ def _speech(name: str, train: Sequence[tuple], held_out: Sequence[tuple], codec:
     order = np.random.default_rng(split_seed).permutation(len(records))[:num]
     splits.append(tuple(utterance(*records[i]) for i in order))
   count = split_off(num_validation, len(splits[0]), 'num_validation', 'utterances')
-  return Speech(splits[0][:count], splits[1], splits[0][count:])
+  held_out = splits[1] if piece_seconds is None else tuple(
+      piece for each in splits[1] for piece in _pieces(each, piece_seconds * world.FRAMES_PER_SECOND))
+  return Speech(splits[0][:count], held_out, splits[0][count:])
+
+
+def _pieces(utterance: Utterance, num_frames: float) -> list[Utterance]:
+  """An utterance cut into pieces of equal length, to a frame, as near to `num_frames` frames as it can be."""
+  length = len(utterance.features)
+  count = min(max(round(length / num_frames), 1), length)
+  hop = len(utterance.waveform) // length
+  edges = [round(k * length / count) for k in range(count + 1)]
+  return [Utterance(f'{utterance.name}_{k}', utterance.waveform[start * hop:stop * hop], utterance.features[start:stop])
+          for k, (start, stop) in enumerate(zip(edges, edges[1:]))]

@@ -60,6 +60,26 @@ def test_features_are_normalised(data_dir):
     np.testing.assert_allclose(codec.raw(utterance.features), world.analyse(utterance.waveform, 8000, 24), atol=2e-5)
 
 
+def test_pieces(data_dir):
+  """Side by side they are the held-out utterances, of equal length to a frame; training utterances stay whole."""
+  whole, cut = load(data_dir, phase=True).data, load(data_dir, phase=True, piece_seconds=0.2).data
+  assert [u.name for u in cut.train] == [u.name for u in whole.train]
+  pieces = iter(cut.held_out)
+  for utterance in whole.held_out:
+    count = round(len(utterance.features) / 40)
+    parts = [next(pieces) for _ in range(count)]
+    assert count > 1 and [part.name for part in parts] == [f'{utterance.name}_{k}' for k in range(count)]
+    assert {len(part.features) for part in parts} <= {len(utterance.features) // count, -(-len(utterance.features) // count)}
+    for field in ('waveform', 'features'):
+      np.testing.assert_array_equal(np.concatenate([getattr(part, field) for part in parts]), getattr(utterance, field))
+  assert next(pieces, None) is None
+  for seconds in (1e3, 1e-9):  # never more pieces than frames, nor fewer than one
+    assert len(load(data_dir, piece_seconds=seconds).data.held_out) == (
+        2 if seconds > 1 else sum(len(u.features) for u in whole.held_out))
+  with pytest.raises(InputError, match='piece_seconds must be above 0'):
+    load(data_dir, piece_seconds=0.0)
+
+
 def test_phase(data_dir):
   """Follows WORLD's features, which are as they were; those of the waveform without the noise, in voiced frames alone."""
   plain, data = load(data_dir), load(data_dir, phase=True)
