@@ -133,8 +133,11 @@ def _trained(data: Mapping[str, Any], workdir: str | os.PathLike, devices: int |
     raise InputError('These images have no labels, which this takes a classifier of: give labels, or ask for something else '
                      '(launch.evaluate needs none).')
   num_classes = int(images.train.labels.max()) + 1
-  num_epochs = min(sections['train']['num_epochs'], -(-IMAGES_SEEN // len(images.train.pixels)))
-  sections['train'] = {**sections['train'], 'num_epochs': num_epochs}
+  num, batch_size = len(images.train.pixels), sections['train']['batch_size']
+  while batch_size > num:
+    batch_size //= 2  # which as many devices divide as can
+  num_epochs = min(sections['train']['num_epochs'], -(-IMAGES_SEEN // num))
+  sections['train'] = {**sections['train'], 'batch_size': batch_size, 'num_epochs': num_epochs}
   init, apply = functions(ConvClassifier(num_classes, **sections['network']), images.train.pixels.shape[1:])
   loss_fn = cross_entropy(apply)
 

@@ -82,6 +82,13 @@ def test_accuracy_of_the_default(tmp_path):
   assert train_classifier(DATA, tmp_path, 1).held_out_accuracy >= 0.96
 
 
+def test_small_data_sets_get_small_batches(tmp_path):
+  """64 halved until the training images, 54 here, fill it."""
+  classifier = train_classifier({**DATA, 'held_out': 0.97}, tmp_path, config=merge(TINY, {'train': {'num_epochs': 1}}))
+  assert 0 <= classifier.held_out_accuracy <= 1
+  assert files.read_json(tmp_path / 'config.json')['train']['batch_size'] == 32
+
+
 def test_large_data_sets_get_fewer_epochs(tmp_path, monkeypatch):
   """As many as make IMAGES_SEEN, rounded up: 2 epochs of 1,617 images."""
   monkeypatch.setattr(classifiers, 'IMAGES_SEEN', 2000)
