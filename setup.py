@@ -47,6 +47,7 @@ setuptools.setup(
             'tensorflow; sys_platform != "linux" or platform_machine != "x86_64"',
         ],
         'eval': ['pystoi'],
+        'mos': ['librosa', 'onnxruntime', 'requests', 'speechmos'],  # which does not say what it needs
         'speech': [
             'importlib_resources',  # see above
             'pyworld-prebuilt',  # pyworld, which has no wheels, under the same name

@@ -55,7 +55,9 @@ BASE = dict(
         num=placeholder(int),  # recordings x with z = T(x), for x-reconstruction; None: all
         num_drawn=3600,  # pairs (z, T^-1(z)), for oracle prediction
         seed=1, solver='auto'),
-    evaluation=dict(seed=2, num_seeds=3),  # of the z that the held-out utterances are spoken with: seed, seed + 1, ...
+    evaluation=dict(
+        seed=2, num_seeds=3,  # of the z that the held-out utterances are spoken with: seed, seed + 1, ...
+        num_train_seeds=1),  # students of each arm, with train.seed and those that follow
     figures={'vocoder': (
         'flow/x_reconstruction', 'flow/oracle_prediction', 'flow/regularized_kl', 'flow/regularized_kl_spectral')},
     arms={})  # they follow from the scale: see `arms`
@@ -102,6 +104,9 @@ def arms(config: Mapping[str, Any]) -> dict[str, Any]:
   kl = dict(name='regularized_kl', regularization=4.0, floor=-7.0)
   return {
       'flow/x_reconstruction': dict(loss=dict(name='x_reconstruction', distance='l1', noise_std=0.0)),
+      'flow/x_reconstruction_noise': dict(loss=dict(name='x_reconstruction', distance='l1', noise_std=0.3)),
+      # A recording has another z at every visit.
+      'flow/x_reconstruction_denoising': dict(loss=dict(name='x_reconstruction', distance='l1', data_noise_std=0.002)),
       'flow/reverse_kl': dict(loss=dict(name='reverse_kl', estimator='total')),
       'flow/regularized_kl': dict(loss=kl),
       'flow/regularized_kl_spectral': dict(loss=dict(kl, spectrum=spectrum)),

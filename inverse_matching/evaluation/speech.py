@@ -15,7 +15,10 @@ utterances together; its interval is from resampling utterances.
   cepstra of the log power; mean over frames.
 - log_spectral_distance_db: difference of the power spectra, root mean square over frequencies in dB; mean over frames.
 - band_<low>_<high>_db: power in that band (Hz) of the candidate over that of the reference, in the frames that are voiced in
-  the reference; band_mean_db is the mean of the bands, and band_error_db that of their absolute values.
+  the reference; band_mean_db is the mean of the bands, band_error_db that of their absolute values, and band_worst_db the
+  largest of these.
+- dnsmos: overall quality of the candidate alone, from 1 to 5, by a network that was trained on what listeners said (DNSMOS
+  P.835, Reddy et al., 2022), of speechmos; at 16 kHz, and only if speechmos is there. What is shorter than 9 s it repeats.
 - stoi: short-time objective intelligibility (Taal et al., 2011), by pystoi, of runs of utterances; only if pystoi is there.
 
 Spectral distances leave out what is quieter than FLOOR, and neither they nor the bands tell a voice from a whisper with the
@@ -44,6 +47,7 @@ FLOOR = 1e-3  # of full scale: the standard deviation of white noise that is as 
 BANDS = (0, 500, 1000, 2000, 4000, 8000)  # Hz; as far as the Nyquist frequency
 NUM_CEPSTRA = 25
 WINDOW = 0.025  # seconds, of power spectra and of the correlation
+DNSMOS_RATE = 16000  # Hz
 STOI_RUN = 3.0  # seconds: utterances are joined to runs at least so long, since STOI looks at more than a short word
 STOI_SHORTEST = 1.0  # seconds
 
@@ -76,8 +80,9 @@ def measure(pairs: Pairs, rate: int) -> Measured:
            for reference, candidate in pairs]
   utterances = [_utterance(*pair, rate) for pair in pairs]
   sums = {metric: np.array([u[metric] for u in utterances]) for metric in utterances[0]}
-  if len(stoi := _stoi(pairs, rate)):
-    sums['stoi'] = stoi
+  for metric, found in (('stoi', _stoi(pairs, rate)), ('dnsmos', _dnsmos(pairs, rate))):
+    if len(found):
+      sums[metric] = found
   return Measured(sums, len(pairs))
 
 
@@ -103,6 +108,7 @@ def _statistics(measured: Measured) -> dict[str, tuple[np.ndarray, Callable[[np.
   levels = lambda s: [_ratio(band)(s[:, i]) for i, band in enumerate(bands)]
   found['band_mean_db'] = stacked, lambda s: float(np.mean(levels(s)))
   found['band_error_db'] = stacked, lambda s: float(np.mean(np.abs(levels(s))))
+  found['band_worst_db'] = stacked, lambda s: float(np.max(np.abs(levels(s))))
   return found
 
 
@@ -134,18 +140,38 @@ def rows(arm: str, measured: Measured, *, seed: int, floor: Measured | None = No
           for metric, (sums, statistic) in _statistics(measured).items()]
 
 
-def gap(a: Measured, b: Measured, metric: str, *, seed: int) -> tuple[float, float, float]:
-  """(value, low, high) of metric(a) - metric(b) on the same utterances, which are resampled together.
+def metrics(measured: Measured) -> tuple[str, ...]:
+  """The names of what has a value."""
+  return tuple(_statistics(measured))
+
+
+def contrast(pairs: Sequence[tuple[Measured, Measured | None]], metric: str) -> float:
+  """The mean over pairs of metric(a) - metric(b), where b may be None for 0; see `contrast_interval`."""
+  sums, statistic = _contrast(pairs, metric)
+  return statistic(sums)
+
+
+def contrast_interval(pairs: Sequence[tuple[Measured, Measured | None]], metric: str, *, seed: int
+                      ) -> tuple[float, float, float]:
+  """(value, low, high) of `contrast`: 95% over utterances, which are the same for all and resampled together.
 
   Raises:
     InputError: the metric was not measured, or the utterances are not the same number.
   """
-  (sums_a, statistic), (sums_b, _) = (_find(m, metric) for m in (a, b))
-  if len(sums_a) != len(sums_b):
-    raise InputError(f'The gap in {metric} is between {len(sums_a)} and {len(sums_b)} utterances: measure both arms on '
-                     'the same ones.')
-  both = np.stack([sums_a, sums_b], 1)
-  return statistics.bootstrap(lambda s: statistic(s[:, 0]) - statistic(s[:, 1]), both, seed=seed)
+  sums, statistic = _contrast(pairs, metric)
+  return statistics.bootstrap(statistic, sums, seed=seed)
+
+
+def _contrast(pairs: Sequence[tuple[Measured, Measured | None]], metric: str
+              ) -> tuple[np.ndarray, Callable[[np.ndarray], float]]:
+  """(sums of all [n, K, ...], statistic of them)."""
+  terms = [(sign / len(pairs), *_find(each, metric)) for pair in pairs for sign, each in zip((1, -1), pair) if each is not None]
+  counts = sorted({len(sums) for _, sums, _ in terms})
+  if len(counts) > 1:
+    raise InputError(f'The contrast in {metric} is between {counts[0]} and {counts[-1]} utterances: measure all arms on the '
+                     'same ones.')
+  return (np.stack([sums for _, sums, _ in terms], 1),
+          lambda s: float(sum(weight * statistic(s[:, i]) for i, (weight, _, statistic) in enumerate(terms))))
 
 
 def label(measured: Measured) -> str:
@@ -243,6 +269,18 @@ def _correlation(waveform: np.ndarray, f0: np.ndarray, rate: int) -> np.ndarray:
     scale = np.sqrt(np.sum(before**2, 1) * np.sum(after**2, 1))
     best = np.maximum(best, np.divide(np.sum(before * after, 1), scale, out=np.zeros(len(voiced)), where=scale > 0))
   return best
+
+
+def _dnsmos(pairs: Pairs, rate: int) -> np.ndarray:
+  """[n, 2]: the score of each candidate, and 1; empty without speechmos or at another rate than its own."""
+  if rate != DNSMOS_RATE:
+    return np.zeros((0, 2))
+  try:
+    from speechmos import dnsmos
+  except ImportError:
+    logging.log_first_n(logging.INFO, "DNSMOS is left out: it needs pip install 'inverse_matching[mos]'.", 1)
+    return np.zeros((0, 2))
+  return np.array([(dnsmos.run(candidate.astype(np.float32), rate)['ovrl_mos'], 1.0) for _, candidate in pairs])
 
 
 def _stoi(pairs: Pairs, rate: int) -> np.ndarray:

@@ -90,7 +90,7 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Seque
   config, path, _, devices = experiment
   configs, seeds = student_configs(config, arms), sample_seeds(config)
   trainings = sorted(((arm, seed) for arm, each in configs.items() for seed in train_seeds(each)),
-                     key=lambda training: (training[1], _cost(_distil(config, *training))))
+                     key=lambda training: (training[1], _cost(distil_stage(config, *training))))
   kinds = dict.fromkeys(kind for each in configs.values() if (kind := store(config, each['loss'])))
   suffixes = {seed: '' if seed == seeds[0] else f'_seed{seed}' for seed in seeds}
   after = lambda what: [f'{what}{suffix}' for suffix in suffixes.values()]
@@ -99,7 +99,7 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Seque
           'pairs to evaluate with', 'train the classifier of the metrics', 'evaluate the teacher')),
       *(f'{kind} to train on' for kind in kinds),
       *(stage for training in trainings for stage in (
-          _distil(config, *training), *after(f'evaluate {_named(config, *training)}'))), *more_stages], _cost)
+          distil_stage(config, *training), *after(f'evaluate {_named(config, *training)}'))), *more_stages], _cost)
   teacher_run = stages.run('train the teacher', runs.train_teacher, teacher_config or config, path / 'teacher', devices)
 
   contexts, rows = {}, {}
@@ -186,7 +186,8 @@ def _named(config: Mapping[str, Any], arm: str, train_seed: int) -> str:
   return arm if train_seed == config['train']['seed'] else f'{arm}, training seed {train_seed}'
 
 
-def _distil(config: Mapping[str, Any], arm: str, train_seed: int) -> str:
+def distil_stage(config: Mapping[str, Any], arm: str, train_seed: int) -> str:
+  """The name of the stage in which a student of an arm is trained."""
   return f'distil {_named(config, arm, train_seed)}'
 
 
@@ -202,7 +203,7 @@ def distil(experiment: Experiment, arm: str, config: Mapping[str, Any], teacher_
     stores: folders of pairs by what `losses.stored` says of an objective; others take the data.
     stages: what to run in.
   """
-  student_run = stages.run(_distil(experiment.config, arm, config['train']['seed']), runs.distill, config,
+  student_run = stages.run(distil_stage(experiment.config, arm, config['train']['seed']), runs.distill, config,
                            student_folder(experiment.path, arm, config), teacher_run,
                            stores.get(losses.stored(config['loss'])), experiment.devices,
                            features=features_folder(experiment.path, config))

@@ -1,7 +1,6 @@
 """The neural vocoder of section 4.1.4: one teacher, students under several objectives, and whether they speak or whisper."""
-import functools
 import pathlib
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from matplotlib import pyplot as plt
 import numpy as np
@@ -10,35 +9,37 @@ from inverse_matching import losses, runs
 from inverse_matching.data.speech import audio
 from inverse_matching.evaluation import speech as measures
 from inverse_matching.evaluation import tables, voices
-from inverse_matching.experiments import distillation, figures
+from inverse_matching.experiments import distillation, figures, voice_criteria
 from inverse_matching.experiments.experiment import Experiment, Rows, Stages
+from inverse_matching.runs import StudentRun, TeacherRun
 from inverse_matching.runtime import files
 from inverse_matching.runtime.overlays import merge
 
-# Fixed before any student was trained, from controls: WORLD resynthesis, forced whispers, mixtures.
-TEACHER_RECALL = 0.85  # below it the run is void
-RECALL_BELOW_TEACHER = 0.10  # at most
-BAND_DB = 3.0
-MCD_GAP_DB = 1.0  # at least, against the regularised KL
-STOI_GAP = 0.05
-
-MAIN = (('voiced_recall', 'data'), ('voicing_error', 'data'), ('periodicity_ratio', 'data'), ('f0_error_cents', 'data'),
+MAIN = (('voiced_recall', 'data'), ('voicing_f1', 'data'), ('periodicity_ratio', 'data'), ('f0_error_cents', 'data'),
         ('mel_cepstral_distortion_db', 'data'), ('log_spectral_distance_db', 'data'), ('band_mean_db', 'data'),
-        ('stoi', 'data'), ('log_prob_per_sample', 'teacher'), ('log_prob_mean_shift', 'teacher'))
-X_RECONSTRUCTION, KL = 'flow/x_reconstruction', 'flow/regularized_kl'
+        ('stoi', 'data'), ('dnsmos', 'data'), ('log_prob_per_sample', 'teacher'), ('log_prob_mean_shift', 'teacher'))
 SHOWN = 4  # utterances in the picture
 HEARD = 4  # in a wav file, of each voice
 PAUSE = 0.15  # seconds between them
 DYNAMIC_RANGE = 70  # dB, of the colours
 
+Students = Mapping[str, Mapping[int, StudentRun]]  # arm -> training seed -> student
+
+
+class Spoken(NamedTuple):
+  """The held-out utterances by every voice, for one seed of z."""
+  waveforms: dict[str, list[np.ndarray]]  # arm -> [T_i], of the first training seed
+  measured: voice_criteria.Voices
+  rows: list[dict[str, Any]]
+
 
 def run(experiment: Experiment) -> str:
-  """Trains what is missing, speaks the held-out utterances, and writes vocoder.json, vocoder.png, vocoder.md and wav/ARM.wav.
+  """Trains what is missing, speaks the held-out utterances, and writes vocoder.json, .md and .png, forest.png and wav/ARM.wav.
 
   Beside the sections of distillation.carry_out, the config has teacher_study (sections that take the place of those of the
   students while the teacher trains) and figures.vocoder (names of arms); config.pairs has num (of recordings, None for all),
   num_drawn (of T^-1(z), for oracle prediction), seed and solver. Beside the teacher and each student, the encodings z = T(x)
-  and the pairs (z, T^-1(z)) get a folder.
+  and the pairs (z, T^-1(z)) get a folder, where an arm takes them.
 
   Returns:
     The table and the verdicts as text.
@@ -46,107 +47,91 @@ def run(experiment: Experiment) -> str:
   config, path, command, devices = experiment
   configs = distillation.student_configs(config, config['figures']['vocoder'])
   seeds = distillation.sample_seeds(config)
-  draws = any(losses.stored(student['loss']) == 'pairs' for student in configs.values())
+  trainings = sorted(((arm, seed) for arm, each in configs.items() for seed in distillation.train_seeds(each)),
+                     key=lambda training: training[1])
+  kinds = dict.fromkeys(kind for each in configs.values() if (kind := losses.stored(each['loss'])))
   stages = Stages(path / 'timing.json', [
-      'train the teacher', 'encodings of the recordings', *['draws of the teacher'] * draws,
-      *(f'distil {arm}' for arm in configs), *(f'speak and measure, seed {seed}' for seed in seeds), 'reconstruct'])
+      'train the teacher', *(f'make {kind}' for kind in kinds),
+      *(distillation.distil_stage(config, *training) for training in trainings),
+      *(f'speak and measure, seed {seed}' for seed in seeds), 'reconstruct'])
   teacher_run = stages.run('train the teacher', runs.train_teacher, merge(config, config['teacher_study']), path / 'teacher',
                            devices)
-  make_pairs = functools.partial(runs.make_pairs, teacher_run, seed=config['pairs']['seed'], solver=config['pairs']['solver'],
-                                 devices=devices)
-  stores = {'encodings': stages.run(
-      'encodings of the recordings', make_pairs, path / 'encodings', pairs_from='data',
-      num=config['pairs']['num'] or len(teacher_run.source.data.train))}
-  if draws:
-    stores['pairs'] = stages.run('draws of the teacher', make_pairs, path / 'pairs',
-                                 num=config['pairs']['num_drawn'])
-  students = {arm: distillation.distil(experiment, arm, each, teacher_run, stores, stages) for arm, each in configs.items()}
+  settings = {'seed': config['pairs']['seed'], 'solver': config['pairs']['solver'], 'devices': devices}
+  make = {'encodings': lambda: runs.make_pairs(teacher_run, path / 'encodings', pairs_from='data', **settings,
+                                               num=config['pairs']['num'] or len(teacher_run.source.data.train)),
+          'pairs': lambda: runs.make_pairs(teacher_run, path / 'pairs', **settings, num=config['pairs']['num_drawn'])}
+  stores = {kind: stages.run(f'make {kind}', make[kind]) for kind in kinds}
+  students: dict[str, dict[int, StudentRun]] = {arm: {} for arm in configs}
+  for arm, seed in trainings:
+    of_seed = merge(configs[arm], {'train': {'seed': seed}})
+    students[arm][seed] = distillation.distil(experiment, arm, of_seed, teacher_run, stores, stages)
 
-  spoken, measured, rows = {}, {}, []
   likelihood = voices.Likelihood(teacher_run, devices)
-  for seed in seeds:
-    waveforms, measured[seed], rows_of_seed = stages.run(
-        f'speak and measure, seed {seed}', _speak, teacher_run, students, likelihood, seed, seed == seeds[0],
-        config['pairs']['solver'], devices)
-    spoken = spoken or waveforms  # of the first seed
-    rows += rows_of_seed
-  rows += stages.run('reconstruct', _reconstruct, teacher_run, students, seeds[0], devices)
-  names = ('data', 'teacher', 'student', 'optimizer', 'train', 'teacher_study', 'pairs', 'evaluation', 'arms')
-  utterances = {split: len(getattr(teacher_run.source.data, split)) for split in ('train', 'held_out')}
-  experiment.write('vocoder', {**{name: config[name] for name in names}, 'utterances': utterances}, rows)
-  _draw(path / 'vocoder.png', spoken, teacher_run.space.codec.rate)
-  _write_wavs(path / 'wav', spoken, teacher_run.space.codec.rate)
-  first, verdicts = Rows(rows).where(seed=seeds[0]), judge(measured)
-  report = ['# Vocoder', f'    {command}', tables.markdown(tables.by_arm(first, MAIN)),
-            tables.markdown([['what', 'number', 'verdict'], *verdicts]), '']
-  files.write_bytes(path / 'vocoder.md', '\n\n'.join(report).encode())
-  return '\n'.join([tables.plain(tables.by_arm(first, MAIN, intervals=False)), *map(' '.join, verdicts)])
+  spoken = {seed: stages.run(f'speak and measure, seed {seed}', _speak, teacher_run, students, likelihood, seed,
+                             seed == seeds[0], config['pairs']['solver'], devices) for seed in seeds}
+  rows = Rows([*(row for of_seed in spoken.values() for row in of_seed.rows),
+               *stages.run('reconstruct', _reconstruct, teacher_run, students, seeds[0], devices)])
+  _write(experiment, teacher_run, spoken[seeds[0]].waveforms, rows,
+         voice_criteria.judge({seed: of_seed.measured for seed, of_seed in spoken.items()}),
+         voice_criteria.labels({seed: of_seed.measured for seed, of_seed in spoken.items()}))
+  table = tables.by_arm(rows.where(seed=seeds[0]).of_first_training(), MAIN, intervals=False)
+  return '\n'.join([tables.plain(table), (path / 'vocoder.md').read_text().partition('## Verdicts\n\n')[2]])
 
 
-def _speak(teacher_run: runs.TeacherRun, students: Mapping[str, runs.StudentRun], likelihood: voices.Likelihood, seed: int,
-           with_controls: bool, solver: str, devices: int | None
-           ) -> tuple[dict[str, list[np.ndarray]], dict[str, measures.Measured], list[dict[str, Any]]]:
-  """(arm -> waveforms, arm -> what is measured, rows) for one seed of z."""
+def _speak(teacher_run: TeacherRun, students: Students, likelihood: voices.Likelihood, seed: int, with_controls: bool,
+           solver: str, devices: int | None) -> Spoken:
   speech, held_out = teacher_run.space.codec, teacher_run.source.data.held_out
   z = voices.prior_draws(teacher_run, seed)
   spoken = {}
   if with_controls:
     controls = [measures.controls(u.waveform, speech.raw(u.features), speech.rate, seed=seed) for u in held_out]
-    spoken = {arm: voices.Voice([c[arm] for c in controls]) for arm in ('recording', 'world', 'whisper')}
-  spoken['teacher'] = voices.speak(teacher_run, None, z, solver=solver, devices=devices)
-  spoken |= {arm: voices.speak(teacher_run, student, z, devices=devices) for arm, student in students.items()}
-  usual = likelihood.per_sample(spoken['teacher'].waveforms)
-  measured, rows = {}, []
-  for arm, voice in spoken.items():
-    measured[arm] = measures.measure(voices.pairs(teacher_run, voice.waveforms), speech.rate)
-    rows += measures.rows(arm, measured[arm], seed=seed, floor=measured.get('world'))
+    spoken = {(arm, None): voices.Voice([c[arm] for c in controls]) for arm in ('recording', 'world', 'whisper')}
+  spoken['teacher', None] = voices.speak(teacher_run, None, z, solver=solver, devices=devices)
+  spoken |= {(arm, train_seed): voices.speak(teacher_run, student, z, devices=devices)
+             for arm, of_arm in students.items() for train_seed, student in of_arm.items()}
+  usual = likelihood.per_sample(spoken['teacher', None].waveforms)
+  waveforms, measured, rows = {}, {}, []
+  for (arm, train_seed), voice in spoken.items():
+    waveforms.setdefault(arm, voice.waveforms)
+    found = measured.setdefault(arm, {})[train_seed] = measures.measure(voices.pairs(teacher_run, voice.waveforms), speech.rate)
+    of_voice = measures.rows(arm, found, seed=seed, floor=measured['world'][None] if 'world' in measured else None)
     if arm not in ('world', 'whisper'):  # which are no samples of anything with this density
-      rows += voices.likelihood_rows(arm, likelihood, voice, usual, seed=seed)
-  return {arm: voice.waveforms for arm, voice in spoken.items()}, measured, rows
+      of_voice += voices.likelihood_rows(arm, likelihood, voice, usual, seed=seed)
+    rows += of_voice if train_seed is None else [{**row, 'train_seed': train_seed} for row in of_voice]
+  return Spoken(waveforms, measured, rows)
 
 
-def _reconstruct(teacher_run: runs.TeacherRun, students: Mapping[str, runs.StudentRun], seed: int,
-                 devices: int | None) -> list[dict[str, Any]]:
+def _reconstruct(teacher_run: TeacherRun, students: Students, seed: int, devices: int | None) -> list[dict[str, Any]]:
   """Rows of S(T(x)), as arms ARM@reconstruction."""
   rows = []
-  for arm, student in students.items():
-    waveforms = voices.reconstruction(teacher_run, student, devices)
-    name = f'{arm}@reconstruction'
-    rows += voices.reconstruction_rows(name, teacher_run, waveforms, seed=seed)
-    rows += measures.rows(name, measures.measure(voices.pairs(teacher_run, waveforms), teacher_run.space.codec.rate), seed=seed)
+  for arm, of_arm in students.items():
+    for train_seed, student in of_arm.items():
+      waveforms = voices.reconstruction(teacher_run, student, devices)
+      measured = measures.measure(voices.pairs(teacher_run, waveforms), teacher_run.space.codec.rate)
+      found = [*voices.reconstruction_rows(f'{arm}@reconstruction', teacher_run, waveforms, seed=seed),
+               *measures.rows(f'{arm}@reconstruction', measured, seed=seed)]
+      rows += [{**row, 'train_seed': train_seed} for row in found]
   return rows
 
 
-def judge(measured: Mapping[int, Mapping[str, measures.Measured]]) -> list[tuple[str, str, str]]:
-  """(what, number, verdict) for each criterion, of seed -> arm -> what was measured. All seeds must pass."""
-  verdicts = []
-
-  def decide(what: str, values: np.ndarray, passes: np.ndarray | bool, words: tuple[str, str] = ('yes', 'no')) -> None:
-    number = f'{np.mean(values):.3g} ({min(values):.3g} to {max(values):.3g})'
-    verdicts.append((what, number, words[0] if np.all(passes) else words[1]))
-
-  value = lambda arm, metric: np.array([measures.value(by_arm[arm], metric) for by_arm in measured.values()])
-  recall = {arm: value(arm, 'voiced_recall') for arm in next(iter(measured.values())) if arm.startswith(('teacher', 'flow/'))}
-  teacher = recall.pop('teacher')
-  decide(f'voiced recall of the teacher is {TEACHER_RECALL} or more, without which the run is void', teacher,
-         teacher >= TEACHER_RECALL, ('valid', 'void'))
-  x = X_RECONSTRUCTION
-  if x in recall:
-    decide(f'{x}: voiced recall is {measures.VOICED_RECALL} or more', recall[x], recall[x] >= measures.VOICED_RECALL)
-    decide(f'{x}: and at most {RECALL_BELOW_TEACHER} below the teacher', recall[x], recall[x] >= teacher - RECALL_BELOW_TEACHER)
-    ratio = value(x, 'periodicity_ratio')
-    decide(f'{x}: periodicity ratio is {measures.VOICED_RATIO} or more', ratio, ratio >= measures.VOICED_RATIO)
-    bands = np.array([max((measures.value(by_arm[x], band) for band in by_arm[x].sums if band.startswith('band_')), key=abs)
-                      for by_arm in measured.values()])
-    decide(f'{x}: power of each voiced band within {BAND_DB} dB', bands, np.abs(bands) <= BAND_DB)
-    for metric, sign, least in (('mel_cepstral_distortion_db', -1, MCD_GAP_DB), ('stoi', 1, STOI_GAP)):
-      if KL in recall and all(metric in by_arm[x].sums for by_arm in measured.values()):
-        gaps = np.array([sign * measures.gap(by_arm[x], by_arm[KL], metric, seed=seed)[0] for seed, by_arm in measured.items()])
-        decide(f'{x}: {metric} better than {KL} by {least} or more', gaps, gaps >= least)
-  for arm, values in recall.items():
-    labels = [measures.label(by_arm[arm]) for by_arm in measured.values()]
-    decide(f'{arm}: what it is, with its voiced recall', values, len(set(labels)) == 1, (labels[0], ', '.join(labels)))
-  return verdicts
+def _write(experiment: Experiment, teacher_run: TeacherRun, waveforms: Mapping[str, Sequence[np.ndarray]], rows: Rows,
+           verdicts: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> None:
+  """Writes all files but those of the runs."""
+  config, path, rate = experiment.config, experiment.path, teacher_run.space.codec.rate
+  names = ('data', 'teacher', 'student', 'optimizer', 'train', 'teacher_study', 'pairs', 'evaluation', 'arms')
+  utterances = {split: len(getattr(teacher_run.source.data, split)) for split in ('train', 'held_out')}
+  experiment.write('vocoder', {**{name: config[name] for name in names}, 'utterances': utterances}, rows, summary=verdicts)
+  first = rows.where(seed=config['evaluation']['seed'])
+  figures.forest(path / 'forest.png', Rows(row for row in first if '@' not in row['arm'] and row['arm'] != 'recording'), MAIN)
+  _draw(path / 'vocoder.png', waveforms, rate)
+  _write_wavs(path / 'wav', waveforms, rate)
+  number = lambda row: f'{row["value"]:.3g} [{row["low"]:.3g}, {row["high"]:.3g}]'
+  decided = [['criterion', 'number', 'training seeds', 'verdict'],
+             *([row['criterion'], number(row), str(row['num_train_seeds']), row['verdict']] for row in verdicts)]
+  report = ['# Vocoder', f'    {experiment.command}', '![the main numbers of every voice](forest.png)',
+            tables.markdown(tables.by_arm(first.of_first_training(), MAIN)), '## Verdicts', tables.markdown(decided),
+            tables.markdown([['arm', 'what it is'], *map(list, labels.items())]), '']
+  files.write_bytes(path / 'vocoder.md', '\n\n'.join(report).encode())
 
 
 def _draw(path: pathlib.Path, spoken: Mapping[str, Sequence[np.ndarray]], rate: int) -> None:

@@ -1,6 +1,7 @@
 """Measures of speech: closed forms on simple sounds, and a verdict on what is known to be a voice, a whisper or noise."""
 import json
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def measured(arms):
 
 
 def values(measured):
-  return {metric: speech.value(measured, metric) for metric in (*measured.sums, 'band_mean_db', 'band_error_db')}
+  return {metric: speech.value(measured, metric) for metric in speech.metrics(measured)}
 
 
 def tone(f0, seconds=1.0):
@@ -74,9 +75,10 @@ def test_louder_and_softer(arms, measured):
   for gain in (0.1, 0.4):
     found = speech.measure([(x, gain * x) for x, _ in arms['recording']], RATE)
     for metric, value in values(found).items():
-      if metric.startswith('band_') and metric != 'band_error_db':
+      if metric.startswith('band_') and metric not in ('band_error_db', 'band_worst_db'):
         assert value == pytest.approx(20 * np.log10(gain), abs=1e-6)
-    assert values(found)['band_error_db'] == pytest.approx(-20 * np.log10(gain), abs=1e-6)
+    for metric in ('band_error_db', 'band_worst_db'):
+      assert values(found)[metric] == pytest.approx(-20 * np.log10(gain), abs=1e-6)
     for metric in ('voiced_recall', 'periodicity_ratio'):
       assert values(found)[metric] == pytest.approx(1, abs=0.02)
     assert speech.label(found) == 'scale collapse'
@@ -141,16 +143,24 @@ def test_distortion_of_a_known_filter():
   assert found['mel_cepstral_distortion_db'] == pytest.approx(np.std(decibels), rel=0.2)
 
 
-def test_gap_is_paired(measured):
-  """None between an arm and itself, with no spread; one that 0 is outside of, between a voice and a whisper."""
-  assert speech.gap(measured['world'], measured['world'], 'voiced_recall', seed=0) == (0, 0, 0)
+def test_contrasts_are_paired(measured):
+  """None between an arm and itself, with no spread; one that 0 is outside of, between a voice and a whisper; a mean of several
+  is that of their values."""
+  same = [(measured['world'], measured['world'])]
+  assert speech.contrast_interval(same, 'voiced_recall', seed=0) == (0, 0, 0)
   for metric, least in (('voiced_recall', 0.25), ('periodicity_ratio', 0.15)):
-    value, low, high = speech.gap(measured['world'], measured['whisper'], metric, seed=0)
+    pairs = [(measured['world'], measured['whisper'])]
+    value, low, high = speech.contrast_interval(pairs, metric, seed=0)
+    assert value == speech.contrast(pairs, metric)
     assert value == pytest.approx(values(measured['world'])[metric] - values(measured['whisper'])[metric])
     assert least < low <= value <= high
+    halved = speech.contrast_interval([*pairs, *same], metric, seed=0)
+    assert halved == pytest.approx((value / 2, low / 2, high / 2))
+    alone = speech.contrast([(measured['world'], None), (measured['noise'], None)], metric)
+    assert alone == pytest.approx((values(measured['world'])[metric] + values(measured['noise'])[metric]) / 2)
   one = speech.Measured({metric: sums[:1] for metric, sums in measured['world'].sums.items()}, 1)
-  with pytest.raises(InputError, match='between 8 and 1 utterances'):
-    speech.gap(measured['world'], one, 'voiced_recall', seed=0)
+  with pytest.raises(InputError, match='between 1 and 8 utterances'):
+    speech.contrast([(measured['world'], one)], 'voiced_recall')
   with pytest.raises(InputError, match='pesq was not measured: use one of voiced_recall, '):
     speech.value(one, 'pesq')
 
@@ -177,6 +187,17 @@ def test_intelligibility(arms, measured, monkeypatch):
   assert 'stoi' not in speech.measure([(x[1000:3000], x[1000:3000]) for x, _ in arms['recording'][:1]], RATE).sums
   monkeypatch.setitem(sys.modules, 'pystoi', None)
   assert 'stoi' not in {row['metric'] for row in speech.rows('arm', speech.measure(arms['recording'], RATE), seed=0)}
+
+
+def test_listeners(monkeypatch):
+  """The score of the candidate, each utterance the same weight; at 16 kHz alone, and left out without the package."""
+  loudness = types.SimpleNamespace(run=lambda waveform, rate: {'ovrl_mos': float(np.abs(waveform).max()), 'bak_mos': 0.0})
+  monkeypatch.setitem(sys.modules, 'speechmos', types.SimpleNamespace(dnsmos=loudness))
+  pairs = [(tone(150, seconds), level * np.ones(int(seconds * RATE))) for seconds, level in ((1.0, 0.25), (2.0, 0.75))]
+  assert speech.value(speech.measure(pairs, 16000), 'dnsmos') == 0.5
+  assert 'dnsmos' not in speech.metrics(speech.measure(pairs, RATE))
+  monkeypatch.setitem(sys.modules, 'speechmos', None)
+  assert 'dnsmos' not in speech.metrics(speech.measure(pairs, 16000))
 
 
 def test_nothing_to_measure_is_null(arms, tmp_path):

@@ -12,7 +12,8 @@ from inverse_matching.data.speech import audio, world
 from inverse_matching.data.speech import dataset as speech
 from inverse_matching.evaluation import speech as measures
 from inverse_matching.evaluation import voices
-from inverse_matching.experiments import vocoder
+from inverse_matching.experiments import voice_criteria
+from inverse_matching.experiments.voice_criteria import KL, TEACHER, X_RECONSTRUCTION
 from inverse_matching.runs import StudentRun, utterances
 from inverse_matching.types import Student
 
@@ -33,32 +34,43 @@ def controls():
   return {kind: candidates(kind) for kind in ('recording', 'world', 'whisper')}
 
 
-def verdicts(teacher, x_reconstruction, regularized_kl):
-  """what -> verdict, the same for two seeds."""
-  measured = {'teacher': teacher, vocoder.X_RECONSTRUCTION: x_reconstruction, vocoder.KL: regularized_kl}
-  return {what: verdict for what, _, verdict in vocoder.judge({0: measured, 1: measured})}
+def voices_of(teacher, x_reconstruction, regularized_kl):
+  """Of what was measured of the teacher, and of every training seed of two students."""
+  return {TEACHER: {None: teacher}, X_RECONSTRUCTION: dict(enumerate(x_reconstruction)), KL: dict(enumerate(regularized_kl))}
+
+
+def verdicts(*measured):
+  """The verdicts, in order, of voices that are the same for two seeds of z."""
+  return [row['verdict'] for row in voice_criteria.judge(dict.fromkeys((0, 1), voices_of(*measured)))]
 
 
 def test_a_voice_passes_and_a_whisper_fails(controls):
   """The thresholds tell the recording, or WORLD's resynthesis of it, from a forced whisper."""
-  good = verdicts(controls['recording'], controls['recording'], controls['whisper'])
-  assert 'valid' in good.values()
-  assert [verdict for what, verdict in good.items() if what.startswith(f'{vocoder.X_RECONSTRUCTION}: what')] == ['voice']
-  assert [verdict for what, verdict in good.items() if what.startswith(f'{vocoder.KL}: what')] == ['whisper']
-  assert 'no' not in good.values()
-  bad = verdicts(controls['whisper'], controls['whisper'], controls['recording'])
-  assert 'void' in bad.values()
-  decided = [verdict for what, verdict in bad.items() if what.startswith(vocoder.X_RECONSTRUCTION) and 'band' not in what]
-  assert decided.count('yes') == 1  # only that it is not below its teacher, another whisper
+  voice, whisper = controls['recording'], controls['whisper']
+  good = verdicts(voice, [voice] * 3, [whisper] * 3)
+  assert len(good) == len(voice_criteria.criteria((X_RECONSTRUCTION, KL))) and set(good) == {'yes'}
+  bad = dict(zip((c.metric + (c.other or '') + c.arm for c in voice_criteria.criteria((X_RECONSTRUCTION, KL))),
+                 verdicts(whisper, [whisper] * 3, [voice] * 3)))
+  assert bad.pop(f'voiced_recallteacher{X_RECONSTRUCTION}') == 'yes'  # it is not below its teacher, another whisper
+  assert bad.pop(f'band_worst_db{X_RECONSTRUCTION}') in ('yes', 'no', 'not decided')  # a whisper has the envelope of the voice
+  assert set(bad.values()) == {'no'}
+  assert voice_criteria.labels({0: voices_of(voice, [voice] * 3, [whisper])}) == {X_RECONSTRUCTION: 'voice', KL: 'whisper'}
 
 
-def test_all_seeds_must_pass(controls):
-  """One seed that whispers is enough to fail."""
-  names = ('teacher', vocoder.X_RECONSTRUCTION)
-  found = vocoder.judge({0: dict.fromkeys(names, controls['recording']), 1: dict.fromkeys(names, controls['whisper'])})
-  assert found[0][2] == 'void' and 'to' in found[0][1]
-  assert found[1][2] == 'no'
-  assert found[-1][2] == 'voice, whisper'
+def test_what_decides(controls):
+  """Three training seeds that agree; fewer indicate; one that disagrees leaves it open; the value is the mean."""
+  voice, whisper = controls['recording'], controls['whisper']
+  words = verdicts(voice, [voice] * 2, [whisper])
+  assert words[0] == 'yes' and set(words[1:]) == {'indicated: yes'}
+  mixed = {0: voices_of(voice, [voice, whisper, voice], [whisper] * 3)}
+  rows = voice_criteria.judge(mixed)
+  recall = next(row for row in rows if row['criterion'].startswith(f'{X_RECONSTRUCTION}: voiced recall 0.8'))
+  assert recall['verdict'] == 'not decided' and recall['num_train_seeds'] == 3
+  values = [measures.value(each, 'voiced_recall') for each in (voice, whisper, voice)]
+  assert recall['value'] == pytest.approx(np.mean(values)) and recall['low'] < min(values) < max(values) < recall['high']
+  paired = next(row for row in rows if 'above flow' in row['criterion'] and row['criterion'].startswith(X_RECONSTRUCTION))
+  assert paired['value'] == pytest.approx(np.mean(values) - values[1])
+  assert voice_criteria.labels(mixed)[X_RECONSTRUCTION] == 'voice, whisper'
 
 
 def test_signal_to_noise_of_reconstructions():
@@ -117,13 +129,13 @@ def test_reproduce_vocoder(tmp_path):
   first = run_command(*command)
   rows = json.loads((tmp_path / 'vocoder.json').read_text())['rows']
   arms = {row['arm'] for row in rows}
-  assert {'recording', 'world', 'whisper', 'teacher', vocoder.X_RECONSTRUCTION, 'flow/oracle_prediction', vocoder.KL,
-          f'{vocoder.KL}_spectral', f'{vocoder.KL}@reconstruction'} <= arms
+  assert {'recording', 'world', 'whisper', 'teacher', X_RECONSTRUCTION, 'flow/oracle_prediction', KL,
+          f'{KL}_spectral', f'{KL}@reconstruction'} <= arms
   assert (tmp_path / 'vocoder.png').exists() and len(list((tmp_path / 'wav').glob('*.wav'))) == 8
   assert run_command(*command) == first
   audio.write(tmp_path / 'in.wav', SPEECH.held_out[0].waveform, FEATURES.rate)
   for arm in ((), (f'--teacher={tmp_path}/teacher',)):
-    workdir = tmp_path / 'students' / vocoder.X_RECONSTRUCTION / 'seed0' if arm else tmp_path / 'teacher'
+    workdir = tmp_path / 'students' / X_RECONSTRUCTION / 'seed0' if arm else tmp_path / 'teacher'
     said = run_command('launch.sample', f'--workdir={workdir}', *arm, f'--wav={tmp_path}/in.wav',
                        f'--output={tmp_path}/out.wav')
     assert 'real-time factor' in said
