@@ -6,6 +6,7 @@
 | variant | what it is | hardware and time |
 | --- | --- | --- |
 | demo | one speaker of spoken_digit, 8 kHz (the default) | 1 h 40 min on one CPU core: results/vocoder |
+| cpu | 11 minutes of ljspeech at 16 kHz, no phase; two students an arm | 15 hours of a CPU core; not run yet |
 | gpu | ljspeech at 16 kHz, half the paper's widths | a GPU; not run yet |
 | paper | ljspeech at 16 kHz: teacher 1024 wide, six flows of 10 layers of 64 channels | a GPU; not run yet |
 | smoke | synthetic speech, to see that all works; needs no data | 2 CPU cores, minutes |
@@ -46,10 +47,10 @@ BASE = dict(
         width=128),
     student=dict(name='wavenet', num_flows=6, num_layers=7, width=24),
     loss=dict(name='x_reconstruction', distance='l1', noise_std=0.0),
-    optimizer=dict(name='adam', learning_rate=0.002, decay_rate=0.75),
+    optimizer=dict(name='adam', learning_rate=0.002, schedule=placeholder(str), decay_rate=0.75),
     train=dict(TRAIN, batch_size=4, num_epochs=10),
     teacher_study=dict(  # takes the place of sections of the students while the teacher trains
-        optimizer=dict(name='adam', learning_rate=0.002, decay_rate=0.95),
+        optimizer=dict(name='adam', learning_rate=0.002, schedule=placeholder(str), decay_rate=0.95),
         train=dict(TRAIN, batch_size=8, num_epochs=60)),
     pairs=dict(
         num=placeholder(int),  # recordings x with z = T(x), for x-reconstruction; None: all
@@ -64,6 +65,19 @@ BASE = dict(
 
 SCALES = {
     'demo': {},
+    'cpu': dict(
+        data=dict(RECORDINGS, name='ljspeech', phase=False, num_validation=10, piece_seconds=3.0),
+        teacher=dict(frame_sizes=(80, 10), width=192),
+        student=dict(num_layers=8),
+        optimizer=dict(schedule='cosine'),
+        train=dict(num_epochs=12),  # 8,000 updates
+        teacher_study=dict(
+            optimizer=dict(name='adam', learning_rate=0.002, schedule='cosine'),
+            train=dict(TRAIN, batch_size=8, num_epochs=60)),
+        pairs=dict(num_drawn=640),  # 8 for each recording
+        evaluation=dict(num_train_seeds=2),
+        figures={'vocoder': ('flow/x_reconstruction', 'flow/x_reconstruction_denoising', 'flow/oracle_prediction',
+                             'flow/regularized_kl', 'flow/regularized_kl_spectral', 'flow/regularized_kl_power')}),
     'gpu': dict(
         data=dict(RECORDINGS, name='ljspeech', phase=False, crop_frames=120, burn_in_frames=20),
         teacher=dict(frame_sizes=(80, 10), width=512),
