@@ -48,7 +48,8 @@ def test_the_notebook_is_stored_as_it_ran():
   assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
   outputs = [output for cell in cells for output in cell.outputs]
   assert {output.output_type for output in outputs} == {'stream', 'display_data'}
-  assert {output.name for output in outputs if output.output_type == 'stream'} == {'stdout'}
+  told = ''.join(output.text for output in outputs if output.get('name') == 'stderr').splitlines()
+  assert told and all(re.fullmatch(r'(teacher|student): (\d+) of \2 step, [\d.]+ step/s, 00:00 left', line) for line in told)
   assert sum('image/png' in output.get('data', {}) for output in outputs) >= 4
   assert NOTEBOOK.stat().st_size < 300_000
 
