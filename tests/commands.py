@@ -129,8 +129,11 @@ def _execute(code: str, argv: Sequence[str], env: Mapping[str, str], folder: str
   exec(code, {'__name__': '__main__'})
 
 
-def execute(code: str, *argv: Any, env: Mapping[str, str] | None = None, timeout: float = 300) -> subprocess.CompletedProcess:
-  """What python -c CODE ARGV does in a fresh process, without the time that importing takes; the finished process."""
+def execute(code: str, *argv: Any, env: Mapping[str, str] | None = None, timeout: float = 900) -> subprocess.CompletedProcess:
+  """What python -c CODE ARGV does in a fresh process, without the time that importing takes; the finished process.
+
+  The time is what the longest one takes on a busy core, twice: it ends what hangs.
+  """
   argv = [*map(str, argv)]
   with tempfile.TemporaryDirectory() as folder:
     process = FORKS.Process(target=_execute, args=(code, argv, env or {}, folder))

@@ -32,7 +32,7 @@ def code_cells(notebook):
 
 
 def printed(cell):
-  return ''.join(output.text for output in cell.outputs if output.output_type == 'stream')
+  return ''.join(output.text for output in cell.outputs if output.get('name') == 'stdout')
 
 
 def kinds(cell):
