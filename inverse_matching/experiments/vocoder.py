@@ -71,11 +71,18 @@ def run(experiment: Experiment) -> str:
                              seed == seeds[0], config['pairs']['solver'], devices) for seed in seeds}
   rows = Rows([*(row for of_seed in spoken.values() for row in of_seed.rows),
                *stages.run('reconstruct', _reconstruct, teacher_run, students, seeds[0], devices)])
-  _write(experiment, teacher_run, spoken[seeds[0]].waveforms, rows,
-         voice_criteria.judge({seed: of_seed.measured for seed, of_seed in spoken.items()}),
-         voice_criteria.labels({seed: of_seed.measured for seed, of_seed in spoken.items()}))
+  measured = {seed: of_seed.measured for seed, of_seed in spoken.items()}
+  verdicts = voice_criteria.judge(measured)
+  decided = [['criterion', 'number', 'training seeds', 'verdict'], *map(_cells, verdicts)]
+  named = [['arm', 'what it is'], *map(list, voice_criteria.labels(measured).items())]
+  _write(experiment, teacher_run, spoken[seeds[0]].waveforms, rows, verdicts, [decided, named])
   table = tables.by_arm(rows.where(seed=seeds[0]).of_first_training(), MAIN, intervals=False)
-  return '\n'.join([tables.plain(table), (path / 'vocoder.md').read_text().partition('## Verdicts\n\n')[2]])
+  return '\n\n'.join(map(tables.plain, (table, decided, named)))
+
+
+def _cells(verdict: Mapping[str, Any]) -> list[str]:
+  value, low, high = (f'{verdict[name]:.3g}' for name in ('value', 'low', 'high'))
+  return [verdict['criterion'], f'{value} [{low}, {high}]', str(verdict['num_train_seeds']), verdict['verdict']]
 
 
 def _speak(teacher_run: TeacherRun, students: Students, likelihood: voices.Likelihood, seed: int, with_controls: bool,
@@ -115,7 +122,7 @@ def _reconstruct(teacher_run: TeacherRun, students: Students, seed: int, devices
 
 
 def _write(experiment: Experiment, teacher_run: TeacherRun, waveforms: Mapping[str, Sequence[np.ndarray]], rows: Rows,
-           verdicts: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> None:
+           verdicts: Sequence[Mapping[str, Any]], decided: Sequence[list[list[str]]]) -> None:
   """Writes all files but those of the runs."""
   config, path, rate = experiment.config, experiment.path, teacher_run.space.codec.rate
   names = ('data', 'teacher', 'student', 'optimizer', 'train', 'teacher_study', 'pairs', 'evaluation', 'arms')
@@ -125,12 +132,8 @@ def _write(experiment: Experiment, teacher_run: TeacherRun, waveforms: Mapping[s
   figures.forest(path / 'forest.png', Rows(row for row in first if '@' not in row['arm'] and row['arm'] != 'recording'), MAIN)
   _draw(path / 'vocoder.png', waveforms, rate)
   _write_wavs(path / 'wav', waveforms, rate)
-  number = lambda row: f'{row["value"]:.3g} [{row["low"]:.3g}, {row["high"]:.3g}]'
-  decided = [['criterion', 'number', 'training seeds', 'verdict'],
-             *([row['criterion'], number(row), str(row['num_train_seeds']), row['verdict']] for row in verdicts)]
   report = ['# Vocoder', f'    {experiment.command}', '![the main numbers of every voice](forest.png)',
-            tables.markdown(tables.by_arm(first.of_first_training(), MAIN)), '## Verdicts', tables.markdown(decided),
-            tables.markdown([['arm', 'what it is'], *map(list, labels.items())]), '']
+            tables.markdown(tables.by_arm(first.of_first_training(), MAIN)), '## Verdicts', *map(tables.markdown, decided), '']
   files.write_bytes(path / 'vocoder.md', '\n\n'.join(report).encode())
 
 
