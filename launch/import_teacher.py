@@ -21,8 +21,9 @@ flags.DEFINE_string('note', '', 'For the card: what the model is bad at.')
 def main() -> None:
   loss = export.import_teacher(config_flag.value(), FLAGS.weights, FLAGS.workdir, note=FLAGS.note)
   where = shlex.quote(FLAGS.workdir)
-  wording.say(f'{FLAGS.workdir}: a teacher, with a loss of {loss:.5g} nats (of speech, nats a time step) on held-out examples, '
-             'which should be what it had where it was trained.', 'Next, for example:', f'  python -m launch.sample --workdir={where} --output=SAMPLES',
+  wording.say(f'{FLAGS.workdir}: a teacher, with a loss of {loss:.5g} nats (of speech, for each sample) on held-out examples, '
+             'which should be what it had where it was trained.',
+             'Next, for example:', f'  python -m launch.sample --workdir={where} --output=SAMPLES',
              f'  python -m launch.evaluate --workdir={where} --output=NUMBERS',
              f'  python -m launch.distill{wording.config_word()} --teacher={where} --workdir=STUDENT')
 
