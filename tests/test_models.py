@@ -1,6 +1,7 @@
 """The models that come along: whole, of the size that is promised, and used like any workdir without data."""
 import pathlib
 import re
+import shutil
 
 from commands import launched
 import numpy as np
@@ -35,17 +36,17 @@ def test_they_are_whole(folder):
 
 @pytest.mark.parametrize('folder', [f for f in FOLDERS if f.name != 'teacher'], ids=lambda path: str(path.relative_to(MODELS)))
 def test_students_know_their_teacher(folder):
-  """The one beside them."""
-  teacher = files.read_json(folder.parent / 'teacher' / exported.MANIFEST)['hash']
+  """The one of their data set."""
+  teacher = files.read_json(MODELS / folder.relative_to(MODELS).parts[0] / 'teacher' / exported.MANIFEST)['hash']
   assert files.read_json(folder / 'config.json')['teacher_hash'] == teacher
 
 
 def test_samples_of_the_digits(tmp_path):
   """By the commands, into another folder; x = T^-1(z) to the solver's tolerance; nothing is written into the models."""
   before = {path: path.stat().st_mtime_ns for path in MODELS.rglob('*')}
-  teacher = MODELS / 'digits' / 'teacher'
+  teacher, flow = MODELS / 'digits' / 'teacher', MODELS / 'digits' / 'students' / 'flow' / 'x_reconstruction'
   launched('sample', f'--workdir={teacher}', '--num_samples=16', f'--output={tmp_path / "teacher"}')
-  launched('sample', f'--workdir={MODELS / "digits" / "flow"}', f'--teacher={teacher}', '--num_samples=16',
+  launched('sample', f'--workdir={flow}', f'--teacher={teacher}', '--num_samples=16',
            f'--output={tmp_path / "flow"}')
   for name in ('teacher', 'flow'):
     picture, = (tmp_path / name).glob('*.png')
@@ -64,3 +65,20 @@ def test_distillation_from_a_model(tmp_path):
   launched('distill', '--config=configs/digits.py:smoke,flow/oracle_prediction', f'--teacher={teacher}',
            f'--pairs={tmp_path / "pairs"}', f'--workdir={tmp_path / "student"}')
   assert runs.load_student(tmp_path / 'student', runs.load_teacher(teacher)).config['loss']['name'] == 'oracle_prediction'
+
+
+@pytest.mark.slow
+def test_an_experiment_of_the_models(tmp_path):
+  """In a copy of the folder a figure is made; nothing is trained but the classifier of the metrics; the numbers are good."""
+  shutil.copytree(MODELS / 'digits', tmp_path / 'run')
+  arm = 'resnet/x_reconstruction_l1'
+  (tmp_path / 'config.py').write_text(
+      'from configs import digits\n\n\ndef get_config():\n  config = digits.get_config()\n'
+      f'  config.figures = {{"5": ("{arm}",)}}\n  config.evaluation.num_samples = 200\n  return config\n')
+  process = launched('reproduce', '--figure=5', f'--config={tmp_path / "config.py"}', f'--workdir={tmp_path / "run"}')
+  assert process.stderr.count('a model, which is taken as it is') == 2
+  assert not (tmp_path / 'run' / 'teacher' / 'checkpoints').exists()
+  rows = files.read_json(tmp_path / 'run' / 'figure5.json')['rows']
+  coverage, = (row['value'] for row in rows
+               if (row['arm'], row['metric'], row['reference']) == (arm, 'coverage', 'teacher'))
+  assert coverage > 0.8

@@ -84,7 +84,7 @@ def _card(config: Mapping[str, Any], facts: Mapping[str, Any], step: int, evalua
   kind, network = config['kind'], config[config['kind']]
   train = {name: config['train'][name] for name in ('batch_size', 'precision', 'ema_decay', 'grad_clip', 'seed')
            if name in config['train']}
-  lines = [f'# A {kind}: {network["name"]}', f'Network: {_words(network)}. Events of shape {tuple(facts["event_shape"])}.']
+  lines = [f'# A {kind}: {network["name"]}', f'Network: {_words(network)}. {_events(facts)}.']
   if kind == 'student':
     lines.append(f'Distilled by {_words(config["loss"])} from the teacher of hash `{config["teacher_hash"]}`.')
   else:
@@ -100,6 +100,11 @@ def _card(config: Mapping[str, Any], facts: Mapping[str, Any], step: int, evalua
     lines += [f'Numbers of {num} samples, with 95% intervals; the floor is what a perfect model gets. Made by\n\n'
               f'    {evaluation["command"]}', tables.markdown(_numbers(evaluation['rows']))]
   return '\n\n'.join(lines) + '\n'
+
+
+def _events(facts: Mapping[str, Any]) -> str:
+  shape = catalogue.space(facts).event_shape
+  return 'Events are sequences of any length' if shape == (None,) else f'Events of shape {shape}'
 
 
 def _words(settings: Mapping[str, Any]) -> str:

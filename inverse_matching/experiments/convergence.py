@@ -8,6 +8,7 @@ import jax
 from inverse_matching import losses, runs
 from inverse_matching.experiments import distillation
 from inverse_matching.experiments.experiment import Experiment
+from inverse_matching.runs import exported
 from inverse_matching.runtime.overlays import merge
 from inverse_matching.training.metrics import held_out_losses
 
@@ -24,6 +25,9 @@ def run(experiment: Experiment) -> str:
   """
   config, path, _, devices = experiment
   settings = config['convergence']
+  for folder in (path / 'teacher', *(distillation.student_folder(path, *each) for each in
+                                     distillation.student_configs(config, settings['arms']).items())):
+    exported.require_run(folder)
   outcome = distillation.carry_out(experiment, settings['arms'], more_stages=[
       'train the teacher on', *(f'train {arm} on' for arm in settings['arms'])])
   stages, teacher_run = outcome.stages, outcome.teacher_run

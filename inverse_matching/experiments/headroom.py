@@ -14,7 +14,7 @@ from inverse_matching.evaluation import evaluate, set_distances, statistics
 from inverse_matching.experiments import distillation, figures
 from inverse_matching.experiments.experiment import Experiment
 from inverse_matching.losses import distances
-from inverse_matching.runs import StudentRun, TeacherRun
+from inverse_matching.runs import StudentRun, TeacherRun, exported
 from inverse_matching.runs import classifier as classifiers
 from inverse_matching.runtime import processes
 from inverse_matching.runtime.overlays import merge
@@ -55,6 +55,8 @@ def run(experiment: Experiment) -> str:
   shares = [share for share in settings['shares'] if share < 1]
   controls = ['shuffled', 'untrained']
   longer = ['longer'] if settings['longer'] else []
+  if shares:
+    exported.require_run(experiment.path / 'teacher')
   outcome = distillation.carry_out(experiment, settings['arms'], more_stages=[
       'prepare the measures', *(f'measure the teacher at {share:.3g} of its training' for share in shares),
       *(f'distil and measure {name}' for name in controls), *(f'train the teacher {name}' for name in longer), 'measure all'])

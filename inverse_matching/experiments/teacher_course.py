@@ -11,6 +11,7 @@ from inverse_matching import runs
 from inverse_matching.evaluation import evaluate, sample_metrics, set_distances, statistics
 from inverse_matching.experiments import figures
 from inverse_matching.experiments.experiment import Experiment, Rows, Stages
+from inverse_matching.runs import exported
 from inverse_matching.runs.classifier import train_classifier
 from inverse_matching.runtime.processes import map_examples
 from inverse_matching.training import checkpoint
@@ -31,6 +32,7 @@ def run(experiment: Experiment) -> str:
   """
   config, path, _, devices = experiment
   settings = config['teacher_course']
+  exported.require_run(path / 'teacher')
   runs.train_teacher(config, path / 'teacher', devices)
   steps = checkpoint.steps(path / 'teacher')
   stages = Stages(path / 'timing.json', ['train the classifier of the metrics', *(f'measure step {step}' for step in steps)])

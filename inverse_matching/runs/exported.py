@@ -69,6 +69,13 @@ def refuse(*folders: str | os.PathLike) -> None:
     raise InputError(f'{folder} is a model, which nothing is written into: name another folder by --output.')
 
 
+def require_run(folder: str | os.PathLike) -> None:
+  """Raises InputError if the folder, whose checkpoints or metrics are to be read, is a model, which has none."""
+  if is_model(folder):
+    raise InputError(f'{folder} is a model, and this needs the checkpoints and metrics of a training: train it anew, in '
+                     'another --workdir.')
+
+
 def step(folder: str | os.PathLike) -> int:
   """The updates that made a model."""
   return files.read_json(pathlib.Path(folder) / MANIFEST)['step']

@@ -5,7 +5,7 @@ Each may be stopped at any moment and called again with the same arguments; it t
 import functools
 import os
 import pathlib
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from absl import logging
 import jax
@@ -69,21 +69,26 @@ def make_teacher(config: Mapping[str, Any], space: Space, dtype: str | None = No
   return teacher
 
 
+def _sections(config: Mapping[str, Any]) -> tuple[dict[str, Any], Source]:
+  """(the sections of a teacher's config, its data), if they are as they should be."""
+  sections = settings.sections(config, 'data', 'teacher', 'optimizer', 'train')
+  settings.check(config)
+  sections['data'] = catalogue.settled(sections['data'])
+  return sections, catalogue.load(sections['data'])
+
+
 def train_teacher(config: Mapping[str, Any], workdir: str | os.PathLike, devices: int | None = None,
                   init_from: str | os.PathLike | None = None) -> TeacherRun:
   """Trains the teacher of config.teacher on config.data by maximum likelihood.
 
   Args:
     config: nested mapping with sections data, teacher, optimizer and train.
-    workdir: of the teacher.
+    workdir: of the teacher; or a model that was exported of a run of that config, or imported, which is taken as it is.
     devices: see loop.fit.
     init_from: workdir of a teacher of the same network, with whose averaged parameters this one begins; None: it begins with
       random ones.
   """
-  sections = settings.sections(config, 'data', 'teacher', 'optimizer', 'train')
-  settings.check(config)
-  sections['data'] = catalogue.settled(sections['data'])
-  source = catalogue.load(sections['data'])
+  sections, source = _sections(config)
   teacher = make_teacher(config, source.space)
   to_train = make_teacher(config, source.space, _dtype(config))
   init, init_hash = _init(teacher.init, init_from)
@@ -91,10 +96,29 @@ def train_teacher(config: Mapping[str, Any], workdir: str | os.PathLike, devices
       'teacher', losses.maximum_likelihood(to_train), losses.maximum_likelihood(deterministic(teacher)), init,
       source.train, source.validation, source.space.prepare(config['train']['seed']), epoch_size=source.space.epoch_size,
       check=functools.partial(teachers.check, teacher, **source.space.check_settings))
-  loop.check(workdir, task, config, devices)
-  with workdirs.open_run(workdir, {'kind': 'teacher', **init_hash, **sections}, source.space.facts) as path:
-    params = loop.fit(path, task, config, devices)
+  params = _train(workdir, {'kind': 'teacher', **init_hash, **sections}, source.space, task, config, devices,
+                  but=['imported', 'data.data_dir'])
   return TeacherRun(sections, source.space, teacher, params, checkpoint.tree_hash(params), lambda: source)
+
+
+def _train(workdir: str | os.PathLike, of_run: Mapping[str, Any], space: Space, task: loop.Task, config: Mapping[str, Any],
+           devices: int | None, but: Sequence[str]) -> Params:
+  """Trains in a workdir, of which config.json is to hold `of_run`; returns the averaged parameters.
+
+  An exported model stands for the run it was made of: its config must be that, but for the fields in `but`.
+  """
+  if not exported.is_model(workdir):
+    loop.check(workdir, task, config, devices)
+    with workdirs.open_run(workdir, of_run, space.facts) as path:
+      return loop.fit(path, task, config, devices)
+  workdirs.check_same(pathlib.Path(workdir), of_run, but=but)
+  is_imported = 'imported' in files.read_json(pathlib.Path(workdir) / 'config.json')
+  params, step = exported.read(workdir, jax.eval_shape(task.init, jax.random.key(0)))
+  if not is_imported and step != loop.num_steps(task, config):
+    raise InputError(f'{workdir} is a model of step {step}, and this config trains for {loop.num_steps(task, config)} updates: '
+                     'take the model of the last one, or choose another --workdir.')
+  logging.info('%s: a model, which is taken as it is.', workdir)
+  return params
 
 
 def import_teacher(config: Mapping[str, Any], weights: str | os.PathLike) -> TeacherRun:
@@ -107,10 +131,7 @@ def import_teacher(config: Mapping[str, Any], weights: str | os.PathLike) -> Tea
   Raises:
     InputError: the weights cannot be read or do not fit, or the teacher is none.
   """
-  sections = settings.sections(config, 'data', 'teacher', 'optimizer', 'train')
-  settings.check(config)
-  sections['data'] = catalogue.settled(sections['data'])
-  source = catalogue.load(sections['data'])
+  sections, source = _sections(config)
   teacher = make_teacher(config, source.space)
   structure = jax.eval_shape(teacher.init, jax.random.key(0))
   check_params(structure)
@@ -191,7 +212,7 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
 
   Args:
     config: nested mapping with sections student, loss, optimizer and train; the data are the teacher's.
-    workdir: of the student.
+    workdir: of the student; or a model that was exported of a run of that config, which is taken as it is.
     teacher_run: from load_teacher or train_teacher.
     pairs: folder made by make_pairs; without it the student trains on the teacher's data. A share of the pairs (a
       sixteenth) is held out. An epoch is as many updates as one over the data, whatever the number of pairs.
@@ -232,9 +253,8 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
                    teacher_run.params, space.epoch_size, functools.partial(students.check, student, **space.check_settings))
   made_from = {'teacher_hash': teacher_run.hash, **init_hash, **features_hash,
                'pairs_hash': None if pairs is None else files.sha256(pathlib.Path(pairs) / pair_data.MANIFEST)}
-  loop.check(workdir, task, config, devices)
-  with workdirs.open_run(workdir, {'kind': 'student', **made_from, **sections}, space.facts) as path:
-    params = loop.fit(path, task, config, devices)
+  # Pairs made anew, as for a model from another machine, differ in their last bits.
+  params = _train(workdir, {'kind': 'student', **made_from, **sections}, space, task, config, devices, but=['pairs_hash'])
   return StudentRun(sections, student, params)
 
 

@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 import pathlib
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterator, Mapping, Sequence
 
 from inverse_matching.errors import InputError
 from inverse_matching.runs import exported, trust
@@ -61,14 +61,20 @@ def _enter(held: contextlib.ExitStack, path: pathlib.Path, config: Mapping[str, 
     files.write_json(path / 'config.json', config)
     trust.record(path, config)
     return
-  old, new = _flatten(files.read_json(path / 'config.json')), _flatten(config)
-  changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+  check_same(path, config)
+  trust.record(path, config)
+
+
+def check_same(path: pathlib.Path, config: Mapping[str, Any], *, but: Sequence[str] = ()) -> None:
+  """Raises InputError unless the run or model in that folder has this config, whose fields in `but` may differ."""
+  plain = json.loads(json.dumps(config, default=dict))  # what json does not know is a ConfigDict
+  old, new = _flatten(files.read_json(path / 'config.json')), _flatten(plain)
+  changed = [name for name in {**old, **new} if old.get(name) != new.get(name) and name not in but]
   if changed:
     details = '; '.join(f'{name} is {old.get(name)!r} there and {new.get(name)!r} now' for name in changed[:3])
     more = f' (and {len(changed) - 3} more)' if len(changed) > 3 else ''
     raise InputError(f'{path} holds a run of another config: {details}{more}. Choose another --workdir, or give the same '
                      'config to go on.')
-  trust.record(path, config)
 
 
 def read_config(workdir: str | os.PathLike, kind: str) -> dict[str, Any]:

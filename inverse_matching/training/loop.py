@@ -135,6 +135,16 @@ def check(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], dev
   task.check(params)
 
 
+def num_steps(task: Task, config: Mapping[str, Any]) -> int:
+  """The updates of a whole training."""
+  return _stream(task, config).steps_per_epoch * config['train']['num_epochs']
+
+
+def _stream(task: Task, config: Mapping[str, Any]) -> Stream:
+  return Stream(task.examples, config['train']['batch_size'], config['train']['seed'], task.epoch_size,
+                part=(jax.process_index(), jax.process_count()))
+
+
 def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devices: int | None = None) -> Params:
   """Trains to the end of config.train.num_epochs, from the last checkpoint if there is one.
 
@@ -154,10 +164,8 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
   """
   settings = config['train']
   num_devices = choose_devices(settings['batch_size'], devices)
-  stream = Stream(task.examples, settings['batch_size'], settings['seed'], task.epoch_size,
-                  part=(jax.process_index(), jax.process_count()))
-  num_steps = stream.steps_per_epoch * settings['num_epochs']
-  optimizer = make_optimizer(steps_per_epoch=stream.steps_per_epoch, num_steps=num_steps, grad_clip=settings['grad_clip'],
+  stream, total = _stream(task, config), num_steps(task, config)
+  optimizer = make_optimizer(steps_per_epoch=stream.steps_per_epoch, num_steps=total, grad_clip=settings['grad_clip'],
                              **config['optimizer'])
   every = {key: stream.steps_per_epoch * settings[f'{key}_every_epochs'] for key in ('checkpoint', 'evaluate')}
 
@@ -167,13 +175,13 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
   else:
     abstract = jax.eval_shape(lambda key: init_state(task.init(key), optimizer), jax.random.key(0))
     state = checkpoint.load(workdir, start, abstract)
-    if start < num_steps:
-      logging.info('%s: going on from step %d of %d.', task.name, start, num_steps)
-  if start >= num_steps:
+    if start < total:
+      logging.info('%s: going on from step %d of %d.', task.name, start, total)
+  if start >= total:
     return state.ema
 
   step_fn = map_step(
-      make_train_step(task.loss_fn, optimizer, ema_decay=settings['ema_decay'], prepare=task.prepare, num_steps=num_steps),
+      make_train_step(task.loss_fn, optimizer, ema_decay=settings['ema_decay'], prepare=task.prepare, num_steps=total),
       num_devices,
       onednn.compiler_options() if settings.get('precision') == 'bfloat16' else None)
   evaluate = _held_out_loss(task, num_devices)
@@ -181,9 +189,9 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
   metrics_writer = MetricsWriter(workdir, start)
   log_start, log_step, waited = time.monotonic(), start, 0.0
   logging.info('%s: compiling.', task.name)
-  with _signals() as received, contextlib.closing(metrics_writer), Progress(task.name, num_steps, start, 'step') as progress:
+  with _signals() as received, contextlib.closing(metrics_writer), Progress(task.name, total, start, 'step') as progress:
     batch, unread = _read(stream, start), None
-    for step in range(start, num_steps):
+    for step in range(start, total):
       state, metrics = step_fn(state, teacher_params, batch)
       read_start = time.monotonic()
       try:
@@ -197,7 +205,7 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
         checkpoint.save(workdir, step, state, keep=settings['keep_checkpoints'])
         raise NotFinite(workdir, step, values['loss'], values['grad_norm'])
       done = step + 1
-      if done % settings['log_every_steps'] == 0 or done == num_steps:
+      if done % settings['log_every_steps'] == 0 or done == total:
         now = time.monotonic()
         rate = (done - log_step) * settings['batch_size'] / (now - log_start)
         metrics_writer.write(done, {'epoch': done / stream.steps_per_epoch, **values, 'examples_per_second': rate,
@@ -205,10 +213,10 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
                                     **peak_memory()})
         log_start, log_step, waited = now, done, 0.0
       progress.update(1, loss=values['loss'])
-      if done % every['evaluate'] == 0 or done == num_steps:
+      if done % every['evaluate'] == 0 or done == total:
         metrics_writer.write(done, {'held_out_loss': evaluate(state.ema, teacher_params)})
-      stopping = done < num_steps and processes.any_process(bool(received or unread))
-      if done % every['checkpoint'] == 0 or done == num_steps or stopping:
+      stopping = done < total and processes.any_process(bool(received or unread))
+      if done % every['checkpoint'] == 0 or done == total or stopping:
         checkpoint.save(workdir, done, state, keep=settings['keep_checkpoints'])
       if stopping:
         raise unread or Stopped(received[0] if received else None, done)

@@ -1,11 +1,16 @@
 """Models to pass on."""
+from unittest import mock
+
 import jax
 import numpy as np
 import pytest
 import safetensors.numpy
 
+from configs import table
 from inverse_matching.errors import InputError
+from inverse_matching.evaluation import export
 from inverse_matching.runs import exported, models, workdir
+from inverse_matching.runs.pairs import make_pairs
 from inverse_matching.training import checkpoint
 
 PARAMS = {'params': {'conv': {'kernel': np.arange(6, dtype=np.float32).reshape(2, 3), 'bias': np.float32([np.pi])}},
@@ -93,3 +98,47 @@ def test_another_step_than_its_own_is_refused(tmp_path):
   assert models.load_params(folder, init)[1] == models.load_params(folder, init, 7)[1] == 7
   with pytest.raises(InputError, match='is an exported model of step 7 alone, not 3'):
     models.load_params(folder, init, 3)
+
+
+def test_a_model_stands_for_its_run(tmp_path, monkeypatch):
+  """Training in it returns its parameters, with pairs made elsewhere too; not where the config or the updates are others."""
+  np.save(tmp_path / 'table.npy', np.random.default_rng(0).normal(size=(48, 2)).astype(np.float32))
+  config = table.get_config('smoke').to_dict()
+  config['data']['path'] = str(tmp_path / 'table.npy')
+  teacher = models.train_teacher(config, tmp_path / 'teacher')
+  config['loss']['name'] = 'oracle_prediction'
+  pairs = [make_pairs(teacher, tmp_path / f'pairs{seed}', num=32, seed=seed) for seed in range(2)]
+  student = models.distill(config, tmp_path / 'student', teacher, pairs[0])
+  for name in ('teacher', 'student'):
+    export.export(tmp_path / name, tmp_path / 'models' / name)
+  assert 'Events of shape (2,).' in (tmp_path / 'models' / 'teacher' / 'card.md').read_text()
+  before = {path: path.read_bytes() for path in (tmp_path / 'models').rglob('*') if path.is_file()}
+  fit = mock.Mock(side_effect=AssertionError('it trains'))
+  monkeypatch.setattr(models.loop, 'fit', fit)
+  taken = models.train_teacher(config, tmp_path / 'models' / 'teacher')
+  assert taken.hash == teacher.hash
+  again = models.distill(config, tmp_path / 'models' / 'student', taken, pairs[1])
+  assert checkpoint.tree_hash(again.params) == checkpoint.tree_hash(student.params)
+
+  train = lambda **fields: {**config, 'train': {**config['train'], **fields}}
+  with pytest.raises(InputError, match='holds a run of another config: train.num_epochs is 2 there and 3 now'):
+    models.train_teacher(train(num_epochs=3), tmp_path / 'models' / 'teacher')
+  with pytest.raises(InputError, match='holds a run of another config: loss.name is .oracle_prediction. there'):
+    models.distill({**config, 'loss': {**config['loss'], 'name': 'x_reconstruction'}}, tmp_path / 'models' / 'student', taken)
+  export.export(tmp_path / 'teacher', tmp_path / 'models' / 'half', step=checkpoint.steps(tmp_path / 'teacher')[0])
+  with pytest.raises(InputError, match='is a model of step .*, and this config trains for .* updates: take the model of'):
+    models.train_teacher(config, tmp_path / 'models' / 'half')
+  assert {path: path.read_bytes() for path in before} == before
+  with pytest.raises(InputError, match='is a model, and this needs the checkpoints and metrics of a training'):
+    exported.require_run(tmp_path / 'models' / 'teacher')
+
+
+def test_an_imported_model_is_a_teacher_too(tmp_path):
+  """Of whatever number of updates."""
+  np.save(tmp_path / 'table.npy', np.random.default_rng(0).normal(size=(48, 2)).astype(np.float32))
+  config = table.get_config('smoke').to_dict()
+  config['data']['path'] = str(tmp_path / 'table.npy')
+  run = models.train_teacher(config, tmp_path / 'teacher')
+  np.savez(tmp_path / 'weights.npz', **exported.named(run.params))
+  export.import_teacher(config, tmp_path / 'weights.npz', tmp_path / 'model')
+  assert models.train_teacher(config, tmp_path / 'model').hash == run.hash
