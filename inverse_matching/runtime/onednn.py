@@ -4,6 +4,7 @@ import pathlib
 import platform
 from typing import Any, Mapping
 
+from absl import logging
 import jax
 import jax.numpy as jnp
 
@@ -22,7 +23,12 @@ def compiler_options() -> dict[str, bool] | None:
   Raises:
     InputError: a product or a convolution comes out wrong here.
   """
-  return dict(OPTIONS) if _gains() and _works() else None
+  if not _gains():
+    if jax.default_backend() == 'cpu':
+      logging.warning('bfloat16 gains nothing on this CPU with this JAX, and may take twice as long: '
+                      'config.train.precision=float32, in another --workdir, ends at the same loss.')
+    return None
+  return dict(OPTIONS) if _works() else None
 
 
 def compile_with(lowered: jax.stages.Lowered, options: Mapping[str, Any]) -> jax.stages.Compiled:

@@ -31,13 +31,16 @@ def machine(monkeypatch):
   return be
 
 
-def test_where_it_gains(machine):
-  """On x86 with bfloat16 in hardware, by a new enough jax, and nowhere else."""
+def test_where_it_gains(machine, monkeypatch):
+  """On x86 with bfloat16 in hardware, by a new enough jax, and nowhere else, which a CPU tells."""
+  warning = mock.Mock()
+  monkeypatch.setattr(onednn.logging, 'warning', warning)
   assert onednn._gains()
   for change in ({'flags': 'fpu avx2'}, {'version': '0.10.2'}, {'backend': 'gpu'}, {'architecture': 'aarch64'}):
     machine(**change)
     assert not onednn._gains(), change
     assert onednn.compiler_options() is None
+  assert warning.call_count == 3
   machine(flags='avx512_bf16', version='1.0.0')
   assert onednn._gains()
 
