@@ -64,7 +64,8 @@ def training_step(config: Mapping[str, Any], of_teacher: bool, batch: int, num_d
   key = jax.eval_shape(jax.random.key, 0)
   state = jax.eval_shape(lambda key: init_state(trained.init(key), optimizer), key)
   constants = None if of_teacher else jax.eval_shape(teacher.init, key)
-  return map_step(step, num_devices), (state, constants, _raw(config['data'], space, batch, from_pairs))
+  mapped = map_step(step, num_devices, microbatch=batch // num_devices)
+  return mapped, (state, constants, _raw(config['data'], space, batch, from_pairs))
 
 
 def _loss(loss: Mapping[str, Any], space: Space) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ Random weights and random data: the time does not depend on them. On a CPU `task
 devices of them.
 """
 import time
+from typing import Sequence
 
 from absl import app, flags
 import jax
@@ -19,7 +20,7 @@ import numpy as np
 from inverse_matching import losses, random, students, teachers
 from inverse_matching.evaluation import tables
 from inverse_matching.runtime import files, onednn
-from inverse_matching.runtime.devices import map_step, peak_memory, replicate
+from inverse_matching.runtime.devices import choose_microbatch, map_step, peak_memory, replicate
 from inverse_matching.training.step import init_state, make_optimizer, make_train_step
 from inverse_matching.types import Batch
 from launch import wording
@@ -35,7 +36,8 @@ def _state(init, optimizer, num_devices):
 
 
 def measure(shape: tuple[int, int, int], network: dict, batch_size: int, num_devices: int, rounds: int,
-            steps: list[str], precision: str = 'float32', student_name: str = 'flow') -> list[dict]:
+            steps: list[str], precision: str = 'float32', student_name: str = 'flow',
+            microbatches: Sequence[int] = ()) -> list[dict]:
   """Rows {"step", "shape", "batch", "devices", "seconds", "examples_per_second", "gflops_per_step", "share_of_matmul", ...}:
   medians of interleaved rounds. FLOPs are those that XLA counts in the compiled program of one device, times the devices."""
   dtype = {'dtype': 'bfloat16'} if precision == 'bfloat16' else {}
@@ -55,18 +57,19 @@ def measure(shape: tuple[int, int, int], network: dict, batch_size: int, num_dev
     init = teacher.init if name == 'maximum_likelihood' else student.init
     step = make_train_step(loss, optimizer, ema_decay=0.999, prepare=prepare.get(name, lambda raw: Batch(
         key=random.keys_at(0, raw['position']))))
-    mapped, state = map_step(step, num_devices, options), [_state(init, optimizer, num_devices)]
     share = jax.tree.map(lambda a: a[:batch_size // num_devices], raw)
     flops[name] = num_devices * _flops(loss, init, teacher_params, prepare.get(name), share)
+    for microbatch in microbatches or [choose_microbatch(raw, num_devices)]:
+      mapped, state = map_step(step, num_devices, options, microbatch=microbatch), [_state(init, optimizer, num_devices)]
 
-    def run(mapped=mapped, state=state):
-      state[0], metrics = mapped(state[0], teacher_params, raw)
-      jax.block_until_ready(metrics)
+      def run(mapped=mapped, state=state):
+        state[0], metrics = mapped(state[0], teacher_params, raw)
+        jax.block_until_ready(metrics)
 
-    runs[name] = run
+      runs[name, microbatch] = run
   matrix = jax.random.normal(jax.random.key(2), (MATRIX, MATRIX))
   product = jax.jit(lambda a: a @ a)
-  runs['matmul'] = lambda: jax.block_until_ready(product(matrix))
+  runs['matmul', None] = lambda: jax.block_until_ready(product(matrix))
   seconds, compile_seconds = {name: [] for name in runs}, {}
   for name, run in runs.items():
     start = time.perf_counter()
@@ -78,11 +81,12 @@ def measure(shape: tuple[int, int, int], network: dict, batch_size: int, num_dev
       run()
       seconds[name].append(time.perf_counter() - start)
   median = {name: float(np.median(values)) for name, values in seconds.items()}
-  rate = 2 * MATRIX**3 / median['matmul']
-  return [{'step': name, 'shape': list(shape), 'batch': batch_size, 'devices': num_devices, 'seconds': median[name],
-           'examples_per_second': batch_size / median[name], 'gflops_per_step': flops[name] / 1e9,
-           'share_of_matmul': flops[name] / median[name] / rate, 'matmul_gflops_per_second': rate / 1e9,
-           'compile_seconds': compile_seconds[name], **peak_memory()} for name in steps]
+  rate = 2 * MATRIX**3 / median.pop(('matmul', None))
+  return [{'step': name, 'shape': list(shape), 'batch': batch_size, 'microbatch': microbatch, 'devices': num_devices,
+           'seconds': value, 'examples_per_second': batch_size / value, 'gflops_per_step': flops[name] / 1e9,
+           'share_of_matmul': flops[name] / value / rate, 'matmul_gflops_per_second': rate / 1e9,
+           'compile_seconds': compile_seconds[name, microbatch], **peak_memory()}
+          for (name, microbatch), value in median.items()]
 
 
 def _flops(loss, init, teacher_params, prepare, raw) -> float:
@@ -100,7 +104,7 @@ def main(argv) -> None:
   jax.config.update('jax_default_matmul_precision', 'highest')  # as the commands have it
   network = dict(num_blocks=FLAGS.num_blocks, num_filters=FLAGS.num_filters, num_levels=FLAGS.num_levels)
   rows = measure((FLAGS.size, FLAGS.size, FLAGS.channels), network, FLAGS.batch_size, FLAGS.devices, FLAGS.rounds, FLAGS.steps,
-                 FLAGS.precision, FLAGS.student)
+                 FLAGS.precision, FLAGS.student, FLAGS.microbatch)
   cell = lambda value: f'{value:.3g}' if isinstance(value, float) else str(value)
   print(tables.plain([list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]))
   if FLAGS.output:
@@ -120,6 +124,7 @@ if __name__ == '__main__':
                           ['maximum_likelihood', *OBJECTIVES], 'What to time.')
   flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], 'Inside the network that trains.')
   flags.DEFINE_enum('student', 'flow', ['flow', 'resnet'], 'With the settings of the networks, or those of mnist:paper.')
+  flags.DEFINE_multi_integer('microbatch', [], 'Examples that a device takes at once; default: as many as a run would take.')
   flags.DEFINE_integer('rounds', 3, 'Interleaved rounds.')
   flags.DEFINE_string('output', None, 'JSON to write.')
   app.run(main)

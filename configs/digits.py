@@ -81,6 +81,7 @@ BASE = dict(
     train=dict(
         batch_size=64, num_epochs=30, seed=0,
         precision=placeholder(str),  # of the numbers inside the networks that train: float32 (None too) or bfloat16
+        microbatch=placeholder(int),  # examples that a device takes at once, which adds up; None: see docs/speed.md
         ema_decay=0.999,  # of the average of the parameters, which sampling and evaluation use; 0: no average
         grad_clip=10.0,  # largest norm of the gradient; None: no clipping
         log_every_steps=10, evaluate_every_epochs=5, checkpoint_every_epochs=5,

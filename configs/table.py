@@ -28,8 +28,9 @@ BASE = dict(
     student=dict(name='made', num_units=32, num_layers=1, order=placeholder(str)),
     loss=images.loss('x_reconstruction'),
     optimizer=dict(name='adam', learning_rate=0.01, schedule='cosine', decay_rate=1.0, warmup_epochs=placeholder(float)),
-    train=dict(batch_size=64, num_epochs=50, seed=0, precision=placeholder(str), ema_decay=0.99, grad_clip=100.0,
-               log_every_steps=10, evaluate_every_epochs=5, checkpoint_every_epochs=10, keep_checkpoints=2),
+    train=dict(batch_size=64, num_epochs=50, seed=0, precision=placeholder(str), microbatch=placeholder(int),
+               ema_decay=0.99, grad_clip=100.0, log_every_steps=10,
+               evaluate_every_epochs=5, checkpoint_every_epochs=10, keep_checkpoints=2),
     arms={f'made/{name}': dict(loss=images.loss(name)) for name in OBJECTIVES})
 
 SMOKE = dict(

@@ -32,8 +32,8 @@ SPEECH = dict(
     num_validation=placeholder(int),
     piece_seconds=placeholder(float))  # of the held-out utterances, about; None: they stay whole
 RECORDINGS = dict(SPEECH, data_dir=placeholder(str))  # folder of prepared data sets; None: the one that TFDS_DATA_DIR names
-TRAIN = dict(seed=0, precision=placeholder(str), ema_decay=0.999, grad_clip=10.0, log_every_steps=10, evaluate_every_epochs=5,
-             checkpoint_every_epochs=1, keep_checkpoints=2)
+TRAIN = dict(seed=0, precision=placeholder(str), microbatch=placeholder(int), ema_decay=0.999, grad_clip=10.0,
+             log_every_steps=10, evaluate_every_epochs=5, checkpoint_every_epochs=1, keep_checkpoints=2)
 
 BASE = dict(
     data=dict(

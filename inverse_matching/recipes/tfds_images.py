@@ -32,7 +32,8 @@ def base(name: str) -> dict[str, Any]:
       optimizer=dict(name='adam', learning_rate=0.0005, schedule=placeholder(str), decay_rate=0.95,
                      warmup_epochs=placeholder(float)),
       train=dict(
-          batch_size=64, num_epochs=100, seed=0, precision=placeholder(str), ema_decay=0.0, grad_clip=placeholder(float),
+          batch_size=64, num_epochs=100, seed=0, precision=placeholder(str), microbatch=placeholder(int),
+          ema_decay=0.0, grad_clip=placeholder(float),
           log_every_steps=100, evaluate_every_epochs=5, checkpoint_every_epochs=1, keep_checkpoints=2),
       pairs=dict(num=60000, seed=1, solver='auto'),
       encodings=dict(num=placeholder(int), seed=4),

@@ -119,7 +119,10 @@ def check(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], dev
   A model is tried too, unless its training has begun.
   """
   batch_size, size = config['train']['batch_size'], len(jax.tree.leaves(task.held_out)[0])
-  choose_devices(batch_size, devices)
+  share = batch_size // (choose_devices(batch_size, devices) * jax.process_count())
+  if share % (config['train'].get('microbatch') or 1):
+    raise InputError(f'config.train.microbatch is {config["train"]["microbatch"]}, and a device has {share} examples of a '
+                     'batch: take a divisor of that, or None.')
   num_examples = task.epoch_size or Stream(task.examples, 1, 0).size  # of few pairs, a batch may hold some more than once
   if batch_size > num_examples:
     raise InputError(f'config.train.batch_size is {batch_size}, and there are {num_examples} examples to train on: lower it.')
@@ -182,8 +185,8 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
 
   step_fn = map_step(
       make_train_step(task.loss_fn, optimizer, ema_decay=settings['ema_decay'], prepare=task.prepare, num_steps=total),
-      num_devices,
-      onednn.compiler_options() if settings.get('precision') == 'bfloat16' else None)
+      num_devices, onednn.compiler_options() if settings.get('precision') == 'bfloat16' else None,
+      microbatch=settings.get('microbatch'))
   evaluate = _held_out_loss(task, num_devices)
   state, teacher_params = replicate((state, task.teacher_params), num_devices)
   metrics_writer = MetricsWriter(workdir, start)

@@ -13,13 +13,14 @@ _RULES = {
     ('train', 'ema_decay'): (lambda value: 0 <= value < 1, 'at least 0 and below 1'),
     ('train', 'seed'): (lambda value: 0 <= value < 2**32, 'at least 0 and below 2^32'),
     ('train', 'batch_size'): _AT_LEAST_1,
+    ('train', 'microbatch'): (lambda value: value is None or value >= 1, 'at least 1, or None'),
     ('train', 'num_epochs'): _AT_LEAST_1,
     ('train', 'log_every_steps'): _AT_LEAST_1,
     ('train', 'evaluate_every_epochs'): _AT_LEAST_1,
     ('train', 'checkpoint_every_epochs'): _AT_LEAST_1,
     ('train', 'keep_checkpoints'): _AT_LEAST_1,
 }
-_OPTIONAL = ('decay_rate', 'warmup_epochs')  # an optimiser has a default
+_OPTIONAL = ('decay_rate', 'warmup_epochs', 'microbatch')  # those have a default
 
 
 def check(config: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax
 
 from inverse_matching import registry
-from inverse_matching.runtime.devices import mean_over_devices
+from inverse_matching.runtime.devices import Step
 from inverse_matching.types import Array, Batch, LossFn, Params
 
 
@@ -67,8 +67,8 @@ def ema_update(ema: Params, params: Params, step: Array, decay: float) -> Params
 
 
 def make_train_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *, ema_decay: float,
-                    prepare: Callable[[Any], Batch], num_steps: int | None = None) -> Callable:
-  """Makes step(state, teacher_params, raw batch) -> (state, metrics), to be mapped by devices.map_step.
+                    prepare: Callable[[Any], Batch], num_steps: int | None = None) -> Step:
+  """Makes the training step, to be mapped by devices.map_step: (state, teacher_params, raw batch) -> (state, metrics).
 
   Args:
     loss_fn: per-example loss.
@@ -82,7 +82,7 @@ def make_train_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *,
     loss or gradient is not finite is not applied: the state stays as it was, and the metrics show it.
   """
 
-  def step(state: TrainState, teacher_params, raw):
+  def measure(state: TrainState, teacher_params, raw):
     batch = prepare(raw)
     if num_steps is not None:
       batch = batch._replace(progress=jnp.full(batch.key.shape, state.step / num_steps))
@@ -91,8 +91,10 @@ def make_train_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *,
       loss, parts = loss_fn(params, teacher_params, batch)
       return jnp.mean(loss), {name: jnp.mean(value) for name, value in parts.items()}
 
-    (loss, parts), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
-    loss, parts, grads = mean_over_devices((loss, parts, grads))
+    return jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+
+  def update(state: TrainState, means):
+    (loss, parts), grads = means
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     new = TrainState(state.step + 1, params, opt_state, ema_update(state.ema, params, state.step, ema_decay))
@@ -101,4 +103,4 @@ def make_train_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, *,
     finite = jnp.isfinite(loss) & jnp.isfinite(metrics['grad_norm'])
     return jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state), metrics
 
-  return step
+  return Step(measure, update)

@@ -12,7 +12,7 @@ import pytest
 from inverse_matching import losses, random, students
 from inverse_matching.errors import InputError
 from inverse_matching.runtime import devices
-from inverse_matching.runtime.devices import choose_devices, map_examples, map_step, mean_over_devices, replicate
+from inverse_matching.runtime.devices import Step, choose_devices, map_examples, map_step, replicate
 from inverse_matching.training.step import init_state, make_train_step
 from inverse_matching.types import Batch
 
@@ -24,14 +24,15 @@ def test_there_are_eight_devices():
   assert jax.local_device_count() == 8
 
 
-def sgd_run(num_devices, num_steps=3, dtype=None):
+def sgd_run(num_devices, num_steps=3, dtype=None, microbatch=None):
   """Losses and parameters of a few SGD steps of a network with dropout, on noisy reconstructions."""
   teacher = constructors.dense_teacher(EVENT)
   student = students.make('resnet', EVENT, num_blocks=1, num_filters=4, dropout=0.5, dtype=dtype)
   loss_fn = losses.make('x_reconstruction', teacher, student, noise_std=0.3)
   prepare = lambda raw: Batch(x=raw['x'], key=random.keys_at(0, raw['position']))
   optimizer = optax.sgd(0.1)
-  step = map_step(make_train_step(loss_fn, optimizer, ema_decay=0.9, prepare=prepare), num_devices)
+  step = map_step(make_train_step(loss_fn, optimizer, ema_decay=0.9, prepare=prepare), num_devices,
+                  microbatch=microbatch)
   state = init_state(constructors.random_params(student.init, 1.0), optimizer)
   state, teacher_params = replicate((state, teacher.init(jax.random.key(1))), num_devices)
   rng, metrics = np.random.default_rng(0), []
@@ -51,6 +52,29 @@ def test_one_device_equals_eight():
       np.testing.assert_allclose(a[name], b[name], rtol=1e-5, err_msg=name)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), state, other_state)
   assert one[0]['grad_norm'] > 1e-2 and one[0]['loss'] != one[-1]['loss']
+
+
+@pytest.mark.parametrize('num_devices,microbatch', [(1, 16), (1, 4), (2, 2), (8, 1)])
+def test_microbatches_add_up(num_devices, microbatch):
+  """To the same losses, gradient norms and parameters; a microbatch of all examples to the same bits."""
+  (state, one), (other_state, parts) = sgd_run(num_devices), sgd_run(num_devices, microbatch=microbatch)
+  rtol = 0 if microbatch * num_devices == 16 else 1e-4
+  for a, b in zip(one, parts):
+    assert set(a) == set(b)
+    for name in a:
+      np.testing.assert_allclose(a[name], b[name], rtol=min(rtol, 1e-5), err_msg=name)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol / 100), state, other_state)
+
+
+@pytest.mark.parametrize('shape,share,expected', [
+    ((28, 28, 1), 64, 8), ((28, 28, 1), 36, 9), ((28, 28, 1), 17, 1), ((8, 8, 1), 64, 64), ((32, 32, 3), 64, 2),
+    ((200, 200, 3), 64, 1), ((5,), 64, 64)])
+def test_the_microbatch_of_a_cpu(shape, share, expected, monkeypatch):
+  """The largest divisor with at most so many values; all on an accelerator."""
+  batch = {'x': np.zeros((2 * share, *shape), np.uint8), 'position': np.zeros(2 * share)}
+  assert devices.choose_microbatch(batch, 2) == expected
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  assert devices.choose_microbatch(batch, 2) == share
 
 
 def test_one_device_equals_two_in_bfloat16():
@@ -86,7 +110,7 @@ def test_state_has_no_device_axis():
   """What comes back from a mapped step has the shapes of what went in, on any number of devices."""
   state = {'a': jnp.zeros(()), 'b': jnp.ones((3, 2))}
   for n in (1, 8):
-    step = map_step(lambda s, c, b: (jax.tree.map(lambda v: v + mean_over_devices(jnp.mean(b)), s), {}), n)
+    step = map_step(Step(lambda s, c, b: jnp.mean(b), lambda s, mean: (jax.tree.map(lambda v: v + mean, s), {})), n)
     new, _ = step(replicate(state, n), None, np.arange(8, dtype=np.float32))
     chex.assert_trees_all_equal_shapes_and_dtypes(new, state)
     np.testing.assert_allclose(new['b'], 4.5)
@@ -95,7 +119,7 @@ def test_state_has_no_device_axis():
 @pytest.mark.parametrize('constants', [None, (), {}])
 def test_arguments_without_leaves(constants):
   """pmap does not map the first leaf after an empty argument: every leaf of the batch must still be split."""
-  step = map_step(lambda s, c, b: (s, mean_over_devices({k: jnp.mean(v) for k, v in b.items()})), 8)
+  step = map_step(Step(lambda s, c, b: {k: jnp.mean(v) for k, v in b.items()}, lambda s, means: (s, means)), 8)
   batch = {'x': np.arange(16, dtype=np.float32), 'y': np.arange(16, 32, dtype=np.float32)}
   _, metrics = step(replicate(jnp.zeros(()), 8), constants, batch)
   assert {k: float(v) for k, v in metrics.items()} == {'x': 7.5, 'y': 23.5}

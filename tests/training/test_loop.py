@@ -33,12 +33,16 @@ def prepare(raw):
   return Batch(x=raw['x'], key=random.keys_at(0, raw['position']))
 
 
-def fit(workdir, loss_fn=None, devices=1):
+def task(loss_fn=None):
   """Distils by noisy x-reconstruction: every step needs the data order, the noise, the optimiser and the average."""
   loss = losses.make('x_reconstruction', TEACHER, STUDENT, noise_std=0.5)
-  task = loop.Task('test', loss_fn or loss, loss, STUDENT.init, {'x': DATA}, {'x': DATA[:6] + 1}, prepare,
+  return loop.Task('test', loss_fn or loss, loss, STUDENT.init, {'x': DATA}, {'x': DATA[:6] + 1}, prepare,
                    TEACHER.init(jax.random.key(1)))
-  return loop.fit(workdir, task, CONFIG, devices)
+
+
+def fit(workdir, loss_fn=None, devices=1):
+  """Trains on `task`."""
+  return loop.fit(workdir, task(loss_fn), CONFIG, devices)
 
 
 def final(workdir):
@@ -197,6 +201,15 @@ def test_not_finite_at_the_first_step(tmp_path):
   state, rows = final(tmp_path)
   assert int(state.step) == 0 and rows == []
   jax.tree.map(np.testing.assert_array_equal, state.params, jax.device_get(STUDENT.init(jax.random.key(0))))
+
+
+def test_a_microbatch_that_does_not_divide(tmp_path):
+  """Is refused, by what a device has of a batch; one that does is the same training."""
+  of = lambda microbatch: {**CONFIG, 'train': {**CONFIG['train'], 'microbatch': microbatch}}
+  with pytest.raises(InputError, match='config.train.microbatch is 3, and a device has 8 examples of a batch: take a divisor'):
+    loop.check(tmp_path / 'none', task(), of(3), 1)
+  whole, parts = (loop.fit(tmp_path / str(size), task(), of(size), 1) for size in (8, 2))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), whole, parts)
 
 
 def test_data_that_vanish(tmp_path, monkeypatch, uninterrupted):
