@@ -6,7 +6,7 @@
 The defaults are the sizes of configs/vocoder.py:demo. Random weights and random data: the time does not depend on them.
 """
 import time
-from typing import Any
+from typing import Any, Sequence
 
 from absl import app, flags
 import jax
@@ -26,7 +26,8 @@ STEPS = ('maximum_likelihood', 'x_reconstruction', 'regularized_kl')
 
 
 def measure(teacher_settings: dict[str, Any], student_settings: dict[str, Any], *, rate: int, batches: list[int],
-            seconds: float, steps: list[str], step_batches: dict[str, int], crop: float, rounds: int) -> list[dict[str, Any]]:
+            seconds: float, steps: list[str], step_batches: dict[str, int], crop: float, rounds: int,
+            microbatches: Sequence[int] = ()) -> list[dict[str, Any]]:
   """Rows of medians over interleaved rounds, on one device.
 
   Args:
@@ -39,6 +40,7 @@ def measure(teacher_settings: dict[str, Any], student_settings: dict[str, Any], 
     step_batches: crops in each step.
     crop: seconds of sound in each of them.
     rounds: to take the median of.
+    microbatches: numbers of crops that a step takes at once, each of which is timed; none: as many as a run would take.
 
   Returns:
     Rows {"what", "batch", "seconds" (of a call), "samples_per_second", "real_time_factor", "speedup_over_teacher" (of the
@@ -57,8 +59,10 @@ def measure(teacher_settings: dict[str, Any], student_settings: dict[str, Any], 
   runs, counts = {}, {}
   for name in steps:
     z, cond = draw(step_batches[name], crop)
-    runs[name, len(z)] = _step(name, teacher, student, params, student_params, z, cond)
-    counts[name, len(z)] = z.size
+    for microbatch in microbatches or [None]:
+      what = name if microbatch is None else f'{name}, {microbatch} at once'
+      runs[what, len(z)] = _step(name, teacher, student, params, student_params, z, cond, microbatch)
+      counts[what, len(z)] = z.size
   decode = jax.jit(lambda params, z, cond: solvers.solve(teacher, params, z, cond).x)
   generate = jax.jit(lambda params, z, cond: student.z_to_x(params, z, cond).x)
   for batch in batches:
@@ -81,14 +85,14 @@ def measure(teacher_settings: dict[str, Any], student_settings: dict[str, Any], 
           for (what, batch), value in median.items()]
 
 
-def _step(name, teacher, student, params, student_params, z, cond):
+def _step(name, teacher, student, params, student_params, z, cond, microbatch):
   """A function that takes one training step, from the state that the one before left."""
   own = name == 'maximum_likelihood'
   distance = {'distance': 'l1'} if name == 'x_reconstruction' else {}
   loss = losses.maximum_likelihood(teacher) if own else losses.make(name, teacher, student, **distance)
   optimizer = make_optimizer(learning_rate=1e-3, decay_rate=1.0, steps_per_epoch=1, grad_clip=100.0)
   step = map_step(make_train_step(loss, optimizer, ema_decay=0.999, prepare=lambda raw: Batch(
-      x=raw['x'], z=raw['z'], cond=raw['cond'], key=random.keys_at(0, raw['position']))), 1)
+      x=raw['x'], z=raw['z'], cond=raw['cond'], key=random.keys_at(0, raw['position']))), 1, microbatch=microbatch)
   state = [replicate(init_state(params if own else student_params, optimizer), 1)]
   teacher_params = None if own else replicate(params, 1)
   raw = {'x': 0.05 * z, 'z': z, 'cond': cond, 'position': jnp.arange(len(z), dtype=jnp.uint32)}
@@ -108,7 +112,7 @@ def main(argv) -> None:
                  remat=FLAGS.remat)
   settings = dict(rate=FLAGS.rate, batches=[int(batch) for batch in FLAGS.batches], seconds=FLAGS.seconds, steps=FLAGS.steps,
                   step_batches={name: FLAGS.teacher_batch if name == 'maximum_likelihood' else FLAGS.student_batch
-                                for name in FLAGS.steps}, crop=FLAGS.crop, rounds=FLAGS.rounds)
+                                for name in FLAGS.steps}, crop=FLAGS.crop, rounds=FLAGS.rounds, microbatches=FLAGS.microbatch)
   rows = measure(teacher, student, **settings)
   cell = lambda value: '' if value is None else f'{value:.3g}' if isinstance(value, float) else str(value)
   print(tables.plain([list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]))
@@ -132,6 +136,7 @@ if __name__ == '__main__':
   flags.DEFINE_integer('teacher_batch', 8, 'Crops in a step of the teacher.')
   flags.DEFINE_integer('student_batch', 4, 'Crops in a step of the student.')
   flags.DEFINE_float('crop', 0.3, 'Seconds of sound in a crop.')
+  flags.DEFINE_multi_integer('microbatch', [], 'Crops that a step takes at once; default: as many as a run would take.')
   flags.DEFINE_integer('rounds', 5, 'Interleaved rounds.')
   flags.DEFINE_string('output', None, 'JSON to write.')
   app.run(main)

@@ -4,7 +4,6 @@ import pathlib
 from typing import Any, Callable, Mapping
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from inverse_matching import runs
@@ -14,6 +13,7 @@ from inverse_matching.evaluation import evaluate, set_distances, statistics
 from inverse_matching.experiments import distillation, figures
 from inverse_matching.experiments.experiment import Experiment
 from inverse_matching.losses import distances
+from inverse_matching.losses.common import prior_draw
 from inverse_matching.runs import StudentRun, TeacherRun, exported
 from inverse_matching.runs import classifier as classifiers
 from inverse_matching.runtime import processes
@@ -28,13 +28,12 @@ NEAR = 0.1  # how far from the share that is asked for a checkpoint may be, in t
 
 
 def shuffled(teacher: Teacher, student: Student, *, distance: str = 'l2') -> LossFn:
-  """Oracle prediction with the z of another example: a decoder that cannot know what it should draw."""
-  del teacher
+  """Oracle prediction with a z that is not that of x: a decoder that cannot know what it should draw."""
   measure = distances.make(distance)
 
   def loss(student_params, teacher_params, batch: Batch):
     del teacher_params
-    output = student.z_to_x(student_params, jnp.roll(batch.z, 1, axis=0), batch.cond, batch.key)
+    output = student.z_to_x(student_params, prior_draw(teacher, batch._replace(z=None)), batch.cond, batch.key)
     return measure(batch.x, output.x, batch.mask), {}
 
   return loss

@@ -22,7 +22,8 @@ def test_a_decoder_of_shuffled_z_learns_the_mean():
   params = student.init(jax.random.key(0))
   z = jnp.asarray(np.random.default_rng(0).normal(size=(512, 2, 2, 1)), jnp.float32)
   x = student.z_to_x(params, z).x
-  loss = headroom.shuffled(RUN.teacher, student)(params, None, Batch(x=x, z=z))[0]
+  loss = headroom.shuffled(RUN.teacher, student)(params, None, Batch(
+      x=x, z=z, key=jax.random.split(jax.random.key(1), len(x))))[0]
   np.testing.assert_allclose(loss.mean(), 2 * np.var(x, axis=0).mean(), rtol=0.15)
 
 
