@@ -67,7 +67,7 @@ def run(experiment: Experiment) -> str:
   about = {**distillation.settings(config, outcome.teacher_run), 'budget': settings, **outcome.context.settings}
   rows = experiment.write('budget', about, rows, summary=_effects(rows, settings))
   stages.run('draw', _draw, study, rows)
-  return tables.plain(tables.by_arm(rows.over_training() or rows, [
+  return tables.plain(tables.by_arm([*rows.where(arm='teacher'), *rows.over_training()], [
       ('kernel_distance', 'data'), ('kernel_distance', 'teacher'), ('coverage', 'data'), ('multiply_adds', None)]))
 
 

@@ -76,8 +76,7 @@ def _train(study: Study, student: Student, seed: int, rate: float, passes: int, 
   init_from, init_step = begin or (None, None)
   return courses.train(
       study.experiment, config, folder, study.outcome.teacher_run, rate=rate, updates=passes // each, every=every // each,
-      pairs=pairs_of(study, config['loss']), init_from=init_from, init_step=init_step,
-      features=distillation.features_folder(study.experiment.path, config))
+      pairs=pairs_of(study, config['loss']), init_from=init_from, init_step=init_step)
 
 
 def trained(study: Study, student: Student, seed: int) -> Trained:

@@ -1,5 +1,6 @@
 """Are the networks of an experiment converged? Each trains on from its weights at the initial rate, and hardly gains."""
 import functools
+import math
 import pathlib
 from typing import Any
 
@@ -42,7 +43,8 @@ def run(experiment: Experiment) -> str:
     student = distillation.student_folder(path, arm, of_arm)
     pairs = outcome.stores.get(losses.stored(of_arm['loss']))
     stages.run(f'train {arm} on', functools.partial(
-        runs.distill, merge(of_arm, constant), folder(arm), teacher_run, pairs, devices, init_from=student))
+        runs.distill, merge(of_arm, constant), folder(arm), teacher_run, pairs, devices, init_from=student,
+        features=distillation.features_folder(path, of_arm)))
     rows.append(_row(arm, student, folder(arm)))
     jax.clear_caches()
   about = {**distillation.settings(config, teacher_run), 'convergence': settings}
@@ -53,6 +55,6 @@ def _row(arm: str, workdir: pathlib.Path, continued: pathlib.Path) -> dict[str, 
   before, after = (held_out_losses(folder) for folder in (workdir, continued))
   last = max(after)
   before, after = before[max(before)], after[last]
-  gain = (before - after) / abs(before)
+  gain = (before - after) / abs(before) if math.isfinite(after) else math.nan
   return {'arm': arm, 'metric': 'held_out_loss', 'updates': last, 'before': before, 'after': after, 'gain': gain,
           'is_converged': gain < GAIN}

@@ -1,19 +1,24 @@
 """Students that train for a number of updates at a constant rate, with checkpoints on the way, for studies of training."""
+import math
 import pathlib
 from typing import Any, Callable, Iterable, Mapping
 
+from absl import logging
 import jax
 
 from inverse_matching import runs
+from inverse_matching.errors import InputError
+from inverse_matching.experiments import distillation
 from inverse_matching.experiments.experiment import Experiment
-from inverse_matching.runs import TeacherRun
+from inverse_matching.runs import TeacherRun, exported
 from inverse_matching.runtime.overlays import merge
+from inverse_matching.training import loop
 from inverse_matching.training.metrics import held_out_losses
 
 
 def train(experiment: Experiment, config: Mapping[str, Any], workdir: pathlib.Path, teacher_run: TeacherRun, *, rate: float,
           updates: int, every: int, pairs: pathlib.Path | None = None, init_from: pathlib.Path | None = None,
-          init_step: int | None = None, features: pathlib.Path | None = None) -> pathlib.Path:
+          init_step: int | None = None) -> pathlib.Path:
   """Trains, and returns the workdir.
 
   Args:
@@ -24,8 +29,9 @@ def train(experiment: Experiment, config: Mapping[str, Any], workdir: pathlib.Pa
     rate: of learning, constant.
     updates: in all, a multiple of `every`.
     every: updates between two checkpoints, all of which are kept, and two values of the held-out loss.
-    pairs, init_from, init_step, features: see runs.distill.
+    pairs, init_from, init_step: see runs.distill.
   """
+  exported.require_run(workdir)
   # An epoch of so many updates, whatever the data.
   space = teacher_run.space._replace(epoch_size=every * config['train']['batch_size'])
   constant = merge(config, {
@@ -33,16 +39,29 @@ def train(experiment: Experiment, config: Mapping[str, Any], workdir: pathlib.Pa
       'train': {'num_epochs': updates // every, 'evaluate_every_epochs': 1, 'checkpoint_every_epochs': 1,
                 'keep_checkpoints': updates // every}})
   runs.distill(constant, workdir, teacher_run._replace(space=space), pairs, experiment.devices, init_from=init_from,
-               init_step=init_step, features=features)
+               init_step=init_step, features=distillation.features_folder(experiment.path, config))
   jax.clear_caches()
   return workdir
 
 
 def best_rate(rates: Iterable[float], trained: Callable[[float], pathlib.Path]) -> float:
-  """The rate after which the held-out loss is lowest at the end, of those with which `trained` trains."""
+  """The rate after which the held-out loss is lowest at the end, of those with which `trained` trains.
+
+  Raises:
+    InputError: with none is the loss finite at the end.
+  """
 
   def reached(rate):
-    losses = held_out_losses(trained(rate))
+    try:
+      losses = held_out_losses(trained(rate))
+    except loop.NotFinite as error:
+      logging.info('The rate %g is too high: %s', rate, error)
+      return math.inf
     return losses[max(losses)]
 
-  return min(rates, key=reached)
+  found = {rate: reached(rate) for rate in rates}
+  best = min(found, key=found.get)
+  if not math.isfinite(found[best]):
+    raise InputError(f'With none of the rates {", ".join(f"{rate:g}" for rate in found)} the loss is finite at the end: name '
+                     'lower ones in the config.')
+  return best

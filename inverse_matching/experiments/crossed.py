@@ -14,7 +14,7 @@ from inverse_matching.evaluation import evaluate, statistics, tables
 from inverse_matching.experiments import courses, distillation, figures
 from inverse_matching.experiments.experiment import Experiment, Rows, Stages
 from inverse_matching.experiments.verdicts import ENOUGH
-from inverse_matching.runs import TeacherRun
+from inverse_matching.runs import TeacherRun, exported
 from inverse_matching.runtime.overlays import merge
 from inverse_matching.training import checkpoint
 from inverse_matching.training.metrics import held_out_losses
@@ -78,6 +78,7 @@ def _part(experiment: Experiment, seed: int) -> Part:
   num_epochs = experiment.config['train']['num_epochs']
   config = merge(experiment.config, {'train': {'seed': seed, 'keep_checkpoints': num_epochs, 'evaluate_every_epochs': 1,
                                                'checkpoint_every_epochs': 1}})
+  exported.require_run(folder / 'teacher')
   runs.train_teacher(config, folder / 'teacher', experiment.devices)
   held_out = held_out_losses(folder / 'teacher')
   best = min(checkpoint.steps(folder / 'teacher'), key=held_out.get)

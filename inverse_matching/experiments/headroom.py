@@ -131,14 +131,15 @@ def _control(experiment: Experiment, teacher_run: TeacherRun, name: str) -> Stud
   folder = experiment.path / 'headroom' / name
   if name == 'shuffled':
     config = merge(config, {'loss': {**config['loss'], 'name': SHUFFLED}})
-    pairs = experiment.path / 'pairs'
+    pairs = distillation.make_store(experiment, teacher_run, 'pairs')
   else:
     params = teacher_run.teacher.init(jax.random.key(config['train']['seed']))
     teacher_run = teacher_run._replace(params=params, hash=checkpoint.tree_hash(params))
     config = merge(config, {'loss': {**config['loss'], 'name': 'x_reconstruction'}})
     kind = distillation.store(config, config['loss'])
     pairs = None if kind is None else distillation.make_store(experiment._replace(path=folder), teacher_run, kind)
-  student_run = runs.distill(config, folder / 'student', teacher_run, pairs, experiment.devices)
+  student_run = runs.distill(config, folder / 'student', teacher_run, pairs, experiment.devices,
+                             features=distillation.features_folder(experiment.path, config))
   jax.clear_caches()
   return student_run
 

@@ -30,7 +30,7 @@ def run(experiment: Experiment) -> str:
   models, trained = {}, []
   for arm, student_config in distillation.student_configs(config, settings['arms']).items():
     folder = distillation.student_folder(path, arm, student_config)
-    if (folder / 'checkpoints').exists():
+    if (folder / 'config.json').exists():
       student_run = runs.load_student(folder, run)
       models[arm] = student_run.student, student_run.params
       trained.append(arm)

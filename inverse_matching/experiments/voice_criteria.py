@@ -81,7 +81,8 @@ def _row(c: Criterion, measured: Mapping[int, Voices], seed: int) -> dict[str, A
     mean, _, above = statistics.over_seeds(values)
     low, high = value - np.hypot(value - low, above - mean), value + np.hypot(high - value, above - mean)
   passes = c.sign * (values - c.threshold) >= 0
-  if low <= c.threshold <= high or not (passes.all() or not passes.any()):
+  outside = high < c.threshold or c.threshold < low  # not where a bound is no number
+  if not outside or not np.isfinite(value) or passes.any() != passes.all():
     verdict = 'not decided'
   else:
     verdict = 'yes' if passes.all() else 'no'

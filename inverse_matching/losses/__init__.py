@@ -42,7 +42,8 @@ def stored(loss: Mapping[str, Any]) -> str | None:
   if loss['name'] in ON_PAIRS:
     return 'pairs'
   noise_comes_first = loss.get('data_noise_std')  # other noise each time, before x is encoded
-  return 'encodings' if encodes(loss) and not noise_comes_first else None
+  is_scaled = loss.get('encoding_std', 1.0) != 1.0  # which those that are stored are not
+  return 'encodings' if encodes(loss) and not noise_comes_first and not is_scaled else None
 
 
 def encodes(loss: Mapping[str, Any]) -> bool:

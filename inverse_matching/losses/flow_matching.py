@@ -11,7 +11,7 @@ COUPLINGS = ('teacher', 'independent')
 TIME_MEAN, TIME_STD = -0.2, 1.0  # of the logit of the time
 
 
-def flow_matching(teacher: Teacher, student: Student, *, coupling: str = 'teacher', data_noise_std: float = 0.05,
+def flow_matching(teacher: Teacher, student: Student, *, coupling: str = 'teacher', data_noise_std: float = 0.0,
                   encoding_std: float = 1.0, time: float | None = None) -> LossFn:
   """|velocity(x_t, t) - (z - x)|^2, the mean over the event, x_t = (1 - t) x + t z, z = T(x); not in the paper.
 

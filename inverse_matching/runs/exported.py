@@ -1,4 +1,4 @@
-"""Models to pass on: a folder of a few files that is used like the workdir of a run, and never written into.
+"""Models to pass on: a folder of a few files that is used like the workdir of a run, in which nothing trains.
 
     config.json, space.json      as in the workdir
     weights.safetensors          the averaged parameters, float32, keys joined by '/'

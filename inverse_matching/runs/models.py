@@ -253,8 +253,9 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
                    teacher_run.params, space.epoch_size, functools.partial(students.check, student, **space.check_settings))
   made_from = {'teacher_hash': teacher_run.hash, **init_hash, **features_hash,
                'pairs_hash': None if pairs is None else files.sha256(pathlib.Path(pairs) / pair_data.MANIFEST)}
-  # Pairs made anew, as for a model from another machine, differ in their last bits.
-  params = _train(workdir, {'kind': 'student', **made_from, **sections}, space, task, config, devices, but=['pairs_hash'])
+  # Pairs and a classifier made anew, as for a model from another machine, differ in their last bits.
+  params = _train(workdir, {'kind': 'student', **made_from, **sections}, space, task, config, devices,
+                  but=['pairs_hash', 'features_hash'])
   return StudentRun(sections, student, params)
 
 

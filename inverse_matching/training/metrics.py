@@ -1,6 +1,7 @@
 """What a run leaves for people: metrics.jsonl, the same for TensorBoard, and image grids."""
 import contextlib
 import json
+import math
 import os
 import pathlib
 from typing import Mapping
@@ -16,9 +17,10 @@ MEASURED = ('examples_per_second', 'data_wait_share', 'wall_time', 'peak_host_by
 
 
 def held_out_losses(workdir: str | os.PathLike) -> dict[int, float]:
-  """Updates -> held-out loss, of the metrics.jsonl of a run."""
+  """Updates -> held-out loss, of the metrics.jsonl of a run; infinite where it was not finite, which JSON has as null."""
   rows = [json.loads(line) for line in (pathlib.Path(workdir) / 'metrics.jsonl').read_text().splitlines()]
-  return {row['step']: row['held_out_loss'] for row in rows if row.get('held_out_loss') is not None}
+  found = {row['step']: row['held_out_loss'] for row in rows if 'held_out_loss' in row}
+  return {step: math.inf if loss is None else loss for step, loss in found.items()}
 
 
 def examples_per_second(workdir: str | os.PathLike) -> float:
