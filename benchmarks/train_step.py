@@ -59,7 +59,7 @@ def measure(shape: tuple[int, int, int], network: dict, batch_size: int, num_dev
         key=random.keys_at(0, raw['position']))))
     share = jax.tree.map(lambda a: a[:batch_size // num_devices], raw)
     flops[name] = num_devices * _flops(loss, init, teacher_params, prepare.get(name), share)
-    for microbatch in microbatches or [choose_microbatch(raw, num_devices)]:
+    for microbatch in microbatches or [choose_microbatch(raw, num_devices, options)]:
       mapped, state = map_step(step, num_devices, options, microbatch=microbatch), [_state(init, optimizer, num_devices)]
 
       def run(mapped=mapped, state=state):

@@ -70,13 +70,14 @@ def peak_memory() -> dict[str, int]:
   return {'peak_host_bytes': host, **({'peak_device_bytes': max(devices)} if devices else {})}
 
 
-def choose_microbatch(batch: Any, num_devices: int) -> int:
+def choose_microbatch(batch: Any, num_devices: int, compiler_options: Mapping[str, Any] | None = None) -> int:
   """Returns how many examples a device takes at once of its part of a batch, a pytree of [B, ...], see `map_step`.
 
-  All of them; on a CPU the largest divisor with which the activations of images stay in its cache (results/speed).
+  All of them; on a CPU the largest divisor with which the activations of images stay in its cache (results/speed). With
+  compiler_options it was not measured, and it is all of them.
   """
   share = _size(batch) // num_devices
-  if jax.default_backend() != 'cpu':
+  if compiler_options or jax.default_backend() != 'cpu':
     return share
   most = CACHED // max(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(batch))
   return max(n for n in range(1, share + 1) if share % n == 0 and n <= max(1, most))
@@ -132,7 +133,7 @@ def map_step(step: Step, num_devices: int, compiler_options: Mapping[str, Any] |
     num_devices: local devices.
     compiler_options: for these programs alone.
     microbatch: examples that a device takes at once, a divisor of those it has, whose means it adds up; None: those of
-      `choose_microbatch`, and all with compiler_options, for which it was not measured. The result is the same up to rounding.
+      `choose_microbatch`. The result is the same up to rounding.
   """
   mapped = functools.partial(jax.pmap, axis_name=AXIS, devices=_everywhere(num_devices))
   compiled = lambda function: _compiled_with(function, compiler_options) if compiler_options else function
@@ -157,7 +158,7 @@ def map_step(step: Step, num_devices: int, compiler_options: Mapping[str, Any] |
 
   def run(state, constants, batch):
     share = _size(batch) // num_devices
-    size = microbatch or (share if compiler_options else choose_microbatch(batch, num_devices))
+    size = microbatch or choose_microbatch(batch, num_devices, compiler_options)
     constants, batch = _replicable(constants), _split(batch, num_devices)
     if size == share:
       return at_once(state, constants, batch)

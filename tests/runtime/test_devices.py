@@ -73,6 +73,7 @@ def test_the_microbatch_of_a_cpu(shape, share, expected, monkeypatch):
   """The largest divisor with at most so many values; all on an accelerator."""
   batch = {'x': np.zeros((2 * share, *shape), np.uint8), 'position': np.zeros(2 * share)}
   assert devices.choose_microbatch(batch, 2) == expected
+  assert devices.choose_microbatch(batch, 2, {'option': True}) == share
   monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
   assert devices.choose_microbatch(batch, 2) == share
 
