@@ -67,8 +67,6 @@ def cpu_arms():
   students = images.arms(SMALL_RESNET, train=dict(num_epochs=6, keep_checkpoints=2), optimizer=dict(schedule='cosine'))
   # The noise within a grey level serves for that on the data, and encodings are stored.
   students['few_step/flow_matching']['loss']['data_noise_std'] = 0.0
-  for arm in ('flow/reverse_kl_path', 'flow/mixture'):  # their scores are of float32
-    students[arm]['train'] = dict(students[arm]['train'], precision='float32')
   several = {arm: {**students[arm], 'evaluation': dict(num_train_seeds=3)}
              for arm in ('flow/x_reconstruction', 'flow/oracle_prediction')}
   return {**students, **several}
@@ -87,7 +85,7 @@ SCALES = {
         # The rate stays, and the teacher stops early: from the fourth epoch on its bits still go down, and its samples away
         # from the data. --figure=teacher_course tells, with train.num_epochs=12 and optimizer.schedule=cosine.
         optimizer=dict(learning_rate=0.002, decay_rate=1.0, warmup_epochs=0.5),
-        train=dict(num_epochs=4, precision='bfloat16', evaluate_every_epochs=1, keep_checkpoints=24, **AVERAGED),
+        train=dict(num_epochs=4, evaluate_every_epochs=1, keep_checkpoints=24, **AVERAGED),
         pairs=dict(num=30000), encodings=dict(num=174000), evaluation=dict(num_samples=5000),
         arms=cpu_arms(),
         budget=dict(sizes=images.sizes(
