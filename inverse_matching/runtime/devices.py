@@ -21,7 +21,7 @@ from inverse_matching.runtime import onednn
 
 AXIS = 'devices'
 DEFAULT_CHUNK = 64  # examples per device and call when sampling and evaluating; part of what fixes the bits of a result
-CACHED = 8192  # values of examples that a device of a CPU takes at once
+CACHED = 4096  # places of examples, such as pixels or samples of a waveform, that a device of a CPU takes at once
 MOST_CPU_DEVICES = 8  # made without being asked for: each has its own copy of the parameters
 
 
@@ -79,7 +79,7 @@ def choose_microbatch(batch: Any, num_devices: int, compiler_options: Mapping[st
   share = _size(batch) // num_devices
   if compiler_options or jax.default_backend() != 'cpu':
     return share
-  most = CACHED // max(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(batch))
+  most = CACHED // max(math.prod(leaf.shape[1:3]) for leaf in jax.tree.leaves(batch))  # the channels are not counted
   return max(n for n in range(1, share + 1) if share % n == 0 and n <= max(1, most))
 
 

@@ -67,10 +67,10 @@ def test_microbatches_add_up(num_devices, microbatch):
 
 
 @pytest.mark.parametrize('shape,share,expected', [
-    ((28, 28, 1), 64, 8), ((28, 28, 1), 36, 9), ((28, 28, 1), 17, 1), ((8, 8, 1), 64, 64), ((32, 32, 3), 64, 2),
+    ((28, 28, 1), 64, 4), ((28, 28, 1), 36, 4), ((28, 28, 1), 17, 1), ((8, 8, 1), 64, 64), ((32, 32, 3), 64, 4),
     ((200, 200, 3), 64, 1), ((5,), 64, 64)])
 def test_the_microbatch_of_a_cpu(shape, share, expected, monkeypatch):
-  """The largest divisor with at most so many values; all on an accelerator."""
+  """The largest divisor with at most so many pixels; all on an accelerator."""
   batch = {'x': np.zeros((2 * share, *shape), np.uint8), 'position': np.zeros(2 * share)}
   assert devices.choose_microbatch(batch, 2) == expected
   assert devices.choose_microbatch(batch, 2, {'option': True}) == share
