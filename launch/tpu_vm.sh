@@ -2,9 +2,10 @@
 # A command of this package on all workers of a TPU slice, by gcloud. Once, then as often as needed:
 #
 #   TPU=my-tpu ZONE=us-central2-b launch/tpu_vm.sh install
-#   TPU=my-tpu ZONE=us-central2-b launch/tpu_vm.sh train_teacher --config=configs/mnist.py:paper --workdir=/shared/mnist/teacher
+#   TPU=my-tpu ZONE=us-central2-b launch/tpu_vm.sh train_teacher --config=configs/mnist.py:paper --config.data.data_dir=/shared/data \
+#     --workdir=/shared/mnist/teacher
 #
-# The workdir must be on a disk that all workers have mounted, such as Filestore. After a preemption, and when the slice is there
+# The workdir and the prepared data must be on a disk that all workers have mounted, such as Filestore. After a preemption, and when the slice is there
 # again, the same call goes on.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -1,5 +1,6 @@
 """Is a student better than its teacher? Distances to the data where there is headroom, by measures that share no network."""
 import functools
+import math
 import pathlib
 from typing import Any, Callable, Mapping
 
@@ -56,6 +57,7 @@ def run(experiment: Experiment) -> str:
   longer = ['longer'] if settings['longer'] else []
   if shares:
     exported.require_run(experiment.path / 'teacher')
+    _check_kept(config['train'], min(shares))
   outcome = distillation.carry_out(experiment, settings['arms'], more_stages=[
       'prepare the measures', *(f'measure the teacher at {share:.3g} of its training' for share in shares),
       *(f'distil and measure {name}' for name in controls), *(f'train the teacher {name}' for name in longer), 'measure all'])
@@ -91,6 +93,14 @@ def run(experiment: Experiment) -> str:
 
 def _choose(pixels: np.ndarray, num: int, seed: int) -> np.ndarray:
   return pixels[np.random.default_rng(seed).permutation(len(pixels))[:num]]
+
+
+def _check_kept(train: Mapping[str, Any], share: float) -> None:
+  """Refuses, before anything is trained, a teacher that will not keep the checkpoint of that share of its epochs."""
+  needed = 1 + math.ceil((1 - share) * train['num_epochs'] / train['checkpoint_every_epochs'])
+  if train['keep_checkpoints'] < needed:
+    raise InputError(f'The teacher is measured at {share:.3g} of its training, and config.train.keep_checkpoints='
+                     f'{train["keep_checkpoints"]} does not keep that checkpoint: set it to {needed} or more.')
 
 
 def _step(workdir: pathlib.Path, share: float) -> int:

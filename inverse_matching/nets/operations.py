@@ -88,20 +88,21 @@ def _same_size(window: Window, x: Array, kernel: Array) -> Array:
 
 
 def _by_columns(window: Window, x: Array, kernel: Array) -> Array:
-  """A matrix product for each column of the kernel, over all its rows at once: on a CPU as fast as the convolution, and twice as
-  fast in the gradient of the kernel."""
+  """The same as a matrix product for each column of the kernel, over all its rows at once: on a CPU as fast as the convolution,
+  and twice as fast in the gradient of the kernel."""
   (height, width, channels, features), (top, left) = kernel.shape, (side[0] for side in window.padding)
   rows = x.reshape(*x.shape[:2], -1)
-  products = sum(
-      _moved(rows, 2, (left - window.dilation * column) * channels).reshape(-1, channels)
-      @ kernel[:, column].swapaxes(0, 1).reshape(channels, -1) for column in range(width)).reshape(*x.shape[:3], height, features)
+  seen = lambda column: _moved(rows, 2, (left - window.dilation * column) * channels).reshape(-1, channels)
+  products = sum(seen(column) @ kernel[:, column].swapaxes(0, 1).reshape(channels, -1) for column in range(width))
+  products = products.reshape(*x.shape[:3], height, features)
   return sum(_moved(products[..., row, :], 1, top - window.dilation * row) for row in range(height))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
 def _convolution(x: Array, kernel: Array, bias: Array, window: Window) -> Array:
-  """In float32, of any window. Inside a loop XLA's CPU backend is 30 times slower on a convolution whose kernel is not in HWIO order, and JAX
-  transposes HWIO to HWOI. Here the tangent has HWOI, so that its transpose, which the score of a student sweeps over, has HWIO.
+  """In float32, of any window. Inside a loop XLA's CPU backend is 30 times slower on a convolution whose kernel is not in HWIO
+  order, and JAX transposes HWIO to HWOI. Here the tangent has HWOI, so that its transpose, which the score of a student sweeps
+  over, has HWIO.
   """
   return window.convolve(x, kernel) + bias
 

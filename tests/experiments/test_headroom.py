@@ -37,6 +37,14 @@ def test_steps_near_a_share_of_the_training(tmp_path):
     headroom._step(tmp_path, 0.6)
 
 
+def test_what_a_teacher_will_keep():
+  """As many checkpoints as there are from the share to the end, both counted."""
+  train = {'num_epochs': 12, 'checkpoint_every_epochs': 2, 'keep_checkpoints': 5}
+  headroom._check_kept(train, 1 / 3)
+  with pytest.raises(InputError, match='set it to 6 or more'):
+    headroom._check_kept(train, 1 / 4)
+
+
 @pytest.mark.slow
 def test_a_study_from_training_to_picture(tmp_path):
   """Every arm by every measure; the controls are there."""
