@@ -2,7 +2,7 @@
 
 Everything is measured on pairs (reference, candidate) of waveforms [T] of one rate, sample beside sample. Frames are those of
 data.world, F of them, one every 5 ms, and voicing is what DIO says of a waveform. A number is over all frames of all
-utterances together; its interval is from resampling utterances.
+utterances together; its interval is from resampling recordings, of which an utterance may be a piece.
 
 - voiced_recall: share of the frames that are voiced in the reference, that are in the candidate.
 - voicing_error: share of all frames that are voiced in one of the two alone.
@@ -53,17 +53,19 @@ STOI_SHORTEST = 1.0  # seconds
 
 
 class Measured(NamedTuple):
-  """Sums over the frames of each utterance, of which a metric is a function: any set of utterances has its value."""
-  sums: dict[str, np.ndarray]  # metric -> [n, 2], numerator and denominator; n utterances, or runs of them
-  n: int  # utterances
+  """Sums over the frames of each recording, of which a metric is a function: any set of recordings has its value."""
+  sums: dict[str, np.ndarray]  # metric -> [n, 2], numerator and denominator; n recordings, or runs of them
+  n: int  # recordings
 
 
-def measure(pairs: Pairs, rate: int) -> Measured:
+def measure(pairs: Pairs, rate: int, recordings: Sequence[Sequence[int]] | None = None) -> Measured:
   """Measures candidates beside their references, both as a file would hold them, cut at full scale.
 
   Args:
     pairs: of equal length each. Samples of a candidate that are not finite are taken as silence or full scale, and told.
     rate: Hz.
+    recordings: the indices of the pairs that are pieces of each recording, see data.speech.dataset.by_recording; None: each
+      is a recording.
 
   Raises:
     InputError: no pairs, lengths that differ, or a reference that is not finite or shorter than a frame.
@@ -79,11 +81,14 @@ def measure(pairs: Pairs, rate: int) -> Measured:
   pairs = [(np.clip(np.asarray(reference, np.float64), -1, 1), np.clip(np.nan_to_num(np.asarray(candidate, np.float64)), -1, 1))
            for reference, candidate in pairs]
   utterances = [_utterance(*pair, rate) for pair in pairs]
-  sums = {metric: np.array([u[metric] for u in utterances]) for metric in utterances[0]}
-  for metric, found in (('stoi', _stoi(pairs, rate)), ('dnsmos', _dnsmos(pairs, rate))):
-    if len(found):
-      sums[metric] = found
-  return Measured(sums, len(pairs))
+  recordings = [[i] for i in range(len(pairs))] if recordings is None else recordings
+  together = lambda values: np.array([values[pieces].sum(0) for pieces in recordings])
+  sums = {metric: together(np.array([u[metric] for u in utterances])) for metric in utterances[0]}
+  if len(found := _stoi([[pairs[i] for i in pieces] for pieces in recordings], rate)):
+    sums['stoi'] = found
+  if len(found := _dnsmos(pairs, rate)):
+    sums['dnsmos'] = together(found)
+  return Measured(sums, len(recordings))
 
 
 def _ratio(metric: str) -> Callable[[np.ndarray], float]:
@@ -101,7 +106,7 @@ def _ratio(metric: str) -> Callable[[np.ndarray], float]:
 
 
 def _statistics(measured: Measured) -> dict[str, tuple[np.ndarray, Callable[[np.ndarray], float]]]:
-  """Metric -> (what is known of each utterance [n, ...], statistic of that)."""
+  """Metric -> (what is known of each recording [n, ...], statistic of that)."""
   found = {metric: (sums, _ratio(metric)) for metric, sums in measured.sums.items()}
   bands = [metric for metric in found if metric.startswith('band_')]
   stacked = np.stack([measured.sums[band] for band in bands], 1)  # [n, bands, 2]
@@ -126,7 +131,7 @@ def value(measured: Measured, metric: str) -> float:
 
 
 def rows(arm: str, measured: Measured, *, seed: int, floor: Measured | None = None) -> Rows:
-  """A row of evaluation.statistics per metric, with 95% bootstrap intervals over utterances.
+  """A row of evaluation.statistics per metric, with 95% bootstrap intervals over recordings.
 
   Args:
     arm: whose candidates they are.
@@ -153,10 +158,10 @@ def contrast(pairs: Sequence[tuple[Measured, Measured | None]], metric: str) -> 
 
 def contrast_interval(pairs: Sequence[tuple[Measured, Measured | None]], metric: str, *, seed: int
                       ) -> tuple[float, float, float]:
-  """(value, low, high) of `contrast`: 95% over utterances, which are the same for all and resampled together.
+  """(value, low, high) of `contrast`: 95% over recordings, which are the same for all and resampled together.
 
   Raises:
-    InputError: the metric was not measured, or the utterances are not the same number.
+    InputError: the metric was not measured, or the recordings are not the same number.
   """
   sums, statistic = _contrast(pairs, metric)
   return statistics.bootstrap(statistic, sums, seed=seed)
@@ -168,7 +173,7 @@ def _contrast(pairs: Sequence[tuple[Measured, Measured | None]], metric: str
   terms = [(sign / len(pairs), *_find(each, metric)) for pair in pairs for sign, each in zip((1, -1), pair) if each is not None]
   counts = sorted({len(sums) for _, sums, _ in terms})
   if len(counts) > 1:
-    raise InputError(f'The contrast in {metric} is between {counts[0]} and {counts[-1]} utterances: measure all arms on the '
+    raise InputError(f'The contrast in {metric} is between {counts[0]} and {counts[-1]} recordings: measure all arms on the '
                      'same ones.')
   return (np.stack([sums for _, sums, _ in terms], 1),
           lambda s: float(sum(weight * statistic(s[:, i]) for i, (weight, _, statistic) in enumerate(terms))))
@@ -283,16 +288,16 @@ def _dnsmos(pairs: Pairs, rate: int) -> np.ndarray:
   return np.array([(dnsmos.run(candidate.astype(np.float32), rate)['ovrl_mos'], 1.0) for _, candidate in pairs])
 
 
-def _stoi(pairs: Pairs, rate: int) -> np.ndarray:
-  """[runs, 2]: STOI times the length of each run of utterances, and the length; empty without pystoi or enough speech."""
+def _stoi(recordings: Sequence[Pairs], rate: int) -> np.ndarray:
+  """[runs, 2]: STOI times the length of each run of recordings, and the length; empty without pystoi or enough speech."""
   try:
     import pystoi
   except ImportError:
     logging.log_first_n(logging.INFO, "STOI is left out: it needs pip install 'inverse_matching[eval]'.", 1)
     return np.zeros((0, 2))
   runs, run, length = [], [], 0
-  for pair in pairs:
-    run, length = [*run, pair], length + len(pair[0])
+  for pieces in recordings:
+    run, length = [*run, *pieces], length + sum(len(reference) for reference, _ in pieces)
     if length >= STOI_RUN * rate:
       runs, run, length = [*runs, run], [], 0
   if run and (length >= STOI_SHORTEST * rate or not runs):

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from inverse_matching.data.speech import world
-from inverse_matching.evaluation import statistics
+from inverse_matching.data.speech.dataset import by_recording
+from inverse_matching.evaluation import speech, statistics
 from inverse_matching.runs import StudentRun, TeacherRun, utterances
 from inverse_matching.runtime.devices import choose_devices
 from inverse_matching.types import Gaussian
@@ -23,6 +24,11 @@ class Voice(NamedTuple):
 def _features(run: TeacherRun) -> list[np.ndarray]:
   """The features [F_i, D] of each held-out utterance."""
   return [utterance.features for utterance in run.source.data.held_out]
+
+
+def _joined(run: TeacherRun, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+  """Values [T_i] of each held-out utterance -> those of each recording, its pieces one behind the other."""
+  return [np.concatenate([values[i] for i in pieces]) for pieces in by_recording(run.source.data.held_out)]
 
 
 def speak(run: TeacherRun, student_run: StudentRun | None, z: Sequence[np.ndarray], *, solver: str = 'auto',
@@ -43,9 +49,11 @@ def prior_draws(run: TeacherRun, seed: int) -> list[np.ndarray]:
   return utterances.prior_draws(run.teacher, seed, np.arange(len(frames)), frames, run.space.codec.hop)
 
 
-def pairs(run: TeacherRun, waveforms: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-  """The held-out recordings and what stands in the place of each, (recording, candidate), for evaluation.speech.measure."""
-  return [(utterance.waveform, waveform) for utterance, waveform in zip(run.source.data.held_out, waveforms)]
+def measure(run: TeacherRun, waveforms: Sequence[np.ndarray]) -> speech.Measured:
+  """Measures what stands in the place of each held-out utterance."""
+  utterances = run.source.data.held_out
+  return speech.measure([(utterance.waveform, waveform) for utterance, waveform in zip(utterances, waveforms)],
+                        run.space.codec.rate, by_recording(utterances))
 
 
 class Likelihood:
@@ -64,13 +72,18 @@ class Likelihood:
     self._log_scale = utterances.map_utterances(lambda *args: theta(*args).log_scale, num_devices)
 
   def per_sample(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean of log p_T over the samples of each utterance, [n] nats."""
+    """Mean of log p_T over the samples of each recording, [n] nats."""
     values = self._steps(self._run.params, waveforms, _features(self._run))
-    return np.array([np.mean(value, dtype=np.float64) for value in values])
+    return np.array([np.mean(value, dtype=np.float64) for value in _joined(self._run, values)])
 
   def log_scale(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The log-scale [T_i] of the teacher's Gaussian of each sample."""
     return self._log_scale(self._run.params, waveforms, _features(self._run))
+
+  def log_scale_difference(self, voice: Voice) -> np.ndarray:
+    """Median over the samples of each recording of the student's log-scale less the teacher's, [n]."""
+    differences = [own - other for own, other in zip(voice.log_scale, self.log_scale(voice.waveforms))]
+    return np.array([np.median(each) for each in _joined(self._run, differences)])
 
 
 def likelihood_rows(arm: str, likelihood: Likelihood, voice: Voice, teacher: np.ndarray, *, seed: int) -> list[dict[str, Any]]:
@@ -81,15 +94,15 @@ def likelihood_rows(arm: str, likelihood: Likelihood, voice: Voice, teacher: np.
     likelihood: of the teacher.
     voice: the candidates.
     teacher: log p_T a sample [n] of the teacher's own voice.
-    seed: of the resampling.
+    seed: of the resampling, of recordings.
   """
   log_prob = likelihood.per_sample(voice.waveforms)
   values = {'log_prob_per_sample': statistics.mean(log_prob, seed=seed)}
   if arm != 'teacher':
     values['log_prob_mean_shift'] = statistics.mean(log_prob - teacher, seed=seed)
   if voice.log_scale is not None:
-    ratio = np.array([np.median(s - t) for s, t in zip(voice.log_scale, likelihood.log_scale(voice.waveforms))])
-    values['log_scale_difference_median'] = statistics.bootstrap(lambda v: float(np.median(v)), ratio, seed=seed)
+    values['log_scale_difference_median'] = statistics.bootstrap(
+        lambda v: float(np.median(v)), likelihood.log_scale_difference(voice), seed=seed)
   return [statistics.row(arm, metric, 'teacher', value, n=len(log_prob), seed=seed) for metric, value in values.items()]
 
 
@@ -101,12 +114,13 @@ def reconstruction_rows(arm: str, run: TeacherRun, waveforms: Sequence[np.ndarra
   """
   spans = {f'snr_{low}_{high}_ms_db': (low, high) for low, high in zip(ONSET_EDGES_MS, ONSET_EDGES_MS[1:])}
   spans = {'snr_db': (-np.inf, np.inf), **spans}
-  powers = {metric: [] for metric in spans}  # of the signal and of the noise, for each utterance
+  powers = {metric: [] for metric in spans}  # of the signal and of the noise, for each recording
   voiced = world.names(run.space.codec.rate, run.space.codec.num_cepstra).index('voiced')
-  for utterance, waveform in zip(run.source.data.held_out, waveforms):
-    signal = np.square(utterance.waveform, dtype=np.float64)
-    noise = np.square(waveform.astype(np.float64) - utterance.waveform)
-    since = np.repeat(_since_onset(utterance.features[:, voiced] > 0.5), run.space.codec.hop) * 1000 / world.FRAMES_PER_SECOND
+  of_utterances = [
+      (np.square(utterance.waveform, dtype=np.float64), np.square(waveform.astype(np.float64) - utterance.waveform),
+       np.repeat(_since_onset(utterance.features[:, voiced] > 0.5), run.space.codec.hop) * 1000 / world.FRAMES_PER_SECOND)
+      for utterance, waveform in zip(run.source.data.held_out, waveforms)]
+  for signal, noise, since in zip(*(_joined(run, values) for values in zip(*of_utterances))):
     for metric, (low, high) in spans.items():
       here = (since >= low) & (since < high)
       powers[metric].append((signal[here].sum(), noise[here].sum()))

@@ -100,7 +100,7 @@ def _speak(teacher_run: TeacherRun, students: Students, likelihood: voices.Likel
   waveforms, measured, rows = {}, {}, []
   for (arm, train_seed), voice in spoken.items():
     waveforms.setdefault(arm, voice.waveforms)
-    found = measured.setdefault(arm, {})[train_seed] = measures.measure(voices.pairs(teacher_run, voice.waveforms), speech.rate)
+    found = measured.setdefault(arm, {})[train_seed] = voices.measure(teacher_run, voice.waveforms)
     of_voice = measures.rows(arm, found, seed=seed, floor=measured['world'][None] if 'world' in measured else None)
     if arm not in ('world', 'whisper'):  # which are no samples of anything with this density
       of_voice += voices.likelihood_rows(arm, likelihood, voice, usual, seed=seed)
@@ -114,7 +114,7 @@ def _reconstruct(teacher_run: TeacherRun, students: Students, seed: int, devices
   for arm, of_arm in students.items():
     for train_seed, student in of_arm.items():
       waveforms = voices.reconstruction(teacher_run, student, devices)
-      measured = measures.measure(voices.pairs(teacher_run, waveforms), teacher_run.space.codec.rate)
+      measured = voices.measure(teacher_run, waveforms)
       found = [*voices.reconstruction_rows(f'{arm}@reconstruction', teacher_run, waveforms, seed=seed),
                *measures.rows(f'{arm}@reconstruction', measured, seed=seed)]
       rows += [{**row, 'train_seed': train_seed} for row in found]

@@ -56,9 +56,9 @@ def criteria(arms: Mapping[str, Any]) -> list[Criterion]:
 def judge(measured: Mapping[int, Voices], *, seed: int = 0) -> list[dict[str, Any]]:
   """A row {"criterion", "value", "low", "high", "threshold", "num_train_seeds", "verdict"} for each criterion.
 
-  The value is the mean over the seeds of z and of training; the 95% interval is over utterances, with ENOUGH training seeds
+  The value is the mean over the seeds of z and of training; the 95% interval is over recordings, with ENOUGH training seeds
   over these too (the half-widths squared add). `yes` and `no` take ENOUGH training seeds, all on the same side, and an interval
-  without the threshold; with fewer it is `indicated`, no more. The teacher is one, and is judged over utterances.
+  without the threshold; with fewer it is `indicated`, no more. The teacher is one, and is judged over recordings.
 
   Args:
     measured: seed of z -> voices, of the same arms and training seeds.

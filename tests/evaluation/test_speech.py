@@ -159,10 +159,22 @@ def test_contrasts_are_paired(measured):
     alone = speech.contrast([(measured['world'], None), (measured['noise'], None)], metric)
     assert alone == pytest.approx((values(measured['world'])[metric] + values(measured['noise'])[metric]) / 2)
   one = speech.Measured({metric: sums[:1] for metric, sums in measured['world'].sums.items()}, 1)
-  with pytest.raises(InputError, match='between 1 and 8 utterances'):
+  with pytest.raises(InputError, match='between 1 and 8 recordings'):
     speech.contrast([(measured['world'], one)], 'voiced_recall')
   with pytest.raises(InputError, match='pesq was not measured: use one of voiced_recall, '):
     speech.value(one, 'pesq')
+
+
+def test_pieces_of_a_recording_are_one(arms):
+  """Cut into pieces that are the same, recordings have the values and intervals of whole ones: no more is known of them."""
+  whole = speech.measure(arms['whisper'], RATE)
+  cut = speech.measure([pair for pair in arms['whisper'] for _ in range(3)], RATE,
+                       [[3 * i, 3 * i + 1, 3 * i + 2] for i in range(whole.n)])
+  assert cut.n == whole.n
+  for metric in speech.metrics(whole):
+    if metric != 'stoi':  # it is of runs of recordings, which are longer now
+      interval = [speech.contrast_interval([(each, None)], metric, seed=0) for each in (whole, cut)]
+      np.testing.assert_allclose(*interval, rtol=1e-6, err_msg=metric)
 
 
 @pytest.mark.parametrize('recall,ratio,bands,expected', [

@@ -20,10 +20,19 @@ SYNTHETIC_RATE = 8000  # Hz
 
 
 class Utterance(NamedTuple):
-  """A recording. See Features.cond for the features."""
+  """A recording, or a piece of one. See Features.cond for the features."""
   name: str
   waveform: np.ndarray  # [T] float32, about [-1, 1], T = F hop
   features: np.ndarray  # [F, D] float32
+  recording: str | None = None  # the name of the one it is a piece of; None: it is whole
+
+
+def by_recording(utterances: Sequence[Utterance]) -> list[list[int]]:
+  """The indices of the utterances of each recording: they are not independent, so intervals resample them together."""
+  found: dict[str, list[int]] = {}
+  for i, utterance in enumerate(utterances):
+    found.setdefault(utterance.recording or utterance.name, []).append(i)
+  return list(found.values())
 
 
 class Speech(NamedTuple):
@@ -160,5 +169,6 @@ def _pieces(utterance: Utterance, num_frames: float) -> list[Utterance]:
   count = min(max(round(length / num_frames), 1), length)
   hop = len(utterance.waveform) // length
   edges = [round(k * length / count) for k in range(count + 1)]
-  return [Utterance(f'{utterance.name}_{k}', utterance.waveform[start * hop:stop * hop], utterance.features[start:stop])
+  return [Utterance(f'{utterance.name}_{k}', utterance.waveform[start * hop:stop * hop], utterance.features[start:stop],
+                    utterance.name)
           for k, (start, stop) in enumerate(zip(edges, edges[1:]))]
