@@ -14,7 +14,6 @@ from inverse_matching.experiments.budget_training import (
   Student,
   Study,
   Trained,
-  generate,
   load,
   pairs_of,
   student_config,
@@ -204,6 +203,7 @@ def _draw(study: Study, rows: Rows) -> None:
               'teacher': evaluate.to_pixels(teacher_run, context.samples.x[:SHOWN])}
   for student in _all_students(study.settings, rows):
     student_run = load(study, student, trained(study, student._replace(steps=None), 0))
-    pictures[str(student)] = evaluate.to_pixels(teacher_run, generate(study, student_run, context.samples.z[:SHOWN]))
+    drawn = runs.generate(student_run, context.samples.z[:SHOWN], study.experiment.devices)
+    pictures[str(student)] = evaluate.to_pixels(teacher_run, drawn)
   figures.panels(path / 'budget_samples.png', pictures, levels=teacher_run.space.levels, columns=5, per_row=8,
                  title='Samples: the same noise z for the teacher and every student')

@@ -9,7 +9,6 @@ from inverse_matching.evaluation import evaluate, set_distances
 from inverse_matching.experiments import costs, courses, distillation, headroom
 from inverse_matching.experiments.experiment import Experiment
 from inverse_matching.runs import StudentRun
-from inverse_matching.runtime import processes
 from inverse_matching.runtime.overlays import merge
 from inverse_matching.training import checkpoint
 
@@ -113,13 +112,8 @@ def _best_step(study: Study, workdir: pathlib.Path) -> int:
 
   def distance(step: int) -> float:
     student_run = runs.load_student(workdir, teacher_run, step)
-    found = context.observer.features(evaluate.to_pixels(teacher_run, generate(study, student_run, z)))
+    drawn = runs.generate(student_run, z, study.experiment.devices)
+    found = context.observer.features(evaluate.to_pixels(teacher_run, drawn))
     return set_distances.kernel_statistic(found, to)(np.arange(len(found)), np.arange(len(to)))
 
   return min(checkpoint.steps(workdir), key=distance)
-
-
-def generate(study: Study, student_run: StudentRun, z: np.ndarray) -> np.ndarray:
-  """S(z) of z [N, *event]."""
-  z_to_x = processes.map_examples(lambda params, z: student_run.student.z_to_x(params, z).x, study.experiment.devices)
-  return z_to_x(student_run.params, z)

@@ -231,8 +231,8 @@ def sample_panels(outcome: Outcome, num: int) -> dict[str, np.ndarray]:
 
 
 def _student_panels(outcome: Outcome, z: np.ndarray) -> dict[str, np.ndarray]:
-  generate = lambda run: jax.jit(lambda params, z: run.student.z_to_x(params, z).x)(run.params, z)
-  return {arm: evaluate.to_pixels(outcome.teacher_run, generate(run)) for arm, run in outcome.students.items()}
+  return {arm: evaluate.to_pixels(outcome.teacher_run, runs.generate(run, z, devices=1))
+          for arm, run in outcome.students.items()}
 
 
 def _draw(experiment: Experiment, figure: str, outcome: Outcome) -> None:

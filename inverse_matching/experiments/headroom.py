@@ -17,7 +17,6 @@ from inverse_matching.losses import distances
 from inverse_matching.losses.common import prior_draw
 from inverse_matching.runs import StudentRun, TeacherRun, exported
 from inverse_matching.runs import classifier as classifiers
-from inverse_matching.runtime import processes
 from inverse_matching.runtime.overlays import merge
 from inverse_matching.training import checkpoint
 from inverse_matching.types import Batch, LossFn, Student, Teacher
@@ -66,8 +65,8 @@ def run(experiment: Experiment) -> str:
   measures = stages.run('prepare the measures', measures_to_data, experiment, teacher_run, num, seed,
                         settings['classifier_seed'])
   drawn = lambda run: evaluate.to_pixels(run, runs.draw_pairs(run, num, seed, devices=experiment.devices)['x'])
-  generated = lambda student_run: evaluate.to_pixels(teacher_run, processes.map_examples(
-      lambda params, z: student_run.student.z_to_x(params, z).x, experiment.devices)(student_run.params, context.samples.z))
+  generated = lambda student_run: evaluate.to_pixels(
+      teacher_run, runs.generate(student_run, context.samples.z, experiment.devices))
 
   images = {FLOOR: _choose(teacher_run.source.data.train.pixels, num, seed)}
   for share in shares:

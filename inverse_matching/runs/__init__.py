@@ -3,6 +3,7 @@ from inverse_matching.runs.models import (
   StudentRun,
   TeacherRun,
   distill,
+  generate,
   import_teacher,
   last_step,
   load_student,

@@ -293,3 +293,17 @@ def load_student(workdir: str | os.PathLike, teacher_run: TeacherRun, step: int 
   params, step = load_params(workdir, student.init, step)
   logging.info('%s: step %d.', workdir, step)
   return StudentRun(config, student, params)
+
+
+def generate(student_run: StudentRun, z: np.ndarray, devices: int | None = None,
+             progress: Callable[[int], None] | None = None) -> np.ndarray:
+  """S(z) of z [N, *event].
+
+  Args:
+    student_run: the student.
+    z: [N, *event].
+    devices: number of local devices, or None for all.
+    progress: called with the number of examples that were made.
+  """
+  z_to_x = processes.map_examples(lambda params, z: student_run.student.z_to_x(params, z).x, devices)
+  return z_to_x(student_run.params, z, progress=progress)

@@ -11,7 +11,7 @@ from inverse_matching import runs
 from inverse_matching.data.speech import audio, world
 from inverse_matching.errors import InputError
 from inverse_matching.runs import utterances
-from inverse_matching.runtime import files, processes
+from inverse_matching.runtime import files
 from inverse_matching.runtime.progress import Progress
 from inverse_matching.training.tensorboard import Board
 
@@ -41,8 +41,7 @@ def sample(workdir: str | os.PathLike, output: str | os.PathLike, *, teacher_wor
   with Progress('samples', num, unit='sample') as progress:
     if is_student:
       z, student_run = runs.prior_draws(run.teacher, seed, np.arange(num)), runs.load_student(workdir, run)
-      generate = processes.map_examples(lambda params, z: student_run.student.z_to_x(params, z).x, devices)
-      x = generate(student_run.params, z, progress=progress.update)
+      x = runs.generate(student_run, z, devices, progress.update)
     else:
       pairs = runs.draw_pairs(run, num, seed, solver=solver, devices=devices, progress=progress.update)
       z, x = pairs['z'], pairs['x']
