@@ -194,8 +194,8 @@ def gradient(dtype):
 
 
 def test_products_for_kernels_on_a_cpu_alone():
-  """A CPU computes a convolution in float32, and in bfloat16 the gradient of its kernel, as matrix products; accelerators see the
-  plain convolution."""
+  """A CPU computes a convolution in float32, and in bfloat16 the gradient of its kernel, as matrix products; accelerators see
+  the plain convolution."""
   found = {}
   for dtype in (jnp.float32, jnp.bfloat16):
     function, args = gradient(dtype)
