@@ -1,5 +1,6 @@
 """The numbers of a teacher and of a student, as rows."""
 import functools
+import hashlib
 import math
 import os
 import pathlib
@@ -30,13 +31,19 @@ ROUND_TRIPS = 64  # of these by ancestral sampling too
 JACOBIANS = 8  # have their whole Jacobian taken
 
 
+class Seen(NamedTuple):
+  """Examples and what the teacher says of them."""
+  x: np.ndarray  # [N, *event]
+  z: np.ndarray  # [N, *event], T(x)
+  log_prob: np.ndarray  # [N], nats
+
+
 class TeacherSamples(NamedTuple):
   """Exact teacher samples that every student is compared with."""
   z: np.ndarray  # [N, *event]
   x: np.ndarray  # [N, *event], T^-1(z)
   log_prob: np.ndarray  # [N], nats
-  floor_log_prob: np.ndarray  # [N], of N further samples: the teacher against itself
-  floor_x: np.ndarray  # [N, *event], those samples
+  floor: Seen  # N further samples: the teacher against itself
 
 
 class Context(NamedTuple):
@@ -46,9 +53,8 @@ class Context(NamedTuple):
   observer: Observer
   references: Mapping[str, sample_metrics.Reference]  # 'teacher': teacher samples, 'data': held-out images
   memorisation: set_distances.Memorisation
-  data: Mapping[str, tuple[np.ndarray, np.ndarray]]  # 'train' and 'held_out' -> (x, z = T(x)), each [N, *event]
-  encode: Callable[..., Any]  # (params, x [N, *event]) -> (z, log_det), compiled once for all arms
-  log_prob: Callable[..., np.ndarray]  # (params, x [N, *event]) -> [N]
+  data: Mapping[str, Seen]  # 'train' and 'held_out'
+  see: Callable[[np.ndarray], Seen]  # x [N, *event], compiled once for all arms
   seed: int
   devices: int | None
 
@@ -85,13 +91,33 @@ def make_context(run: TeacherRun, workdir: str | os.PathLike, samples: TeacherSa
   observer = _observer(run, pathlib.Path(workdir) / 'classifier', devices)
   reference = functools.partial(sample_metrics.make_reference, observer=observer, levels=run.space.levels, num=len(samples.z),
                                 seed=seed)
-  references = {'teacher': reference(to_values(run, samples.x), to_values(run, samples.floor_x)),
+  references = {'teacher': reference(to_values(run, samples.x), to_values(run, samples.floor.x)),
                 'data': reference(held_out, train)}
-  encode = map_examples(run.teacher.x_to_z, devices)
-  xs = {name: encode_split(run, getattr(run.source.data, name), seed, devices, num=EXAMPLES) for name in ('train', 'held_out')}
-  data = {name: (x, encode(run.params, x)[0]) for name, x in xs.items()}
-  return Context(run, samples, observer, references, set_distances.memorisation(train, held_out), data, encode,
-                 map_examples(run.teacher.log_prob, devices), seed, devices)
+  see = seer(run, devices, workdir)
+  data = {name: see(encode_split(run, getattr(run.source.data, name), seed, devices, num=EXAMPLES), f'{name}_{seed}')
+          for name in ('train', 'held_out')}
+  return Context(run, samples, observer, references, set_distances.memorisation(train, held_out), data, see, seed, devices)
+
+
+def seer(run: TeacherRun, devices: int | None = None, workdir: str | os.PathLike | None = None) -> Callable[..., Seen]:
+  """(x [N, *event], name) -> Seen, both values in one pass: log p(x) = log p(z) + log |det dz/dx|.
+
+  What has a name is kept in the folder `seen` of the workdir, if there is one: a run that goes on finds it there.
+  """
+  def both(params, x):
+    z, log_det = run.teacher.x_to_z(params, x)
+    return z, sum_event(run.teacher.prior.log_density(z)) + log_det
+
+  mapped = map_examples(both, devices)
+
+  def see(x, name=None):
+    compute = lambda: dict(zip(('z', 'log_prob'), mapped(run.params, x)))
+    if name is None or workdir is None:
+      return Seen(x, **compute())
+    about = {'teacher_hash': run.hash, 'x': hashlib.sha256(np.ascontiguousarray(x)).hexdigest()}
+    return Seen(x, **files.arrays_once(pathlib.Path(workdir) / 'seen' / f'{name}.npz', about, compute))
+
+  return see
 
 
 def values_of(run: TeacherRun, part: str) -> np.ndarray:
@@ -136,9 +162,9 @@ def to_pixels(run: TeacherRun, x: np.ndarray) -> np.ndarray:
 def sample_rows(arm: str, student_run: StudentRun, context: Context) -> tuple[np.ndarray, list[dict[str, Any]]]:
   """(samples [N, *event] of the same z as the teacher's, rows of their likelihood, quality, encodings and reverse KL)."""
   output = map_examples(student_run.student.z_to_x, context.devices)(student_run.params, context.samples.z)
-  log_teacher = context.log_prob(context.run.params, output.x)
-  return output.x, [*_reverse_kl_rows(arm, student_run.student, output, log_teacher, context),
-                    *_sample_rows(arm, output.x, log_teacher, context)]
+  seen = context.see(output.x)
+  return output.x, [*_reverse_kl_rows(arm, student_run.student, output, seen.log_prob, context),
+                    *_sample_rows(arm, seen, context)]
 
 
 def _reverse_kl_rows(arm: str, student: Student, output: Any, log_teacher: np.ndarray,
@@ -153,13 +179,12 @@ def _reverse_kl_rows(arm: str, student: Student, output: Any, log_teacher: np.nd
                          n=len(log_teacher), seed=context.seed, floor=0.0)]
 
 
-def _sample_rows(arm: str, x: np.ndarray, log_prob: np.ndarray, context: Context) -> list[dict[str, Any]]:
-  """Rows of samples x [N, *event] with their log p_T [N]: likelihood, quality, and the encodings T(x)."""
+def _sample_rows(arm: str, seen: Seen, context: Context) -> list[dict[str, Any]]:
+  """Rows of samples: the likelihood of x under the teacher, its quality, and the encodings T(x)."""
   run, seed = context.run, context.seed
-  quality = sample_metrics.sample_rows(arm, to_values(run, x), context.references, context.observer,
+  quality = sample_metrics.sample_rows(arm, to_values(run, seen.x), context.references, context.observer,
                                        memorisation=context.memorisation, levels=run.space.levels, seed=seed)
-  return [*likelihood_rows(arm, log_prob, context.samples, seed=seed), *quality,
-          *_encoding_rows(arm, context.encode(run.params, x)[0], context)]
+  return [*likelihood_rows(arm, seen.log_prob, context.samples, seed=seed), *quality, *_encoding_rows(arm, seen.z, context)]
 
 
 def _encoding_rows(arm: str, z: np.ndarray, context: Context) -> list[dict[str, Any]]:
@@ -178,11 +203,11 @@ def encode_split(run: TeacherRun, split: Split | np.ndarray, seed: int, devices:
   return to_x(None, pixels, np.arange(len(pixels), dtype=np.uint32))
 
 
-def teacher_samples(run: TeacherRun, z: np.ndarray, x: np.ndarray, devices: int | None = None) -> TeacherSamples:
-  """Splits 2 N pairs (z, x = T^-1(z)) into N to compare with and N for the floor."""
-  log_prob = map_examples(run.teacher.log_prob, devices)(run.params, x)
-  n = len(z) // 2
-  return TeacherSamples(z[:n], x[:n], log_prob[:n], log_prob[n:2 * n], x[n:2 * n])
+def teacher_samples(run: TeacherRun, z: np.ndarray, x: np.ndarray, devices: int | None = None,
+                    workdir: str | os.PathLike | None = None) -> TeacherSamples:
+  """Splits 2 N pairs (z, x = T^-1(z)) into N to compare with and N for the floor; for the workdir see `seer`."""
+  n, see = len(z) // 2, seer(run, devices, workdir)
+  return TeacherSamples(z[:n], x[:n], see(x[:n], 'samples').log_prob, see(x[n:2 * n], 'floor'))
 
 
 def draw_teacher_samples(run: TeacherRun, num: int, seed: int, devices: int | None = None) -> TeacherSamples:
@@ -215,8 +240,7 @@ def evaluate_teacher(context: Context) -> list[dict[str, Any]]:
   run, samples, rows = context.run, context.samples, []
   row = functools.partial(statistics.row, 'teacher', seed=context.seed)
   mean = functools.partial(statistics.mean, seed=context.seed)
-  for name, (x, encodings) in context.data.items():
-    nats = context.log_prob(run.params, x)
+  for name, (x, encodings, nats) in context.data.items():
     metric, values = (('bits_per_dim', run.space.codec.bits_per_dim(nats, x)) if run.space.levels is not None else
                       ('log_likelihood', run.space.codec.log_likelihood(nats)))
     rows += [row(metric, name, mean(np.asarray(values)), n=len(x)), row('nats', name, mean(nats), n=len(x))]
@@ -224,9 +248,9 @@ def evaluate_teacher(context: Context) -> list[dict[str, Any]]:
   if run.teacher.z_to_x is not None:
     rows += _inverse_rows(context)
   for name in ('l2', 'l1'):
-    error = distances.make(name)(samples.floor_x, samples.x)
+    error = distances.make(name)(samples.floor.x, samples.x)
     rows.append(row(f'oracle_{name}', 'teacher', mean(error), n=len(samples.z)))
-  return rows + _sample_rows('teacher', samples.floor_x, samples.floor_log_prob, context)
+  return rows + _sample_rows('teacher', samples.floor, context)
 
 
 def _inverse_rows(context: Context) -> list[dict[str, Any]]:
@@ -236,11 +260,11 @@ def _inverse_rows(context: Context) -> list[dict[str, Any]]:
   iterative = solvers.serves(teacher, 'fixed_point')
   few = _affordable(ROUND_TRIPS, teacher.event_shape)
   solve = processes.split(solver_fn(teacher, 'fixed_point' if iterative else 'auto', context.devices, chunk=few))
-  x, encodings = (value[:few] for value in context.data['held_out'])
+  x, encodings, _ = (value[:few] for value in context.data['held_out'])
   z = prior_draws(teacher, context.seed, np.arange(_affordable(min(SWEPT, len(context.samples.z)), teacher.event_shape)))
   solution = solve(params, z)
   rows = [row('round_trip_x', 'held_out', _relative(solve(params, encodings).x, x), n=len(x)),
-          row('round_trip_z', None, _relative(context.encode(params, solution.x)[0], z), n=len(z))]
+          row('round_trip_z', None, _relative(context.see(solution.x).z, z), n=len(z))]
   if not iterative:
     return rows
   exact = solver_fn(teacher, 'ancestral', context.devices, chunk=few)(params, z[:few]).x
@@ -266,27 +290,27 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
     student_run: the student.
     context: what to evaluate with.
   """
-  run, samples, student, params = context.run, context.samples, student_run.student, student_run.params
+  samples, student, params = context.samples, student_run.student, student_run.params
   row = functools.partial(statistics.row, arm, seed=context.seed)
   error = lambda metric, reference, values: row(metric, reference, statistics.mean(values, seed=context.seed), n=len(values),
                                                 floor=0.0)
   generate = map_examples(student.z_to_x, context.devices)
   output = generate(params, samples.z)
+  seen = context.see(output.x)
   rows = [error(f'oracle_{name}', 'teacher', distances.make(name)(output.x, samples.x)) for name in ('l2', 'l1')]
-  rows.append(error('z_reconstruction_l2', 'teacher', distances.l2(context.encode(run.params, output.x)[0], samples.z)))
+  rows.append(error('z_reconstruction_l2', 'teacher', distances.l2(seen.z, samples.z)))
   rows += [error('x_reconstruction_l2', name, distances.l2(generate(params, encodings).x, x))
-           for name, (x, encodings) in context.data.items()]
-  log_teacher = context.log_prob(run.params, output.x)
-  rows += _reverse_kl_rows(arm, student, output, log_teacher, context)
-  rows += _sample_rows(arm, output.x, log_teacher, context)
+           for name, (x, encodings, _) in context.data.items()]
+  rows += _reverse_kl_rows(arm, student, output, seen.log_prob, context)
+  rows += _sample_rows(arm, seen, context)
   noise_std = student_run.config['loss'].get('noise_std', 0.0)
   if noise_std and context.has_normal_prior:
     wide = generate(params, samples.z * np.float32(np.sqrt(1 + noise_std**2))).x
-    rows += _sample_rows(f'{arm}@matched', wide, context.log_prob(run.params, wide), context)
+    rows += _sample_rows(f'{arm}@matched', context.see(wide), context)
   values = jacobian.singular_values(student, params, samples.z[:_affordable(JACOBIANS, student.event_shape)])
   rank, num_dims = float(np.median(jacobian.ranks(values))), float(values.shape[1])
   variance = statistics.variance_ratio(output.x, samples.x, seed=context.seed)
-  variance_floor, _, _ = statistics.variance_ratio(samples.floor_x, samples.x, seed=context.seed)
+  variance_floor, _, _ = statistics.variance_ratio(samples.floor.x, samples.x, seed=context.seed)
   return rows + [row('jacobian_rank', None, rank, n=len(values), floor=num_dims),
                  row('variance_ratio', 'teacher', variance, n=len(samples.z), floor=variance_floor)]
 
@@ -296,7 +320,7 @@ def likelihood_rows(arm: str, log_prob: np.ndarray, samples: TeacherSamples, *, 
 
   The arm's samples are of the same z, in the same order: the interval of the shift of the mean is that of the mean difference.
   """
-  other, further = samples.log_prob, samples.floor_log_prob
+  other, further = samples.log_prob, samples.floor.log_prob
   row = lambda metric, value, measure: statistics.row(arm, metric, 'teacher', value, n=len(log_prob), seed=seed,
                                                       floor=measure(further, other))
   return [row('log_prob_mean_shift', statistics.mean(log_prob - other, seed=seed), statistics.mean_shift),

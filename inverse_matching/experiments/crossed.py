@@ -110,7 +110,7 @@ def _follow(experiment: Experiment, part: Part, arm: str, rate: float, updates: 
       nonlocal context
       if context is None:
         samples = evaluate.teacher_samples(part.teacher_run, **pair_data.load(stored, part.teacher_run.hash),
-                                           devices=experiment.devices)
+                                           devices=experiment.devices, workdir=stored)
         context = evaluate.make_context(part.teacher_run, experiment.path / 'crossed', samples, seed=evaluation['seed'],
                                         devices=experiment.devices)
       return evaluate.evaluate_student(arm, student_run, context)

@@ -107,7 +107,7 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Seque
     folder = stages.run(f'pairs to evaluate with{suffix}', runs.make_pairs, teacher_run, path / f'evaluation_pairs{suffix}',
                         num=2 * config['evaluation']['num_samples'], seed=seed, solver=config['pairs']['solver'],
                         pairs_from=runs.source_of_pairs(teacher_run.teacher), devices=devices)
-    samples = evaluate.teacher_samples(teacher_run, **pair_data.load(folder, teacher_run.hash), devices=devices)
+    samples = evaluate.teacher_samples(teacher_run, **pair_data.load(folder, teacher_run.hash), devices=devices, workdir=folder)
     contexts[seed] = context = stages.run(
         f'train the classifier of the metrics{suffix}', evaluate.make_context, teacher_run, classifier or path / 'teacher',
         samples, seed=seed, devices=devices)
@@ -241,7 +241,7 @@ def _draw(experiment: Experiment, figure: str, outcome: Outcome) -> None:
   held_out = teacher_run.source.data.held_out.pixels[:SHOWN]
   draw(path / f'figure{figure}.png', {'data/(held out)': held_out, **sample_panels(outcome, SHOWN)},
        title='Samples: the same noise z for the teacher and every student')
-  x, z = (value[:SHOWN] for value in context.data['held_out'])
+  x, z, _ = (value[:SHOWN] for value in context.data['held_out'])
   draw(path / f'reconstructions{figure}.png', {'held-out x': evaluate.to_pixels(teacher_run, x), **_student_panels(outcome, z)},
        title='Reconstructions S(T(x)) of held-out images')
 

@@ -8,7 +8,8 @@ import io
 import json
 import os
 import pathlib
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator, Mapping
+import zipfile
 
 import numpy as np
 
@@ -99,6 +100,19 @@ def write_arrays(path: str | os.PathLike, **arrays: np.ndarray) -> None:
   buffer = io.BytesIO()
   np.savez(buffer, **arrays)
   write_bytes(path, buffer.getvalue())
+
+
+def arrays_once(path: str | os.PathLike, about: Mapping[str, Any],
+                make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+  """Returns the arrays in an .npz file if it was written with the same `about`; else calls `make` for them and writes it."""
+  written = json.dumps(_plain(dict(about)), sort_keys=True)
+  damaged = EOFError, ValueError, KeyError, zipfile.BadZipFile  # or not there: made again
+  with contextlib.suppress(OSError, *damaged), np.load(path, allow_pickle=False) as stored:
+    if str(stored['about']) == written:
+      return {name: stored[name] for name in stored.files if name != 'about'}
+  arrays = make()
+  write_arrays(path, about=np.array(written), **arrays)
+  return dict(arrays)
 
 
 def sha256(path: str | os.PathLike) -> str:

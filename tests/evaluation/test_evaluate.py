@@ -11,7 +11,6 @@ import small_run
 from inverse_matching import elementwise, runs
 from inverse_matching.elementwise import priors
 from inverse_matching.evaluation import evaluate
-from inverse_matching.runtime.devices import map_examples
 from inverse_matching.teachers import build
 from inverse_matching.types import Student, StudentOutput
 
@@ -25,13 +24,12 @@ def samples():
 @pytest.fixture
 def context(samples, monkeypatch):
   """Without the classifier of image quality, which has tests of its own."""
-  monkeypatch.setattr(evaluate, '_sample_rows', lambda arm, x, log_prob, context: evaluate.likelihood_rows(
-      arm, log_prob, context.samples, seed=context.seed))
+  monkeypatch.setattr(evaluate, '_sample_rows', lambda arm, seen, context: evaluate.likelihood_rows(
+      arm, seen.log_prob, context.samples, seed=context.seed))
   run = small_run.RUN
-  encode, log_prob = (map_examples(f, 8, 4) for f in (run.teacher.x_to_z, run.teacher.log_prob))
-  xs = {name: evaluate.encode_split(run, getattr(run.source.data, name), 3) for name in ('train', 'held_out')}
-  data = {name: (x, encode(run.params, x)[0]) for name, x in xs.items()}
-  return evaluate.Context(run, samples, None, {}, None, data, encode, log_prob, 3, None)
+  see = evaluate.seer(run)
+  data = {name: see(evaluate.encode_split(run, getattr(run.source.data, name), 3)) for name in ('train', 'held_out')}
+  return evaluate.Context(run, samples, None, {}, None, data, see, 3, None)
 
 
 def test_teacher_samples(samples):
@@ -40,8 +38,9 @@ def test_teacher_samples(samples):
   z, _ = run.teacher.x_to_z(run.params, samples.x)
   np.testing.assert_allclose(z, samples.z, atol=1e-3)
   np.testing.assert_allclose(samples.log_prob, run.teacher.log_prob(run.params, samples.x), rtol=1e-4)
-  np.testing.assert_allclose(samples.floor_log_prob, run.teacher.log_prob(run.params, samples.floor_x), rtol=1e-4)
-  assert not np.intersect1d(samples.x, samples.floor_x).size
+  np.testing.assert_allclose(samples.floor.log_prob, run.teacher.log_prob(run.params, samples.floor.x), rtol=1e-4)
+  np.testing.assert_allclose(samples.floor.z, run.teacher.x_to_z(run.params, samples.floor.x)[0], rtol=1e-4, atol=1e-4)
+  assert not np.intersect1d(samples.x, samples.floor.x).size
   one = evaluate.draw_teacher_samples(run, 40, 3, devices=1)
   jax.tree.map(np.testing.assert_array_equal, one, samples)
 

@@ -49,6 +49,28 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
   assert os.listdir(tmp_path) == ['a.json']
 
 
+def test_arrays_are_made_once(tmp_path):
+  """They are read where they were made for the same thing, and made again for another or where the file is damaged."""
+  calls, path = [], tmp_path / 'sub' / 'a.npz'
+
+  def arrays(seed):
+    def make():
+      calls.append(seed)
+      return {'z': np.arange(3) + seed, 'x': np.ones((2, 2), np.float32)}
+    return files.arrays_once(path, {'seed': seed}, make)
+
+  for seed, made in ((1, [1]), (1, [1]), (2, [1, 2]), (1, [1, 2, 1])):
+    values = arrays(seed)
+    np.testing.assert_array_equal(values['z'], np.arange(3) + seed)
+    assert set(values) == {'z', 'x'} and values['x'].dtype == np.float32 and calls == made
+  for damaged in (path.read_bytes()[:-40], b'', b'not a zip', bytes(100)):
+    path.write_bytes(damaged)
+    count = len(calls)
+    np.testing.assert_array_equal(arrays(1)['z'], [1, 2, 3])
+    np.testing.assert_array_equal(arrays(1)['z'], [1, 2, 3])
+    assert len(calls) == count + 1
+
+
 def test_a_folder_that_cannot_be_written(tmp_path):
   """One that would lie in a file; one that is not there yet can be made, and is not."""
   (tmp_path / 'file').write_text('')
