@@ -1,10 +1,12 @@
 """The configs: every variant builds, the paper's has the paper's values, and what one names the others hold."""
 import importlib
+import inspect
 
 import pytest
 
 from configs import digits, gaussian, mnist, vocoder
 from inverse_matching import losses, students, teachers
+from inverse_matching.data import catalogue
 from inverse_matching.experiments import teachers as studies
 from inverse_matching.recipes import images, tfds_images
 
@@ -134,3 +136,13 @@ def test_figures_of_the_digits():
   assert [arm.removeprefix('resnet/x_reconstruction_') for arm in digits.get_config().figures['5']] == [
       'l2', 'l1', 'l2_noise', 'l1_noise', 'l1_l2_noise', 'l2_noise_variance', 'l1_noise_variance', 'l2_bottleneck',
       'l2_bottleneck_skip']
+
+
+@pytest.mark.parametrize('scale', vocoder.SCALES)
+def test_the_speech_of_every_scale(scale):
+  """Its section of the data is what the data set takes; what changes config.train changes it for every arm."""
+  each = vocoder.get_config(scale).to_dict()
+  data = dict(each['data'])
+  inspect.signature(catalogue.SOURCES[data.pop('name')]).bind(**data)
+  for name, arm in each['arms'].items():
+    assert set(arm.get('train', {})) <= {'grad_clip'}, name

@@ -159,12 +159,17 @@ def to_pixels(run: TeacherRun, x: np.ndarray) -> np.ndarray:
   return np.asarray(run.space.codec.to_data(x))
 
 
-def sample_rows(arm: str, student_run: StudentRun, context: Context) -> tuple[np.ndarray, list[dict[str, Any]]]:
-  """(samples [N, *event] of the same z as the teacher's, rows of their likelihood, quality, encodings and reverse KL)."""
+def sample_rows(arm: str, student_run: StudentRun, context: Context) -> list[dict[str, Any]]:
+  """Rows of a student's samples of the same z as the teacher's: likelihood, quality, encodings and reverse KL."""
   output = map_examples(student_run.student.z_to_x, context.devices)(student_run.params, context.samples.z)
   seen = context.see(output.x)
-  return output.x, [*_reverse_kl_rows(arm, student_run.student, output, seen.log_prob, context),
-                    *_sample_rows(arm, seen, context)]
+  return [*_reverse_kl_rows(arm, student_run.student, output, seen.log_prob, context), *_sample_rows(arm, seen, context)]
+
+
+def quality_rows(arm: str, x: np.ndarray, context: Context) -> list[dict[str, Any]]:
+  """Rows of the quality of samples x [N, *event], which does not ask the teacher."""
+  return sample_metrics.sample_rows(arm, to_values(context.run, x), context.references, context.observer,
+                                    memorisation=context.memorisation, levels=context.run.space.levels, seed=context.seed)
 
 
 def _reverse_kl_rows(arm: str, student: Student, output: Any, log_teacher: np.ndarray,
@@ -181,10 +186,8 @@ def _reverse_kl_rows(arm: str, student: Student, output: Any, log_teacher: np.nd
 
 def _sample_rows(arm: str, seen: Seen, context: Context) -> list[dict[str, Any]]:
   """Rows of samples: the likelihood of x under the teacher, its quality, and the encodings T(x)."""
-  run, seed = context.run, context.seed
-  quality = sample_metrics.sample_rows(arm, to_values(run, seen.x), context.references, context.observer,
-                                       memorisation=context.memorisation, levels=run.space.levels, seed=seed)
-  return [*likelihood_rows(arm, seen.log_prob, context.samples, seed=seed), *quality, *_encoding_rows(arm, seen.z, context)]
+  return [*likelihood_rows(arm, seen.log_prob, context.samples, seed=context.seed), *quality_rows(arm, seen.x, context),
+          *_encoding_rows(arm, seen.z, context)]
 
 
 def _encoding_rows(arm: str, z: np.ndarray, context: Context) -> list[dict[str, Any]]:

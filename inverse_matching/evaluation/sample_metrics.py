@@ -60,12 +60,12 @@ def sample_rows(arm: str, values: np.ndarray, references: Mapping[str, Reference
   the arm (see make_reference). For what a set has by itself (entropy, confidence, sharpness, stripes): the reference's own.
   For memorisation, which has the reference 'train': the held-out images' own.
 
-  kernel_distance is of the observer's features, kernel_distance_8x8 of images downsampled to 8x8, from -1 to 1. Metrics of
-  classes are there if the observer knows classes, those of texture for images.
+  kernel_distance is of the observer's features, kernel_distance_8x8 of images downsampled to 8x8, from -1 to 1; outliers is a
+  share, see texture.outliers. Metrics of classes are there if the observer knows classes, those of texture for images.
 
   Intervals of kernel and Frechet distance, precision, recall, density, coverage, sliced Wasserstein distance, entropy and
-  total variation are by the jackknife over both sets (see statistics.jackknife); the others are by the bootstrap over the
-  arm's samples, for the two-sample test over its held-out predictions.
+  total variation are by the jackknife over both sets (see statistics.jackknife), that of outliers is Clopper and
+  Pearson's; the others are by the bootstrap over the arm's samples, for the two-sample test over its held-out predictions.
 
   Args:
     arm: its name; for the teacher, 'teacher' with a second set of samples.
@@ -104,6 +104,7 @@ def _against(a: SampleSet, b: SampleSet, levels: int | None, seed: int, interval
   out['kernel_distance'], = jackknife(set_distances.kernel_statistic(a.features, b.features), (None, None))
   if levels is not None:
     a_coarse, b_coarse = (2 * texture.downsample(s.values) / scale - 1 for s in (a, b))
+    out['outliers'] = statistics.share(texture.outliers(a.values, b.values, levels))
     out['kernel_distance_8x8'], = jackknife(set_distances.kernel_statistic(a_coarse, b_coarse), (None, None))
   out['frechet_distance'], = jackknife(set_distances.frechet_statistic(a.features, b.features), POSITIVE)
   # In the order of samples.Manifolds.

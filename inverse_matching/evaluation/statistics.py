@@ -64,6 +64,12 @@ def mean(values: np.ndarray, *, seed: int) -> tuple[float, float, float]:
   return bootstrap(lambda v: float(np.mean(v)), np.asarray(values, np.float64), seed=seed)
 
 
+def share(happened: np.ndarray) -> tuple[float, float, float]:
+  """(share, low, high) of a share of events, [N] bool: the interval of Clopper and Pearson, which is one at 0 and 1 too."""
+  interval = scipy.stats.binomtest(int(np.sum(happened)), len(happened)).proportion_ci(0.95)
+  return float(np.mean(happened)), float(interval.low), float(interval.high)
+
+
 def over_seeds(values: Sequence[float]) -> tuple[float, float, float]:
   """The mean of values of several training seeds, with its 95% t interval."""
   values = np.asarray(values, np.float64)

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.fft
 
 COARSE = 8  # pixels on a side
+USUAL = 0.999  # the quantile of a reference up to which an image is no outlier
 FINEST_COARSE = 0.25  # cycles per pixel
 
 
@@ -44,6 +45,17 @@ def sharpness(images: np.ndarray) -> np.ndarray:
   """Share of an image's energy (about its mean) at fine scales in any direction, [N] of images [N, H, W, C]."""
   share, vertical, horizontal = _energy(images)
   return share[:, np.hypot(vertical, horizontal) >= FINEST_COARSE].sum(-1)
+
+
+def outliers(images: np.ndarray, reference: np.ndarray, levels: int) -> np.ndarray:
+  """Whether an image is noise or saturated as hardly one of the reference is, bool [N] of integer images [N, H, W, C].
+
+  Its sharpness, or its share of sub-pixels at either end of the scale, is above the quantile USUAL of the reference. A sampler
+  that runs away, one sub-pixel drawing the next one farther out, ends so.
+  """
+  ends = lambda pixels: np.mean((pixels == 0) | (pixels == levels - 1), axis=(1, 2, 3))
+  above = [measure(images) > np.quantile(measure(reference), USUAL) for measure in (sharpness, ends)]
+  return np.logical_or(*above)
 
 
 def stripe_score(images: np.ndarray) -> np.ndarray:

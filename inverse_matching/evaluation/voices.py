@@ -21,9 +21,9 @@ class Voice(NamedTuple):
   log_scale: list[np.ndarray] | None = None  # [T_i], of the student's Gaussian of each sample, if it has one
 
 
-def _features(run: TeacherRun) -> list[np.ndarray]:
-  """The features [F_i, D] of each held-out utterance."""
-  return [utterance.features for utterance in run.source.data.held_out]
+def _features(run: TeacherRun, part: str = 'held_out') -> list[np.ndarray]:
+  """The features [F_i, D] of each utterance of a part of the data."""
+  return [utterance.features for utterance in getattr(run.source.data, part)]
 
 
 def _joined(run: TeacherRun, values: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -32,26 +32,26 @@ def _joined(run: TeacherRun, values: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def speak(run: TeacherRun, student_run: StudentRun | None, z: Sequence[np.ndarray], *, solver: str = 'auto',
-          devices: int | None = None) -> Voice:
-  """What the student makes of z [T_i] and the held-out features, or the teacher if there is no student."""
+          devices: int | None = None, part: str = 'held_out') -> Voice:
+  """What the student makes of z [T_i] and the features of a part of the data, or the teacher if there is no student."""
   num_devices = choose_devices(requested=devices)
   if student_run is None:
-    return Voice(utterances.solver_fn(run.teacher, solver, num_devices)(run.params, z, _features(run)))
+    return Voice(utterances.solver_fn(run.teacher, solver, num_devices)(run.params, z, _features(run, part)))
   student = student_run.student
   log_scale = utterances.map_utterances(lambda *args: student.z_to_x(*args).conditional.log_scale, num_devices)
-  return Voice(*(function(student_run.params, z, _features(run))
+  return Voice(*(function(student_run.params, z, _features(run, part))
                  for function in (utterances.student_fn(student, num_devices), log_scale)))
 
 
-def prior_draws(run: TeacherRun, seed: int) -> list[np.ndarray]:
-  """Prior draws z [T_i] for each held-out utterance."""
-  frames = [len(features) for features in _features(run)]
+def prior_draws(run: TeacherRun, seed: int, part: str = 'held_out') -> list[np.ndarray]:
+  """Prior draws z [T_i] for each utterance of a part of the data."""
+  frames = [len(features) for features in _features(run, part)]
   return utterances.prior_draws(run.teacher, seed, np.arange(len(frames)), frames, run.space.codec.hop)
 
 
-def measure(run: TeacherRun, waveforms: Sequence[np.ndarray]) -> speech.Measured:
-  """Measures what stands in the place of each held-out utterance."""
-  utterances = run.source.data.held_out
+def measure(run: TeacherRun, waveforms: Sequence[np.ndarray], part: str = 'held_out') -> speech.Measured:
+  """Measures what stands in the place of each utterance of a part of the data."""
+  utterances = getattr(run.source.data, part)
   return speech.measure([(utterance.waveform, waveform) for utterance, waveform in zip(utterances, waveforms)],
                         run.space.codec.rate, by_recording(utterances))
 

@@ -1,8 +1,10 @@
 """What distillation buys: students of every objective and of several sizes, of one teacher, for the same budget of passes."""
 import collections
 import functools
+import math
 from typing import Any, Mapping
 
+from absl import logging
 import jax
 import numpy as np
 
@@ -14,6 +16,7 @@ from inverse_matching.experiments.budget_training import (
   Student,
   Study,
   Trained,
+  distance_to_validation,
   load,
   pairs_of,
   student_config,
@@ -22,6 +25,7 @@ from inverse_matching.experiments.budget_training import (
 from inverse_matching.experiments.experiment import Experiment, Rows
 from inverse_matching.runs import StudentRun
 from inverse_matching.training import checkpoint
+from inverse_matching.training.loop import NotFinite
 from inverse_matching.training.metrics import examples_per_second
 
 SHOWN = 40  # images in a panel
@@ -33,41 +37,55 @@ def run(experiment: Experiment) -> str:
   """Writes budget.json, budget.png, budget_pareto.png and budget_samples.png; returns the table.
 
   config.budget has: arms, in order; sizes, name -> network -> settings of config.student; small, the sizes of all arms, and
-  full, that of the num_best arms that are nearest to the data in the last small one; num_seeds, of training; passes, of the
-  student over a batch, forward and backward, that an arm may take; every, those between two checkpoints; rates, of which an arm
-  in a size takes the one whose own held-out objective is lowest after tuning passes, with a further seed; steps, of the student
-  few_step; baseline, the arm that others are compared with; classifier_seed, of one that measures beside the evaluation's.
+  full, that of the baseline and of the num_best further arms that are nearest to the validation part in the last small one;
+  num_seeds, of training; passes, of the student over a batch, forward and backward, that an arm may take; every, those between
+  two checkpoints; rates, of which an arm in a size takes the one whose own held-out objective is lowest after tuning passes,
+  with a further seed; steps, of the student few_step; baseline, the arm that others are compared with; classifier_seed, of one
+  that measures beside the evaluation's.
 
   config.budget.then has, name of an arm -> first, the arm whose student it begins with after all but `passes` of the budget,
   the rate, and every. It stops where samples of other noise are nearest to the validation part, after a multiple of `every`.
 
   Rows have the arm with its size and steps, train_seed, learning_rate, and a metric; the cost of training in calls of S, T and
-  T^-1, and of a sample in multiply-adds and seconds, are metrics too. The summary has the effects over training seeds against
-  the baseline of the same size.
+  T^-1, and of a sample in multiply-adds and seconds, are metrics too. A student whose loss became not finite has the metric
+  `diverged` alone. The summary has the effects over training seeds against the baseline of the same size, and of what
+  config.budget.then names against what it began with. budget.json is written after every seed.
   """
   config, settings = experiment.config, experiment.config['budget']
   small, full = settings['small'], settings['full']
   seeds = range(settings['num_seeds'])
   cases = [(arm, size, seed) for seed in seeds for size in small for arm in settings['arms']]
-  best = [f'best {i + 1} of {small[-1]} at {full}, seed {seed}' for i in range(settings['num_best']) for seed in seeds]
+  chosen = ['the baseline', *(f'best {i + 1} of {small[-1]}' for i in range(settings['num_best']))]
   outcome = distillation.carry_out(experiment, [], more_stages=[
-      'prepare the measures', *(f'{arm} at {size}, seed {seed}' for arm, size, seed in cases), *best, 'time sampling', 'draw'])
+      'prepare the measures', *(f'{arm} at {size}, seed {seed}' for arm, size, seed in cases),
+      *(f'{name} at {full}, seed {seed}' for name in chosen for seed in seeds), 'time sampling', 'draw'])
   stages = outcome.stages
-  measures = stages.run('prepare the measures', headroom.measures_to_data, experiment, outcome.teacher_run,
-                        len(outcome.context.samples.z), outcome.context.seed, settings['classifier_seed'])
-  study = Study(experiment, settings, outcome, measures)
+  study = stages.run('prepare the measures', _prepare, experiment, outcome)
+  about = {**distillation.settings(config, outcome.teacher_run), 'budget': settings, **outcome.context.settings}
+  write = lambda rows: experiment.write('budget', about, rows, summary=_effects(rows, settings))
   rows = _teacher_rows(study)
   for arm, size, seed in cases:
     rows += stages.run(f'{arm} at {size}, seed {seed}', _train_and_measure, study, arm, size, seed)
-  for i, arm in enumerate(_best(rows, settings, small[-1])):
+    if (arm, size) == cases[-1][:2]:
+      write(rows)
+  for name, arm in zip(chosen, [settings['baseline'], *_best(rows, settings, small[-1])]):
     for seed in seeds:
-      rows += stages.run(best[i * len(seeds) + seed], _train_and_measure, study, arm, full, seed)
+      rows += stages.run(f'{name} at {full}, seed {seed}', _train_and_measure, study, arm, full, seed)
+    write(rows)
   rows += stages.run('time sampling', _timed, study, rows)
-  about = {**distillation.settings(config, outcome.teacher_run), 'budget': settings, **outcome.context.settings}
-  rows = experiment.write('budget', about, rows, summary=_effects(rows, settings))
+  rows = write(rows)
   stages.run('draw', _draw, study, rows)
   return tables.plain(tables.by_arm([*rows.where(arm='teacher'), *rows.over_training()], [
       ('kernel_distance', 'data'), ('kernel_distance', 'teacher'), ('coverage', 'data'), ('multiply_adds', None)]))
+
+
+def _prepare(experiment: Experiment, outcome: distillation.Outcome) -> Study:
+  settings, context, run = experiment.config['budget'], outcome.context, outcome.teacher_run
+  num = len(context.samples.z)
+  measures = headroom.measures_to_data(experiment, run, num, context.seed, settings['classifier_seed'])
+  train = headroom.choose(run.source.data.train.pixels, num, context.seed)
+  floors = {metric: measure(train)[0] for metric, measure in measures.items()}
+  return Study(experiment, settings, outcome, measures, floors, distance_to_validation(outcome))
 
 
 def _teacher_rows(study: Study) -> Rows:
@@ -81,7 +99,12 @@ def _teacher_rows(study: Study) -> Rows:
 
 def _train_and_measure(study: Study, arm: str, size: str, seed: int) -> Rows:
   """Rows of a student, or of one in several numbers of steps."""
-  from_run = trained(study, Student(arm, size), seed)
+  try:
+    from_run = trained(study, Student(arm, size), seed)
+  except NotFinite as error:  # one of many, which must not end the study
+    logging.warning('%s at %s, seed %d: %s', arm, size, seed, error)
+    return Rows({**_count(str(student), 'diverged', 1.0, study), 'train_seed': seed}
+                for student in _students(arm, size, study.settings))
   rows = Rows()
   for student in _students(arm, size, study.settings):
     student_run = load(study, student, from_run)
@@ -96,14 +119,17 @@ def _train_and_measure(study: Study, arm: str, size: str, seed: int) -> Rows:
 
 
 def _measure(labelled: str, student_run: StudentRun, study: Study) -> list[dict[str, Any]]:
-  x, rows = evaluate.sample_rows(labelled, student_run, study.outcome.context)
-  return [row for row in rows if row['metric'] in KEPT] + _distances(
-      labelled, evaluate.to_pixels(study.outcome.teacher_run, x), study)
+  context = study.outcome.context
+  x = runs.generate(student_run, context.samples.z, study.experiment.devices)
+  rows = evaluate.quality_rows(labelled, x, context)
+  pixels = evaluate.to_pixels(context.run, x)
+  near = statistics.row(labelled, 'kernel_distance', 'validation', study.to_validation(pixels), n=len(x), seed=context.seed)
+  return [row for row in rows if row['metric'] in KEPT] + [near] + _distances(labelled, pixels, study)
 
 
 def _distances(arm: str, pixels: np.ndarray, study: Study) -> list[dict[str, Any]]:
   seed = study.outcome.context.seed
-  return [statistics.row(arm, metric, 'data', measure(pixels), n=len(pixels), seed=seed)
+  return [statistics.row(arm, metric, 'data', measure(pixels), n=len(pixels), seed=seed, floor=study.floors[metric])
           for metric, measure in study.measures.items()]
 
 
@@ -128,13 +154,16 @@ def _cost_rows(study: Study, student: Student, seed: int, student_run: StudentRu
 
 
 def _best(rows: Rows, settings: Mapping[str, Any], size: str) -> list[str]:
-  """The arms that are nearest to the data in a size, over training seeds and in their best number of steps."""
-  near = rows.where(metric='kernel_distance', reference='data')
+  """The arms but the baseline that are nearest to the validation part in a size, over training seeds and in their best number
+  of steps."""
+  near = rows.where(metric='kernel_distance', reference='validation')
 
   def distance(arm: str) -> float:
-    return min(np.mean(near.where(arm=str(student)).values('value')) for student in _students(arm, size, settings))
+    of_steps = [near.where(arm=str(student)).values('value') for student in _students(arm, size, settings)]
+    return min((np.mean(values) for values in of_steps if len(values)), default=math.inf)
 
-  return sorted(settings['arms'], key=distance)[:settings['num_best']]
+  others = [arm for arm in settings['arms'] if arm != settings['baseline']]
+  return sorted(others, key=distance)[:settings['num_best']]
 
 
 def _sizes(settings: Mapping[str, Any]) -> list[str]:
@@ -147,8 +176,8 @@ def _students(arm: str, size: str, settings: Mapping[str, Any]) -> list[Student]
 
 
 def _all_students(settings: Mapping[str, Any], rows: Rows) -> list[Student]:
-  """Those that there are rows of."""
-  labels = set(rows.distinct('arm'))
+  """Those that there are samples of."""
+  labels = set(rows.where(metric='kernel_distance').distinct('arm'))
   return [student for size in _sizes(settings) for arm in settings['arms'] for student in _students(arm, size, settings)
           if str(student) in labels]
 
@@ -174,21 +203,18 @@ def _timed(study: Study, rows: Rows) -> Rows:
 
 
 def _effects(rows: Rows, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-  """How much nearer an arm is than the baseline of its size, for every measure."""
+  """How much nearer an arm is than the baseline of its size, and than what it began with, for every measure."""
   effects = []
   measures = [key for key in rows.groups('metric', 'reference') if key[1] in ('data', 'teacher') and 'distance' in key[0]]
   for size in _sizes(settings):
     baseline = str(Student(settings['baseline'], size))
     labels = {str(student) for arm in settings['arms'] for student in _students(arm, size, settings)} - {baseline}
     for arm in (arm for arm in rows.distinct('arm') if arm in labels):
-      for metric, reference in measures:
-        comparison = claims.Comparison('', '', metric, reference, arm, baseline)
-        found = claims.difference(rows, comparison) if rows.where(arm=baseline, metric=metric) else None
-        if found is not None:
-          effects.append({'arm': arm, 'baseline': baseline, 'metric': metric, 'reference': reference,
-                          'scale': found.scale.name, 'nearer_by': found.value, 'low': found.low, 'high': found.high,
-                          'num_train_seeds': found.num_train_seeds, 'is_decided': found.is_decided})
-  return effects
+      effects += [claims.effect(rows, arm, baseline, *measure) for measure in measures]
+    for arm, then in settings['then'].items():
+      effects += [claims.effect(rows, str(Student(arm, size)), str(Student(then['first'], size)), *measure)
+                  for measure in measures]
+  return [effect for effect in effects if effect]
 
 
 def _draw(study: Study, rows: Rows) -> None:
@@ -202,7 +228,8 @@ def _draw(study: Study, rows: Rows) -> None:
   pictures = {'data': teacher_run.source.data.held_out.pixels[:SHOWN],
               'teacher': evaluate.to_pixels(teacher_run, context.samples.x[:SHOWN])}
   for student in _all_students(study.settings, rows):
-    student_run = load(study, student, trained(study, student._replace(steps=None), 0))
+    seed = rows.where(arm=str(student), metric='kernel_distance')[0]['train_seed']
+    student_run = load(study, student, trained(study, student._replace(steps=None), seed))
     drawn = runs.generate(student_run, context.samples.z[:SHOWN], study.experiment.devices)
     pictures[str(student)] = evaluate.to_pixels(teacher_run, drawn)
   figures.panels(path / 'budget_samples.png', pictures, levels=teacher_run.space.levels, columns=5, per_row=8,

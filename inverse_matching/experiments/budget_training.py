@@ -1,6 +1,6 @@
 """How the students of the budget are trained: each for the same passes, its rate chosen in the same way."""
 import pathlib
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class Study(NamedTuple):
   settings: Mapping[str, Any]  # config.budget
   outcome: distillation.Outcome
   measures: Mapping[str, headroom.Distance]  # to the data
+  floors: Mapping[str, float]  # of the measures: what as many training images have
+  to_validation: Callable[[np.ndarray], float]  # integer images -> their kernel distance to the validation part
 
 
 def student_config(study: Study, student: Student, seed: int) -> dict[str, Any]:
@@ -103,17 +105,32 @@ def load(study: Study, student: Student, from_run: Trained) -> StudentRun:
   return student_run._replace(config=config, student=runs.models.make_student(config, teacher_run.space))
 
 
-def _best_step(study: Study, workdir: pathlib.Path) -> int:
-  """The checkpoint whose samples, of noise that nothing else uses, are nearest to the validation part."""
-  context, teacher_run = study.outcome.context, study.outcome.teacher_run
-  data = teacher_run.source.data
+def distance_to_validation(outcome: distillation.Outcome) -> Callable[[np.ndarray], float]:
+  """Integer images -> the kernel distance to the validation part, or where there is none to the training images."""
+  context, data = outcome.context, outcome.teacher_run.source.data
   to = context.observer.features((data.validation or data.train).pixels[:len(context.samples.z)])
-  z = runs.prior_draws(teacher_run.teacher, context.seed + 1, np.arange(len(to)))
+
+  def distance(pixels: np.ndarray) -> float:
+    found = context.observer.features(pixels)
+    return float(set_distances.kernel_statistic(found, to)(np.arange(len(found)), np.arange(len(to))))
+
+  return distance
+
+
+def _best_step(study: Study, workdir: pathlib.Path) -> int:
+  """The checkpoint whose samples, of noise that nothing else uses, are nearest to the validation part.
+
+  It is the evaluation's classifier that chooses: the measures of other networks judge without having chosen.
+  """
+  context, teacher_run = study.outcome.context, study.outcome.teacher_run
+  z = runs.prior_draws(teacher_run.teacher, context.seed + 1, np.arange(len(context.samples.z)))
 
   def distance(step: int) -> float:
-    student_run = runs.load_student(workdir, teacher_run, step)
-    drawn = runs.generate(student_run, z, study.experiment.devices)
-    found = context.observer.features(evaluate.to_pixels(teacher_run, drawn))
-    return set_distances.kernel_statistic(found, to)(np.arange(len(found)), np.arange(len(to)))
+    drawn = runs.generate(runs.load_student(workdir, teacher_run, step), z, study.experiment.devices)
+    return study.to_validation(evaluate.to_pixels(teacher_run, drawn))
 
-  return min(checkpoint.steps(workdir), key=distance)
+  name = str((workdir / 'steps').relative_to(study.experiment.path))
+  about = {**context.settings, 'student_hash': checkpoint.tree_hash(runs.load_student(workdir, teacher_run).params)}
+  rows = study.experiment.cached(name, about, lambda: [
+      {'step': step, 'distance_to_validation': distance(step)} for step in checkpoint.steps(workdir)])
+  return min(rows, key=lambda row: row['distance_to_validation'])['step']

@@ -135,6 +135,17 @@ def difference(rows: Sequence[Mapping[str, Any]], c: Comparison) -> Difference |
   return Difference(float(b - a), float(low), float(high), len(seeds), bool(low > 0 or high < 0), scale)
 
 
+def effect(rows: Sequence[Mapping[str, Any]], arm: str, baseline: str, metric: str, reference: str) -> dict[str, Any] | None:
+  """How much smaller a metric of an arm is than that of a baseline, as a row of a summary; None: one has no such number."""
+  comparison = Comparison('', '', metric, reference, arm, baseline)
+  if not _by_train_seed(rows, arm, comparison) or not _by_train_seed(rows, baseline, comparison):
+    return None
+  found = difference(rows, comparison)
+  return found and {'arm': arm, 'baseline': baseline, 'metric': metric, 'reference': reference, 'scale': found.scale.name,
+                    'nearer_by': found.value, 'low': found.low, 'high': found.high, 'num_train_seeds': found.num_train_seeds,
+                    'is_decided': found.is_decided}
+
+
 def _common(lower: Mapping[int | None, Any], higher: Mapping[int | None, Any]) -> list[int | None]:
   """The training seeds that both have; the teacher has all."""
   if None in lower or None in higher:

@@ -9,7 +9,8 @@ from inverse_matching.types import Params
 
 PATH = 6  # passes that the path derivative takes, about: its solve pulls back through the student once a sweep (results/digits)
 # Name of a loss -> forward and backward passes of the student for an example, where it is not one.
-_PASSES = {'reverse_kl': lambda loss: PATH if loss.get('estimator') == 'path' else 1, 'mixture': lambda loss: 1 + PATH,
+_of_kl = lambda loss: PATH if loss.get('estimator') == 'path' else 1
+_PASSES = {'reverse_kl': _of_kl, 'mixture': lambda loss: 1 + _of_kl(loss),
            'energy_score': lambda loss: loss.get('num_draws', 2),
            'energy_oracle': lambda loss: 1 + loss.get('num_draws', 2)}
 # Objectives that call T for each example, with a derivative.

@@ -6,6 +6,7 @@ own and the samples are worse, the objective prefers them.
 import pathlib
 from typing import Any, Mapping, NamedTuple
 
+from absl import logging
 import jax
 
 from inverse_matching import losses, runs
@@ -17,6 +18,7 @@ from inverse_matching.experiments.verdicts import ENOUGH
 from inverse_matching.runs import TeacherRun, exported
 from inverse_matching.runtime.overlays import merge
 from inverse_matching.training import checkpoint
+from inverse_matching.training.loop import NotFinite
 from inverse_matching.training.metrics import held_out_losses
 
 # Name of a loss -> (metric, reference) of its value.
@@ -41,14 +43,15 @@ def run(experiment: Experiment) -> str:
   students are measured, and every, the updates between two checkpoints, a divisor of all; further, the arms that go on, and
   further_updates and further_seeds of these. A teacher is that of its checkpoints with the lowest held-out loss.
 
-  Rows are those of evaluate_student with the fields train_seed, updates and learning_rate; the summary tells of every objective
-  and other arm whether the objective is lower there than at its own student, see `preferences`.
+  Rows are those of evaluate_student with the fields train_seed, updates and learning_rate; a student whose loss became not
+  finite has one with the metric `diverged`. The summary tells of every objective and other arm whether the objective is lower
+  there than at its own student, see `preferences`.
   """
   config, settings = experiment.config, experiment.config['crossed']
   seeds, tuning, arms = range(settings['num_seeds']), settings['num_seeds'], settings['arms']
-  going_on = [(seed, arm) for seed in seeds[:settings['further_seeds']] for arm in settings['further']]
-  students = [(seed, arm, settings['updates']) for seed in seeds for arm in arms]
-  students += [(seed, arm, settings['further_updates']) for seed, arm in going_on]
+  goes_on = lambda seed, arm: arm in settings['further'] and seed < settings['further_seeds']
+  students = [(seed, arm, (*settings['updates'], *(settings['further_updates'] if goes_on(seed, arm) else ())))
+              for seed in seeds for arm in arms]
   stages = Stages(experiment.path / 'timing.json', [
       *(f'teacher {seed} and its pairs' for seed in (tuning, *seeds)), *(f'choose the rate of {arm}' for arm in arms),
       *(_named(*student) for student in students)])
@@ -58,7 +61,11 @@ def run(experiment: Experiment) -> str:
   rows = Rows()
   for seed, arm, updates in students:
     about = {'train_seed': seed, 'learning_rate': rates[arm]}
-    measured = stages.run(_named(seed, arm, updates), _follow, experiment, parts[seed], arm, rates[arm], updates)
+    try:
+      measured = stages.run(_named(seed, arm, updates), _follow, experiment, parts[seed], arm, rates[arm], updates)
+    except NotFinite as error:  # one of many, which must not end the study
+      logging.warning('%s: %s', _named(seed, arm, updates), error)
+      measured = [{'arm': arm, 'metric': 'diverged', 'reference': None, 'value': 1.0, 'updates': updates[-1]}]
     rows += [{**row, **about} for row in measured]
   preferred = preferences(rows)
   rows = experiment.write('crossed', {**distillation.settings(config, parts[0].teacher_run), 'crossed': settings}, rows,
@@ -81,7 +88,7 @@ def _part(experiment: Experiment, seed: int) -> Part:
   exported.require_run(folder / 'teacher')
   runs.train_teacher(config, folder / 'teacher', experiment.devices)
   held_out = held_out_losses(folder / 'teacher')
-  best = min(checkpoint.steps(folder / 'teacher'), key=held_out.get)
+  best = min(set(checkpoint.steps(folder / 'teacher')) & set(held_out), key=held_out.get)
   teacher_run = runs.load_teacher(folder / 'teacher', best)
   pairs = runs.make_pairs(teacher_run, folder / 'pairs', devices=experiment.devices, **config['pairs'])
   jax.clear_caches()
@@ -124,13 +131,14 @@ def _follow(experiment: Experiment, part: Part, arm: str, rate: float, updates: 
 def preferences(rows: Rows) -> list[dict[str, Any]]:
   """Of each objective, number of updates and other arm: how much higher the objective is at its student than at its own.
 
-  The difference is the mean over seeds with a 95% t interval. `lower` is where the objective is lower: 'own', 'other', or None
-  if the interval holds 0, the seeds do not agree, or there are fewer than ENOUGH of them.
+  An arm that did not go on so far is taken where it ended. The difference is the mean over seeds with a 95% t interval.
+  `lower` is where the objective is lower: 'own', 'other', or None if the interval holds 0, the seeds do not agree, or there are
+  fewer than ENOUGH of them.
   """
   found = []
   for updates in rows.distinct('updates'):
-    at = rows.where(updates=updates)
-    own_arms = {arm.partition('/')[2]: arm for arm in at.distinct('arm')}
+    own_arms = {arm.partition('/')[2]: arm for arm in rows.where(updates=updates).distinct('arm')}
+    at = _until(rows, updates)
     for objective, (metric, reference) in OBJECTIVES.items():
       if objective not in own_arms:
         continue
@@ -142,6 +150,13 @@ def preferences(rows: Rows) -> list[dict[str, Any]]:
         if arm != own_arms[objective] and len(seeds) > 1:
           found.append(_preference(updates, objective, arm, [values[arm][seed] - own[seed] for seed in seeds]))
   return found
+
+
+def _until(rows: Rows, updates: int) -> Rows:
+  """The rows of every arm after so many updates, or after as many as it has made."""
+  last = {arm: max(made for made in rows.where(arm=arm).distinct('updates') if made <= updates)
+          for arm in rows.distinct('arm') if min(rows.where(arm=arm).distinct('updates')) <= updates}
+  return Rows(row for row in rows if row['updates'] == last.get(row['arm']))
 
 
 def _preference(updates: int, objective: str, arm: str, differences: list[float]) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def _measure(experiment: Experiment, levels: Mapping[str, Any], seed: int,
       experiment, config, folder, outcome.teacher_run, rate=levels['learning_rate'], updates=settings['updates'],
       every=settings['updates'], init_from=distillation.student_folder(experiment.path, settings['good'], of_good)
       if levels['start'] == 'good' else None)
-  _, rows = evaluate.sample_rows(settings['arm'], runs.load_student(workdir, outcome.teacher_run), outcome.context)
+  rows = evaluate.sample_rows(settings['arm'], runs.load_student(workdir, outcome.teacher_run), outcome.context)
   return [{name: row[name] for name in ('metric', 'value', 'low', 'high', 'floor')} for row in rows
           if row['metric'] in RESPONSES and row['reference'] == 'teacher']
 

@@ -2,7 +2,7 @@
 import functools
 import math
 import pathlib
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Iterator, Mapping
 
 import jax
 import numpy as np
@@ -11,8 +11,8 @@ from inverse_matching import runs
 from inverse_matching.data.images.dataset import Images
 from inverse_matching.errors import InputError
 from inverse_matching.evaluation import evaluate, set_distances, statistics
-from inverse_matching.experiments import distillation, figures
-from inverse_matching.experiments.experiment import Experiment
+from inverse_matching.experiments import claims, distillation, figures
+from inverse_matching.experiments.experiment import Experiment, Rows
 from inverse_matching.losses import distances
 from inverse_matching.losses.common import prior_draw
 from inverse_matching.runs import StudentRun, TeacherRun, exported
@@ -48,7 +48,7 @@ def run(experiment: Experiment) -> str:
   trained on, or None; and classifier_seed.
 
   Rows have the arm, the metric, the distance to held-out images with its interval, and as the floor that of as many training
-  images.
+  images; those of a student its train_seed. The summary has how much nearer each arm is than its teacher (claims.effect).
   """
   config, settings = experiment.config, experiment.config['headroom']
   shares = [share for share in settings['shares'] if share < 1]
@@ -68,7 +68,7 @@ def run(experiment: Experiment) -> str:
   generated = lambda student_run: evaluate.to_pixels(
       teacher_run, runs.generate(student_run, context.samples.z, experiment.devices))
 
-  images = {FLOOR: _choose(teacher_run.source.data.train.pixels, num, seed)}
+  images = {FLOOR: choose(teacher_run.source.data.train.pixels, num, seed)}
   for share in shares:
     images[f'teacher at {share:.3g}'] = stages.run(
         f'measure the teacher at {share:.3g} of its training',
@@ -81,16 +81,30 @@ def run(experiment: Experiment) -> str:
     images[f'teacher {name}'] = stages.run(f'train the teacher {name}', lambda: drawn(runs.train_teacher(
         merge(config, settings['longer']), experiment.path / 'headroom' / 'longer', experiment.devices,
         init_from=experiment.path / 'teacher')))
-  images |= {arm: generated(student_run) for arm, student_run in outcome.students.items()}
-  rows = stages.run('measure all', _rows, images, measures, num, seed)
+  rows = stages.run('measure all', lambda: Rows(
+      [*_rows({(arm, None): pixels for arm, pixels in images.items()}, measures, num, seed),
+       *_rows({case: generated(run) for case, run in _students(experiment, teacher_run)}, measures, num, seed)]))
+  floors = {row['metric']: row['value'] for row in rows.where(arm=FLOOR)}
+  rows = Rows({**row, 'floor': floors[row['metric']]} for row in rows if row['arm'] != FLOOR)
+  summary = [effect for arm in rows.distinct('arm') for metric in measures if arm != 'teacher'
+             and (effect := claims.effect(rows, arm, 'teacher', metric, 'data'))]
   rows = experiment.write('headroom', {**distillation.settings(config, teacher_run), 'headroom': settings, **context.settings},
-                          rows)
+                          rows, summary=summary)
   figures.forest(experiment.path / 'headroom.png', rows, [(metric, 'data') for metric in measures],
                  title=f'Distance to held-out images; floor: {FLOOR}')
   return rows.table(('arm', 'metric', 'value', 'low', 'high', 'floor'))
 
 
-def _choose(pixels: np.ndarray, num: int, seed: int) -> np.ndarray:
+def _students(experiment: Experiment, teacher_run: TeacherRun) -> Iterator[tuple[tuple[str, int], StudentRun]]:
+  """((arm, training seed), student) of each that there is."""
+  for arm, config in distillation.student_configs(experiment.config, experiment.config['headroom']['arms']).items():
+    for seed in distillation.train_seeds(config):
+      folder = distillation.student_folder(experiment.path, arm, merge(config, {'train': {'seed': seed}}))
+      yield (arm, seed), runs.load_student(folder, teacher_run)
+
+
+def choose(pixels: np.ndarray, num: int, seed: int) -> np.ndarray:
+  """`num` images at random, [num, H, W, C]."""
   return pixels[np.random.default_rng(seed).permutation(len(pixels))[:num]]
 
 
@@ -116,7 +130,7 @@ def measures_to_data(experiment: Experiment, teacher_run: TeacherRun, num: int, 
                      classifier_seed: int) -> dict[str, Distance]:
   """The distances to `num` held-out images: two of features, of networks of classifier_seed, and one of pixels."""
   images: Images = evaluate.images_of(teacher_run)
-  to = _choose(images.held_out.pixels, num, seed)
+  to = choose(images.held_out.pixels, num, seed)
   another = merge(classifiers.SETTINGS, {'train': {'seed': classifier_seed}})
   trained = classifiers.train_classifier(teacher_run.config['data'], experiment.path / 'another_classifier',
                                          experiment.devices, config=another).features
@@ -153,10 +167,8 @@ def _control(experiment: Experiment, teacher_run: TeacherRun, name: str) -> Stud
   return student_run
 
 
-def _rows(images: Mapping[str, np.ndarray], measures: Mapping[str, Distance], num: int, seed: int) -> list[dict[str, Any]]:
-  rows = []
-  for metric, distance in measures.items():
-    values = {arm: distance(pixels) for arm, pixels in images.items()}
-    rows += [statistics.row(arm, metric, 'data', value, n=num, seed=seed, floor=values[FLOOR][0])
-             for arm, value in values.items() if arm != FLOOR]
-  return rows
+def _rows(images: Mapping[tuple[str, int | None], np.ndarray], measures: Mapping[str, Distance], num: int,
+          seed: int) -> list[dict[str, Any]]:
+  return [{**statistics.row(arm, metric, 'data', distance(pixels), n=num, seed=seed),
+           **({} if train_seed is None else {'train_seed': train_seed})}
+          for metric, distance in measures.items() for (arm, train_seed), pixels in images.items()]

@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 import numpy as np
 
 from inverse_matching import runs
+from inverse_matching.data.images.dataset import Images, Split
 from inverse_matching.evaluation import evaluate, sample_metrics, set_distances, statistics
 from inverse_matching.experiments import figures
 from inverse_matching.experiments.experiment import Experiment, Rows, Stages
@@ -27,8 +28,9 @@ def run(experiment: Experiment) -> str:
 
   config.teacher_course has num_samples, which are drawn at every checkpoint that config.train.keep_checkpoints kept, and seed.
 
-  Rows have the updates, and of the checkpoint there bits_per_dim on as many held-out images; nats_below_data, by how much its
-  own samples are less likely to it than these; and what compares its samples with held-out images.
+  Rows have the updates, and of the checkpoint there bits_per_dim on as many images of the validation part (of the held-out
+  ones, where there is none); nats_below_data, by how much its own samples are less likely to it than these; and what compares
+  its samples with that part: the length of the training may be chosen by them.
   """
   config, path, _, devices = experiment
   settings = config['teacher_course']
@@ -39,10 +41,10 @@ def run(experiment: Experiment) -> str:
   images = evaluate.images_of(runs.load_teacher(path / 'teacher'))
   classifier = stages.run('train the classifier of the metrics', train_classifier, config['data'],
                           path / 'teacher' / 'classifier', devices)
-  reference = sample_metrics.make_reference(images.held_out.pixels, images.train.pixels, classifier, levels=images.levels,
+  reference = sample_metrics.make_reference(_judges(images).pixels, images.train.pixels, classifier, levels=images.levels,
                                            num=settings['num_samples'], seed=settings['seed'])
   measure = functools.partial(sample_metrics.sample_rows, 'teacher', references={'data': reference}, observer=classifier,
-                              memorisation=set_distances.memorisation(images.train.pixels, images.held_out.pixels),
+                              memorisation=set_distances.memorisation(images.train.pixels, _judges(images).pixels),
                               levels=images.levels, seed=settings['seed'])
   rows, pictures = Rows(), {}
   for step in steps:
@@ -61,7 +63,7 @@ def _measure(experiment: Experiment, step: int, measure: Any) -> tuple[list[dict
   num, seed = settings['num_samples'], settings['seed']
   teacher_run = runs.load_teacher(experiment.path / 'teacher', step)
   drawn = runs.draw_pairs(teacher_run, num, seed, devices=experiment.devices)['x']
-  held_out = evaluate.encode_split(teacher_run, teacher_run.source.data.held_out, seed, experiment.devices, num=num)
+  held_out = evaluate.encode_split(teacher_run, _judges(teacher_run.source.data), seed, experiment.devices, num=num)
   log_prob = functools.partial(map_examples(teacher_run.teacher.log_prob, experiment.devices), teacher_run.params)
   of_data, of_samples = log_prob(held_out), log_prob(drawn)
   bits = np.asarray(teacher_run.space.codec.bits_per_dim(of_data, held_out))
@@ -74,6 +76,10 @@ def _measure(experiment: Experiment, step: int, measure: Any) -> tuple[list[dict
           *measure(values=pixels)]
   jax.clear_caches()
   return rows, pixels[:SHOWN]
+
+
+def _judges(images: Images) -> Split:
+  return images.validation or images.held_out
 
 
 def _draw(path: pathlib.Path, rows: Rows, pictures: dict[int, np.ndarray], levels: int) -> None:

@@ -2,11 +2,13 @@
 import pathlib
 from typing import Any, Mapping, NamedTuple, Sequence
 
+from absl import logging
 from matplotlib import pyplot as plt
 import numpy as np
 
 from inverse_matching import losses, runs
 from inverse_matching.data.speech import audio
+from inverse_matching.data.speech.dataset import by_recording
 from inverse_matching.evaluation import speech as measures
 from inverse_matching.evaluation import tables, voices
 from inverse_matching.experiments import distillation, figures, voice_criteria
@@ -19,7 +21,7 @@ MAIN = (('voiced_recall', 'data'), ('voicing_f1', 'data'), ('periodicity_ratio',
         ('mel_cepstral_distortion_db', 'data'), ('log_spectral_distance_db', 'data'), ('band_mean_db', 'data'),
         ('stoi', 'data'), ('dnsmos', 'data'), ('log_prob_per_sample', 'teacher'), ('log_prob_mean_shift', 'teacher'))
 SHOWN = 4  # utterances in the picture
-HEARD = 4  # in a wav file, of each voice
+HEARD, HEARD_SECONDS = 4, 2.0  # recordings in a wav file, of each voice, and how much of each
 PAUSE = 0.15  # seconds between them
 DYNAMIC_RANGE = 70  # dB, of the colours
 
@@ -51,11 +53,12 @@ def run(experiment: Experiment) -> str:
                      key=lambda training: training[1])
   kinds = dict.fromkeys(kind for each in configs.values() if (kind := losses.stored(each['loss'])))
   stages = Stages(path / 'timing.json', [
-      'train the teacher', *(f'make {kind}' for kind in kinds),
+      'train the teacher', 'listen to the teacher', *(f'make {kind}' for kind in kinds),
       *(distillation.distil_stage(config, *training) for training in trainings),
       *(f'speak and measure, seed {seed}' for seed in seeds), 'reconstruct'])
   teacher_run = stages.run('train the teacher', runs.train_teacher, merge(config, config['teacher_study']), path / 'teacher',
                            devices)
+  stages.run('listen to the teacher', _listen, experiment, teacher_run, seeds[0])
   settings = {'seed': config['pairs']['seed'], 'solver': config['pairs']['solver'], 'devices': devices}
   make = {'encodings': lambda: runs.make_pairs(teacher_run, path / 'encodings', pairs_from='data', **settings,
                                                num=config['pairs']['num'] or len(teacher_run.source.data.train)),
@@ -78,6 +81,23 @@ def run(experiment: Experiment) -> str:
   _write(experiment, teacher_run, spoken[seeds[0]].waveforms, rows, verdicts, [decided, named])
   table = tables.by_arm(rows.where(seed=seeds[0]).of_first_training(), MAIN, intervals=False)
   return '\n\n'.join(map(tables.plain, (table, decided, named)))
+
+
+def _listen(experiment: Experiment, teacher_run: TeacherRun, seed: int) -> None:
+  """Warns of a teacher that does not speak before students are trained, by the validation part (held-out utterances, where
+  there is none); writes teacher/voice.json."""
+  part = 'validation' if teacher_run.source.data.validation else 'held_out'
+
+  def measure():
+    voice = voices.speak(teacher_run, None, voices.prior_draws(teacher_run, seed, part), devices=experiment.devices,
+                         solver=experiment.config['pairs']['solver'], part=part)
+    return measures.rows('teacher', voices.measure(teacher_run, voice.waveforms, part), seed=seed)
+
+  rows = experiment.cached('teacher/voice', {'teacher_hash': teacher_run.hash, 'part': part, 'seed': seed}, measure)
+  recall = rows.where(metric='voiced_recall')[0]['value']
+  if not recall >= voice_criteria.TEACHER_RECALL:
+    logging.warning('The teacher has a voiced recall of %.2f on the %s utterances, below %g: its students can say nothing '
+                    'about the paper.', recall, part.replace('_', '-'), voice_criteria.TEACHER_RECALL)
 
 
 def _cells(verdict: Mapping[str, Any]) -> list[str]:
@@ -131,7 +151,7 @@ def _write(experiment: Experiment, teacher_run: TeacherRun, waveforms: Mapping[s
   first = rows.where(seed=config['evaluation']['seed'])
   figures.forest(path / 'forest.png', Rows(row for row in first if '@' not in row['arm'] and row['arm'] != 'recording'), MAIN)
   _draw(path / 'vocoder.png', waveforms, rate)
-  _write_wavs(path / 'wav', waveforms, rate)
+  _write_wavs(path / 'wav', [pieces[0] for pieces in by_recording(teacher_run.source.data.held_out)[:HEARD]], waveforms, rate)
   report = ['# Vocoder', f'    {experiment.command}', '![the main numbers of every voice](forest.png)',
             tables.markdown(tables.by_arm(first.of_first_training(), MAIN)), '## Verdicts', *map(tables.markdown, decided), '']
   files.write_bytes(path / 'vocoder.md', '\n\n'.join(report).encode())
@@ -159,8 +179,9 @@ def _draw(path: pathlib.Path, spoken: Mapping[str, Sequence[np.ndarray]], rate: 
   figures.save(figure, path, palette=True)
 
 
-def _write_wavs(folder: pathlib.Path, spoken: Mapping[str, Sequence[np.ndarray]], rate: int) -> None:
-  pause = np.zeros(round(PAUSE * rate), np.float32)
+def _write_wavs(folder: pathlib.Path, heard: Sequence[int], spoken: Mapping[str, Sequence[np.ndarray]], rate: int) -> None:
+  """Writes a file for each voice, with the beginnings of these utterances."""
+  length, pause = round(HEARD_SECONDS * rate), np.zeros(round(PAUSE * rate), np.float32)
   for arm, waveforms in spoken.items():
-    joined = np.concatenate([part for waveform in waveforms[:HEARD] for part in (waveform, pause)])
+    joined = np.concatenate([part for i in heard for part in (waveforms[i][:length], pause)])
     audio.write(folder / f'{arm.replace("/", "_")}.wav', np.nan_to_num(joined), rate)

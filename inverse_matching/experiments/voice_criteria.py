@@ -96,5 +96,5 @@ def labels(measured: Mapping[int, Voices]) -> dict[str, str]:
   """Arm -> what its samples are, see evaluation.speech.label: one word, or several where seeds differ."""
   arms = next(iter(measured.values()))
   found = {arm: dict.fromkeys(speech.label(each) for voices in measured.values() for each in voices[arm].values())
-           for arm in arms if arm.startswith('flow/')}
+           for arm in arms if arm != 'recording'}
   return {arm: ', '.join(words) for arm, words in found.items()}

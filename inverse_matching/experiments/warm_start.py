@@ -13,6 +13,7 @@ from inverse_matching.experiments import courses, distillation, figures
 from inverse_matching.experiments.experiment import Experiment, Rows
 from inverse_matching.runs import StudentRun, TeacherRun
 from inverse_matching.runtime.overlays import merge
+from inverse_matching.training import checkpoint
 from inverse_matching.training.metrics import held_out_losses
 
 EVERY = 100  # updates between two values of the objective; the numbers of updates in the config are multiples of it
@@ -39,7 +40,8 @@ def run(experiment: Experiment) -> str:
   config.warm_start has: good, the arm whose student is the good start; arms, whose objectives are followed; rates, of which
   each arm takes for each start the one whose objective on the validation part is lowest after num_tuning updates; updates, at
   which samples are measured and drawn, the last of which ends the run; num_seeds, start -> training seeds; and training,
-  sections that overlay those of the config in these runs.
+  sections that overlay those of the config in these runs. Each seed begins with a good student of its own, if the arm has as
+  many.
 
   Rows have the arm, start, train_seed, learning_rate, updates, metric and value: the objective on the validation part every 100
   updates, and what is measured on the samples of the same z as the teacher's. Those with `line` are measured at weights on the
@@ -60,7 +62,7 @@ def run(experiment: Experiment) -> str:
   for case in cases:
     rate = rates[case.arm, case.start]
     about = {'arm': case.arm, 'start': case.start, 'train_seed': case.seed, 'learning_rate': rate}
-    more, images[case] = outcome.stages.run(str(case), _follow, train, case, rate, settings['updates'], outcome)
+    more, images[case] = outcome.stages.run(str(case), _follow, experiment, train, case, rate, settings['updates'], outcome)
     rows += [{**about, **row} for row in more]
   for arm in settings['arms']:
     rows += [{'arm': arm, 'start': 'good', 'train_seed': 0, 'learning_rate': rates[arm, 'good'], **row}
@@ -76,52 +78,67 @@ def run(experiment: Experiment) -> str:
 def _train(experiment: Experiment, teacher_run: TeacherRun, case: Case, rate: float, updates: int,
            folder: str | None = None) -> pathlib.Path:
   """Trains, and returns the workdir, whose checkpoints of every 100 updates are all kept."""
-  config, good = experiment.config, experiment.config['warm_start']['good']
-  (of_good,) = distillation.student_configs(config, [good]).values()
+  config, loss = experiment.config, merge(experiment.config, experiment.config['arms'][case.arm])['loss']
+  kind = distillation.store(config, loss)
   return courses.train(
       experiment, merge(config, config['arms'][case.arm], config['warm_start']['training'], {'train': {'seed': case.seed}}),
       experiment.path / 'warm_start' / case.arm / case.start / (folder or f'rate_{rate:g}'), teacher_run, rate=rate,
-      updates=updates, every=EVERY,
-      init_from=distillation.student_folder(experiment.path, good, of_good) if case.start == 'good' else None)
+      updates=updates, every=EVERY, pairs=None if kind is None else distillation.make_store(experiment, teacher_run, kind),
+      init_from=_good(experiment, case.seed) if case.start == 'good' else None)
 
 
-def _follow(train: Any, case: Case, rate: float, updates: tuple[int, ...],
+def _good(experiment: Experiment, seed: int) -> pathlib.Path:
+  """The workdir of the good student that a seed begins with."""
+  arm = experiment.config['warm_start']['good']
+  (config,) = distillation.student_configs(experiment.config, [arm]).values()
+  seeds = distillation.train_seeds(config)
+  return distillation.student_folder(experiment.path, arm, merge(config, {'train': {'seed': seeds[seed % len(seeds)]}}))
+
+
+def _follow(experiment: Experiment, train: Any, case: Case, rate: float, updates: tuple[int, ...],
             outcome: distillation.Outcome) -> tuple[list[dict[str, Any]], dict[int, np.ndarray]]:
   """Trains; returns rows, and updates -> integer images."""
   workdir = train(case, rate, updates[-1], f'seed_{case.seed}')
   rows = [{'updates': step, 'metric': OBJECTIVE, 'value': value} for step, value in held_out_losses(workdir).items()]
-  images = {}
+  images, z = {}, outcome.context.samples.z[:SHOWN]
   for step in updates:
-    student_run = _student_at(workdir, step, case, outcome)
-    measured, images[step] = _measure(student_run, outcome.context)
+    student_run = _student_at(experiment, workdir, step, case, outcome.teacher_run)
+    images[step] = evaluate.to_pixels(outcome.teacher_run, runs.generate(student_run, z, experiment.devices))
+    measured = _measured(experiment, workdir / f'samples_{step}', student_run, outcome.context)
     rows += [{'updates': step, **row} for row in measured]
   return rows, images
 
 
-def _student_at(workdir: pathlib.Path, step: int, case: Case, outcome: distillation.Outcome) -> StudentRun:
+def _student_at(experiment: Experiment, workdir: pathlib.Path, step: int, case: Case, teacher_run: TeacherRun) -> StudentRun:
   if step:
-    return runs.load_student(workdir, outcome.teacher_run, step)
+    return runs.load_student(workdir, teacher_run, step)
   if case.start == 'good':
-    return next(iter(outcome.students.values()))
-  student_run = runs.load_student(workdir, outcome.teacher_run)
+    return runs.load_student(_good(experiment, case.seed), teacher_run)
+  student_run = runs.load_student(workdir, teacher_run)
   return student_run._replace(params=student_run.student.init(jax.random.key(case.seed)))
 
 
 def _line(experiment: Experiment, arm: str, outcome: distillation.Outcome) -> list[dict[str, Any]]:
   workdir = experiment.path / 'warm_start' / arm / 'good' / 'seed_0'
-  end, good = runs.load_student(workdir, outcome.teacher_run), next(iter(outcome.students.values()))
+  end, good = (runs.load_student(folder, outcome.teacher_run) for folder in (workdir, _good(experiment, 0)))
   rows = []
   for share in LINE:
     params = jax.tree.map(lambda a, b, share=share: (1 - share) * a + share * b, good.params, end.params)
-    rows += [{'updates': None, 'line': share, **row} for row in _measure(end._replace(params=params), outcome.context)[0]]
+    rows += [{'updates': None, 'line': share, **row} for row in _measured(
+        experiment, workdir / f'line_{share:g}', end._replace(params=params), outcome.context)]
   return rows
 
 
-def _measure(student_run: StudentRun, context: evaluate.Context) -> tuple[list[dict[str, Any]], np.ndarray]:
-  x, rows = evaluate.sample_rows('student', student_run, context)
-  kept = [{name: row[name] for name in ('metric', 'value', 'low', 'high', 'floor')} for row in rows
-          if row['metric'] in METRICS and row['reference'] == 'teacher']
-  return kept, evaluate.to_pixels(context.run, x[:SHOWN])
+def _measured(experiment: Experiment, file: pathlib.Path, student_run: StudentRun,
+              context: evaluate.Context) -> list[dict[str, Any]]:
+  """Rows of a student's samples, measured unless FILE.json has those of the same student."""
+  def measure():
+    return [{name: row[name] for name in ('metric', 'value', 'low', 'high', 'floor')}
+            for row in evaluate.sample_rows('student', student_run, context)
+            if row['metric'] in METRICS and row['reference'] == 'teacher']
+
+  about = {**context.settings, 'student_hash': checkpoint.tree_hash(student_run.params)}
+  return experiment.cached(str(file.relative_to(experiment.path)), about, measure)
 
 
 def _draw(path: pathlib.Path, arm: str, rows: Rows, images: Mapping[Case, Mapping[int, np.ndarray]], teacher: np.ndarray,

@@ -10,17 +10,19 @@ from inverse_matching.losses.reconstruction import oracle_prediction
 from inverse_matching.types import Batch, LossFn, Student, Teacher
 
 
-def mixture(teacher: Teacher, student: Student, *, distance: str | Distance = 'l2', alpha_end: float = 0.5) -> LossFn:
+def mixture(teacher: Teacher, student: Student, *, distance: str | Distance = 'l2', alpha_end: float = 0.5,
+            estimator: str = 'total') -> LossFn:
   """alpha d(T^-1(z), S(z)) + (1 - alpha) KL(student || teacher) / T, on pairs; not in the paper.
 
-  alpha goes from 1 to alpha_end along half a cosine of Batch.progress. The gradient of the KL is the path derivative, which has
-  no noise where the student equals the teacher.
+  alpha goes from 1 to alpha_end along half a cosine of Batch.progress.
 
   Args:
     teacher: differentiable in x.
     student: with log_det.
     distance: a name in distances.DISTANCES, one's own, or a distance itself.
     alpha_end: in [0, 1].
+    estimator: of the gradient of the KL, see `reverse_kl`. The path derivative has no noise where the student equals the
+      teacher, and takes several times as long.
 
   Raises:
     InputError: what either part refuses, or alpha_end; when it is called, a batch without progress.
@@ -28,7 +30,7 @@ def mixture(teacher: Teacher, student: Student, *, distance: str | Distance = 'l
   if not 0 <= alpha_end <= 1:
     raise InputError(f'alpha_end must be between 0 and 1, got {alpha_end}.')
   oracle = oracle_prediction(teacher, student, distance=distance)
-  kl = reverse_kl(teacher, student, estimator='path')
+  kl = reverse_kl(teacher, student, estimator=estimator)
   if None in teacher.event_shape:
     raise InputError('mixture takes the KL for each dimension, and this teacher has as many as its recording: use '
                      'regularized_kl.')

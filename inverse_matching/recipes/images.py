@@ -108,10 +108,10 @@ FIGURE_6 = ('resnet/x_reconstruction_l1_noise',)
 WARM_START = dict(  # objectives from random weights and from those of a good student
     good='flow/oracle_prediction',  # the arm of that student
     arms=('flow/reverse_kl',),
-    rates=(1e-4, 3e-4, 1e-3),  # to choose from, after num_tuning updates
+    rates=(3e-4, 1e-3, 3e-3),  # to choose from, after num_tuning updates
     num_tuning=300,
     updates=(0, 100, 500, 2000),  # at which samples are drawn; multiples of 100, and the last ends the run
-    num_seeds=dict(random=1, good=3),
+    num_seeds=dict(random=3, good=3),
     training={})  # sections that overlay those of the arm
 FACTORS = dict(  # what moves an objective: levels, low and high
     arm='flow/reverse_kl', good='flow/oracle_prediction',  # whose objective; whose student is a good start
@@ -128,10 +128,11 @@ BUDGET = dict(  # what distillation buys
     baseline='resnet/oracle_prediction_l2',  # that others are compared with
     classifier_seed=1,  # of one that measures, beside that of the evaluation
     small=('1/16', '1/4'), full='1',  # the sizes of all arms, and that of the best ones
-    num_seeds=3, num_best=2,  # of training; arms that are trained in the last of the sizes too
-    passes=3000, every=600, tuning=600,  # of the student; in all, between checkpoints, and to choose the rate by
+    num_seeds=3, num_best=2,  # of training; arms beside the baseline that are trained in the full size too
+    passes=1500, every=300, tuning=300,  # of the student; in all, between checkpoints, and to choose the rate by
     rates=(5e-4, 2e-3, 8e-3), steps=(1, 2, 4),  # to choose from; of few_step
-    then={'flow/reverse_kl': dict(first='flow/oracle_prediction', passes=600, every=60, rate=1e-4)})  # how an arm begins
+    then={arm: dict(first='flow/oracle_prediction', passes=300, every=30, rate=1e-4)  # how an arm begins
+          for arm in ('flow/reverse_kl', 'flow/mixture')})
 SMOKE_BUDGET = dict(
     BUDGET, small=('1/4',), num_seeds=2, num_best=1, passes=12, every=6, tuning=6, rates=(1e-3,), steps=(1, 2),
     then={'flow/reverse_kl': dict(first='flow/oracle_prediction', passes=6, every=3, rate=1e-4)})

@@ -62,14 +62,12 @@ def base(name: str) -> dict[str, Any]:
       teachers_study=dict(kinds=images.KINDS, arms=images.TEACHERS_STUDY))
 
 
-def cpu_arms():
-  """Students of 5,442 updates, of the two that are compared most three of each."""
-  students = images.arms(SMALL_RESNET, train=dict(num_epochs=6, keep_checkpoints=2), optimizer=dict(schedule='cosine'))
+def cpu_arms(num_epochs=6, several=('flow/x_reconstruction', 'flow/oracle_prediction')):
+  """Students of about 5,400 updates, three of each of those in `several`."""
+  students = images.arms(SMALL_RESNET, train=dict(num_epochs=num_epochs, keep_checkpoints=2), optimizer=dict(schedule='cosine'))
   # The noise within a grey level serves for that on the data, and encodings are stored.
   students['few_step/flow_matching']['loss']['data_noise_std'] = 0.0
-  several = {arm: {**students[arm], 'evaluation': dict(num_train_seeds=3)}
-             for arm in ('flow/x_reconstruction', 'flow/oracle_prediction')}
-  return {**students, **several}
+  return {**students, **{arm: {**students[arm], 'evaluation': dict(num_train_seeds=3)} for arm in several}}
 
 
 AVERAGED = dict(ema_decay=0.999, grad_clip=10.0)  # what the paper does not have and a short training gains by
@@ -92,7 +90,8 @@ SCALES = {
             flow={'1/16': dict(num_filters=8), '1/4': dict(num_filters=16), '1': dict(num_blocks=2)},
             resnet={'1/16': dict(num_filters=11), '1/4': dict(num_filters=22), '1': dict(num_filters=44)})),
         headroom=dict(shares=(1 / 4, 1 / 2), longer=dict(optimizer=dict(learning_rate=0.0005), train=dict(num_epochs=3))),
-        teacher_kinds=kinds(SMALL_TRANSFORMER)),
+        teacher_kinds=kinds(SMALL_TRANSFORMER),
+        teachers_study=dict(training=dict(transformer=dict(train=dict(num_epochs=12), optimizer=dict(schedule='cosine'))))),
     'tiny': dict(
         data=dict(num_train=4000, num_held_out=1000),
         teacher=dict(num_blocks=1, num_filters=12), student=dict(num_blocks=1, num_filters=12),
@@ -120,6 +119,14 @@ SCALES = {
 }
 
 
+L1_AND_L2 = (*images.FIGURE_6, 'resnet/x_reconstruction_l2_noise')
+OF_DATA = {  # sections of the scales for one data set
+    'cifar10': {'cpu': dict(
+        # As many updates of 23,000 images as of 58,000.
+        arms=cpu_arms(num_epochs=15, several=L1_AND_L2), encodings=dict(num=69000), figures={'6': L1_AND_L2})}}
+
+
 def config(name: str, variant: str) -> ml_collections.ConfigDict:
   """Config of a data set: a scale, `path`, a kind of teacher, the name of an arm, or several with commas between."""
-  return variants.build(f'configs/{name}.py', variant, base(name), SCALES, {'path': images.PATH})
+  scales = {scale: {**overlay, **OF_DATA.get(name, {}).get(scale, {})} for scale, overlay in SCALES.items()}
+  return variants.build(f'configs/{name}.py', variant, base(name), scales, {'path': images.PATH})

@@ -235,7 +235,7 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
     raise InputError(f'{config["loss"]["name"]} takes z from the prior, and the z of these pairs are encodings of data '
                      '(pairs_from=data): give no --pairs, or pairs from z.')
   dtype = _dtype(config)
-  if dtype is not None and (config['loss'].get('estimator') == 'path' or config['loss']['name'] == 'mixture'):
+  if dtype is not None and config['loss'].get('estimator') == 'path':
     raise InputError(f'The path estimator needs the score of the student, which {dtype} would spoil: set '
                      'config.train.precision=float32, or config.loss.estimator=total.')
   student = make_student(config, space)

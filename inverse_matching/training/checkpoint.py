@@ -62,8 +62,10 @@ def _unwritten(folder: pathlib.Path, name: str, error: Exception) -> InputError:
                     'another --workdir; earlier checkpoints are intact.')
 
 
-def save(workdir: str | os.PathLike, step: int, state: Any, *, keep: int = 2) -> None:
+def save(workdir: str | os.PathLike, step: int, state: Any, *, keep: int = 2, every: int = 1) -> None:
   """Saves a pytree of arrays as the checkpoint of a step, then removes all but the last `keep`.
+
+  Of the earlier ones only multiples of `every` count: where a run was stopped in between does not matter later.
 
   Of several processes all call this with equal arrays: orbax wants all of them, and writes what the first has.
 
@@ -86,7 +88,7 @@ def save(workdir: str | os.PathLike, step: int, state: Any, *, keep: int = 2) ->
     for path in folder.glob(f'{name}*'):  # and the folder that orbax was at
       shutil.rmtree(path, ignore_errors=True)
     raise _unwritten(folder, name, error) from error
-  complete = {f'{s:08d}' for s in steps(workdir)[-keep:]}
+  complete = {f'{s:08d}' for s in [s for s in steps(workdir) if s % every == 0 or s == step][-keep:]}
   for path in folder.iterdir():
     if path.stem[:8].isdigit() and path.stem[:8] not in complete:
       _remove(folder, path.stem[:8])

@@ -1,5 +1,6 @@
 """fit(): the one training loop, for teachers and students."""
 import contextlib
+import functools
 import os
 import signal
 import threading
@@ -188,6 +189,7 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
       num_devices, onednn.compiler_options() if settings.get('precision') == 'bfloat16' else None,
       microbatch=settings.get('microbatch'))
   evaluate = _held_out_loss(task, num_devices)
+  save = functools.partial(checkpoint.save, workdir, keep=settings['keep_checkpoints'], every=every['checkpoint'])
   state, teacher_params = replicate((state, task.teacher_params), num_devices)
   metrics_writer = MetricsWriter(workdir, start)
   log_start, log_step, waited = time.monotonic(), start, 0.0
@@ -205,7 +207,7 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
         waited += time.monotonic() - read_start
       values = {key: float(value) for key, value in jax.device_get(metrics).items()}  # waits for the step
       if not np.isfinite([values['loss'], values['grad_norm']]).all():
-        checkpoint.save(workdir, step, state, keep=settings['keep_checkpoints'])
+        save(step, state)
         raise NotFinite(workdir, step, values['loss'], values['grad_norm'])
       done = step + 1
       if done % settings['log_every_steps'] == 0 or done == total:
@@ -220,7 +222,7 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
         metrics_writer.write(done, {'held_out_loss': evaluate(state.ema, teacher_params)})
       stopping = done < total and processes.any_process(bool(received or unread))
       if done % every['checkpoint'] == 0 or done == total or stopping:
-        checkpoint.save(workdir, done, state, keep=settings['keep_checkpoints'])
+        save(done, state)
       if stopping:
         raise unread or Stopped(received[0] if received else None, done)
   return state.ema

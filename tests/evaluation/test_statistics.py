@@ -151,3 +151,11 @@ def test_coverage_of_the_kernel_distance():
   """Near 95% for a shift (its distance as in test_set_distances), and no less for equal laws, where it is degenerate."""
   assert 0.88 <= coverage(0.5, 3 * 0.5**2 + 3 * 0.25**2 + 1.625**2) <= 0.99
   assert coverage(0.0, 0.0) >= 0.93
+
+
+@pytest.mark.parametrize('share', [0.0, 0.002, 0.3])
+def test_the_interval_of_a_share_covers(share):
+  """Where none of the events happened too, of which a bootstrap says 0 to 0."""
+  found = [statistics.share(np.arange(200) < count) for count in range(201)]
+  covers = np.array([low <= share <= high for _, low, high in found])
+  assert covers @ scipy.stats.binom.pmf(np.arange(201), 200, share) >= 0.95 and all(high > low for _, low, high in found)

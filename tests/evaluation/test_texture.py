@@ -82,3 +82,14 @@ def test_downsampling():
   np.testing.assert_allclose(texture.downsample(line, size=2)[0, :, 0, 0], [(1 + 2 / 2) / 1.5, (2 / 2 + 4) / 1.5])
   images = np.random.default_rng(0).normal(size=(2, 28, 28, 1))
   np.testing.assert_allclose(texture.downsample(images).mean((1, 2)), images.mean((1, 2)), atol=1e-12)
+
+
+def test_outliers():
+  """One in a thousand of the reference at most by each measure, all of what is noise or saturated."""
+  digits, levels = DIGITS.train.pixels, DIGITS.levels
+  assert texture.outliers(digits, digits, levels).mean() <= 0.003
+  rng = np.random.default_rng(0)
+  noise = rng.integers(0, levels, (50, *digits.shape[1:]))
+  assert texture.outliers(noise, digits, levels).all()
+  saturated = (levels - 1) * np.repeat(rng.integers(0, 2, (50, 1, *digits.shape[2:])), digits.shape[1], axis=1)
+  assert texture.outliers(saturated, digits, levels).all()

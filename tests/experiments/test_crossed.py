@@ -26,6 +26,16 @@ def test_an_objective_prefers(own, other, lower):
   assert found['difference'] == pytest.approx(sum(other) / len(other) - sum(own) / len(own))
 
 
+def test_those_who_go_on_are_compared_with_where_the_others_ended():
+  """Over the seeds that both have."""
+  early = rows_of([11.0, 11.2, 11.1], [8.8, 8.9, 8.7])
+  late = Rows({**row, 'value': row['value'] - 4, 'updates': 3000} for row in early.where(arm='flow/reverse_kl'))
+  first, second = crossed.preferences(Rows([*early, *late]))
+  assert (first['updates'], first['lower']) == (780, 'other')
+  assert (second['updates'], second['at'], second['lower']) == (3000, 'flow/oracle_prediction', 'own')
+  assert second['difference'] == pytest.approx(8.8 - 7.1)
+
+
 @pytest.mark.slow
 def test_crossed(tmp_path):
   """Every arm of every teacher at every number of updates; the further ones go on; again, nothing is done twice."""

@@ -54,7 +54,8 @@ def test_a_voice_passes_and_a_whisper_fails(controls):
   assert bad.pop(f'voiced_recallteacher{X_RECONSTRUCTION}') == 'yes'  # it is not below its teacher, another whisper
   assert bad.pop(f'band_worst_db{X_RECONSTRUCTION}') in ('yes', 'no', 'not decided')  # a whisper has the envelope of the voice
   assert set(bad.values()) == {'no'}
-  assert voice_criteria.labels({0: voices_of(voice, [voice] * 3, [whisper])}) == {X_RECONSTRUCTION: 'voice', KL: 'whisper'}
+  assert voice_criteria.labels({0: voices_of(voice, [voice] * 3, [whisper])}) == {
+      'teacher': 'voice', X_RECONSTRUCTION: 'voice', KL: 'whisper'}
 
 
 def test_what_decides(controls):

@@ -20,12 +20,14 @@ def value_and_grad(loss, **fields):
   return jax.value_and_grad(lambda params: jnp.mean(loss(params, PARAMS[1], BATCH._replace(**fields))[0]))(PARAMS[0])
 
 
+@pytest.mark.parametrize('estimator', ['total', 'path'])
 @pytest.mark.parametrize('progress,share', [(0.0, 1.0), (0.5, 0.625), (1.0, 0.25)])
-def test_the_share_of_oracle_prediction_falls_along_a_cosine(progress, share):
+def test_the_share_of_oracle_prediction_falls_along_a_cosine(progress, share, estimator):
   """Value and gradient are those of the parts, at the start of oracle prediction alone."""
-  mixed = value_and_grad(losses.make('mixture', TEACHER, STUDENT, alpha_end=0.25), progress=jnp.full(6, progress))
+  mixed = value_and_grad(losses.make('mixture', TEACHER, STUDENT, alpha_end=0.25, estimator=estimator),
+                         progress=jnp.full(6, progress))
   oracle = value_and_grad(losses.make('oracle_prediction', TEACHER, STUDENT))
-  kl = value_and_grad(losses.make('reverse_kl', TEACHER, STUDENT, estimator='path'))
+  kl = value_and_grad(losses.make('reverse_kl', TEACHER, STUDENT, estimator=estimator))
   expected = jax.tree.map(lambda a, b: share * a + (1 - share) * b / 4, oracle, kl)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), mixed, expected)
 

@@ -72,6 +72,14 @@ def test_only_the_last_are_kept(tmp_path):
   assert sorted(os.listdir(tmp_path / 'checkpoints')) == ['00000003', '00000003.json', '00000010', '00000010.json']
 
 
+def test_where_a_run_was_stopped_does_not_matter_later(tmp_path):
+  """The checkpoint of a stop is there until the next one, and never in the place of one on the grid."""
+  for step, left in ((10, [10]), (20, [10, 20]), (27, [10, 20, 27]), (28, [10, 20, 28]), (30, [10, 20, 30]),
+                     (33, [20, 30, 33]), (40, [20, 30, 40])):
+    checkpoint.save(tmp_path, step, state_at(step), keep=3, every=10)
+    assert checkpoint.steps(tmp_path) == left
+
+
 def test_saving_a_step_again_replaces_it(tmp_path):
   """As after a loss that was not finite at the step of a checkpoint."""
   saved(tmp_path, 1)

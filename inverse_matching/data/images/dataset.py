@@ -10,6 +10,8 @@ from inverse_matching.data.source import Source, Space, num_held_out, split_off,
 from inverse_matching.errors import InputError, check_at_least
 from inverse_matching.types import Batch
 
+JUDGED = 2000  # pairs of those held out, at most, that a held-out loss is over
+
 
 class Split(NamedTuple):
   """Images of one part of a data set."""
@@ -47,7 +49,7 @@ def space(*, event_shape: tuple[int, int, int], levels: int, logit_lambda: float
 
   def of_pairs(stored):
     count = num_held_out(stored)
-    return stored[count:], stack(stored[:count])
+    return stored[count:], stack(stored[:min(count, JUDGED)])
 
   facts = {'kind': 'images', 'event_shape': list(event_shape), 'levels': levels, 'logit_lambda': logit_lambda,
            'epoch_size': epoch_size}

@@ -96,7 +96,8 @@ def prepared(name: str, *, crop_frames: int, burn_in_frames: int, data_dir: str 
     num_held_out: the same of the held-out ones.
     num_validation: how many of the training utterances are set apart for validation; None is none.
     split_seed: of that order.
-    piece_seconds: held-out utterances are cut into pieces of equal length, about so long each; None: they stay whole.
+    piece_seconds: utterances held out and for validation are cut into pieces of equal length, about so long each; None: they
+      stay whole.
 
   Raises:
     InputError: see recordings.read; or a number does not fit.
@@ -158,9 +159,11 @@ def _speech(name: str, train: Sequence[tuple], held_out: Sequence[tuple], codec:
     order = np.random.default_rng(split_seed).permutation(len(records))[:num]
     splits.append(tuple(utterance(*records[i]) for i in order))
   count = split_off(num_validation, len(splits[0]), 'num_validation', 'utterances')
-  held_out = splits[1] if piece_seconds is None else tuple(
-      piece for each in splits[1] for piece in _pieces(each, piece_seconds * world.FRAMES_PER_SECOND))
-  return Speech(splits[0][:count], held_out, splits[0][count:])
+  train, *judged = splits[0][:count], splits[1], splits[0][count:]
+  if piece_seconds is not None:
+    judged = [tuple(piece for each in part for piece in _pieces(each, piece_seconds * world.FRAMES_PER_SECOND))
+              for part in judged]
+  return Speech(train, *judged)
 
 
 def _pieces(utterance: Utterance, num_frames: float) -> list[Utterance]:
