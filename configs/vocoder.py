@@ -44,7 +44,8 @@ BASE = dict(
     teacher=dict(
         name='samplernn',
         frame_sizes=(40, 8),  # samples in a frame of the top tier, 5 ms as of the features, and of the middle one
-        width=128),
+        width=128,
+        next_frame=placeholder(bool)),  # whether it sees the features of the next frame, as the student does; None: it does not
     student=dict(name='wavenet', num_flows=6, num_layers=7, width=24),
     loss=dict(name='x_reconstruction', distance='l1', noise_std=0.0),
     optimizer=dict(name='adam', learning_rate=0.002, schedule=placeholder(str), decay_rate=0.75),
@@ -68,7 +69,7 @@ SCALES = {
     'cpu': dict(
         data=dict(RECORDINGS, name='ljspeech', phase=False, crop_frames=60, burn_in_frames=20, num_validation=10,
                   piece_seconds=3.0),
-        teacher=dict(frame_sizes=(80, 10), width=192),
+        teacher=dict(frame_sizes=(80, 10), width=192, next_frame=True),
         student=dict(num_layers=8),
         optimizer=dict(schedule='cosine'),
         train=dict(num_epochs=12),  # 8,000 updates

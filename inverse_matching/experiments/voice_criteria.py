@@ -41,6 +41,9 @@ def criteria(arms: Mapping[str, Any]) -> list[Criterion]:
         Criterion(f'{arm}: periodicity ratio {speech.VOICED_RATIO} or more', arm, None, 'periodicity_ratio', 1,
                   speech.VOICED_RATIO),
         Criterion(f'{arm}: power of each voiced band within {BAND_DB} dB', arm, None, 'band_worst_db', -1, BAND_DB)]
+    if arm != X_RECONSTRUCTION and X_RECONSTRUCTION in arms:
+      found.append(Criterion(f'{arm}: voiced recall not below {X_RECONSTRUCTION}', arm, X_RECONSTRUCTION, 'voiced_recall', 1,
+                             0.0))
     if KL in arms:
       found += [
           Criterion(f'{arm}: voiced recall above {KL} by {RECALL_GAP} or more', arm, KL, 'voiced_recall', 1, RECALL_GAP),

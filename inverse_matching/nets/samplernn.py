@@ -86,7 +86,8 @@ def _gru_jvp(primals, tangents):
 
 
 def conditional(frame_sizes: tuple[int, int], num_features: int, width: int, initial_scale: float,
-                min_log_scale: float, dtype: str | None = None) -> tuple[Callable[[Array], Params], Conditional, Callable]:
+                min_log_scale: float, dtype: str | None = None,
+                next_frame: bool | None = False) -> tuple[Callable[[Array], Params], Conditional, Callable]:
   """(init, conditional, cached) of Gaussian conditionals; for the settings see teachers.samplernn."""
   long, short = frame_sizes
   ratio = long // short
@@ -105,7 +106,7 @@ def conditional(frame_sizes: tuple[int, int], num_features: int, width: int, ini
               'recurrent': jnp.concatenate(list(recurrent), axis=-1), 'outputs': normal(width, num_outputs * width),
               'outputs_bias': jnp.zeros(num_outputs * width)}
 
-    return {'top': tier(long + num_features, ratio), 'middle': tier(short, short),
+    return {'top': tier(long + num_features * (2 if next_frame else 1), ratio), 'middle': tier(short, short),
             'sample': {'inputs': normal(short, width), 'hidden': normal(width, width, gain=math.sqrt(2.0)),
                        'hidden_bias': jnp.zeros(width), 'outputs': jnp.zeros((width, 2)), 'outputs_bias': jnp.zeros(2)}}
 
@@ -136,6 +137,10 @@ def conditional(frame_sizes: tuple[int, int], num_features: int, width: int, ini
   def states(tier, inputs):
     return jnp.swapaxes(gru(jnp.swapaxes(inputs, 0, 1), tier['recurrent']), 0, 1)
 
+  def seen_features(cond):
+    """[B, F, D] -> what the top tier gets of them: those of the frame to come, and if they are asked for of the one after."""
+    return jnp.concatenate([cond, jnp.pad(cond[:, 1:], ((0, 0), (0, 1), (0, 0)))], axis=-1) if next_frame else cond
+
   def check(value, cond):
     length = value.shape[1]
     if length % long:
@@ -149,7 +154,7 @@ def conditional(frame_sizes: tuple[int, int], num_features: int, width: int, ini
     seen, cond, top, middle = precision.cast((see(x), cond, params['top'], params['middle']), dtype)
     sample = precision.cast(params['sample'], dtype, *HEAD)
     inputs = frames_before(seen, long)
-    inputs = inputs if cond is None else jnp.concatenate([inputs, cond], axis=-1)
+    inputs = inputs if cond is None else jnp.concatenate([inputs, seen_features(cond)], axis=-1)
     above = outputs(top, states(top, gates(top, inputs))).reshape(batch, -1, width)
     above = outputs(middle, states(middle, gates(middle, frames_before(seen, short), above))).reshape(batch * length, width)
     padded = jnp.pad(seen, ((0, 0), (short, 0)))
@@ -164,7 +169,7 @@ def conditional(frame_sizes: tuple[int, int], num_features: int, width: int, ini
       top, middle, sample = params['top'], params['middle'], params['sample']
       batch, length = z.shape
       start = jnp.zeros((batch, width))
-      cond = jnp.zeros((batch, length // long, 0)) if cond is None else cond
+      cond = jnp.zeros((batch, length // long, 0)) if cond is None else seen_features(cond)
 
       def top_frame(carry, parts):
         state, middle_state, before = carry

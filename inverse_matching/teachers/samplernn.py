@@ -11,12 +11,12 @@ from inverse_matching.types import Teacher
 
 def samplernn(event_shape: tuple[int | None] = (None,), *, num_features: int, frame_sizes: Sequence[int] = (80, 10),
               width: int = 1024, min_log_scale: float = -7.0, initial_scale: float = 0.05,
-              dtype: str | None = None) -> Teacher:
+              next_frame: bool | None = False, dtype: str | None = None) -> Teacher:
   """An autoregressive teacher over waveforms [T], T a multiple of frame_sizes[0].
 
-  cond is features [B, T / frame_sizes[0], num_features]; a sample sees those of its frame and of earlier ones. The paper gives
-  none of the settings: the defaults are those of its closest public relative, the conditional SampleRNN of Char2Wav (Sotelo et
-  al., 2017).
+  cond is features [B, T / frame_sizes[0], num_features]; a sample sees those of its frame and of earlier ones, and with
+  next_frame of the next one. The paper gives none of the settings: the defaults are those of its closest public relative, the
+  conditional SampleRNN of Char2Wav (Sotelo et al., 2017).
 
   Args:
     event_shape: (T,), or (None,) for any length.
@@ -26,6 +26,7 @@ def samplernn(event_shape: tuple[int | None] = (None,), *, num_features: int, fr
     min_log_scale: floor of log sigma, smooth.
     initial_scale: sigma at initialisation, where the mean is 0. The networks see x in units of it: take about the standard
       deviation of the waveforms. They do not tell apart what lies beyond 20 such units.
+    next_frame: whether the features of the next frame are seen too, as the student sees them; zeros behind the last one.
     dtype: of the numbers inside the network, see nets.precision; None is float32.
 
   Raises:
@@ -41,7 +42,8 @@ def samplernn(event_shape: tuple[int | None] = (None,), *, num_features: int, fr
   check_at_least(0, num_features=num_features)
   if initial_scale <= math.exp(min_log_scale):
     raise InputError(f'initial_scale must be above exp(min_log_scale) = {math.exp(min_log_scale):.3g}, got {initial_scale}.')
-  init, conditional, cached = net.conditional(sizes, num_features, width, initial_scale, min_log_scale, dtype)
+  init, conditional, cached = net.conditional(sizes, num_features, width, initial_scale, min_log_scale, dtype,
+                                              next_frame)
   teacher = build.autoregressive(event_shape, init, conditional, cached=cached)
   if event_shape[0] is not None:
     return teacher

@@ -68,6 +68,20 @@ def test_features_reach_their_own_frame_and_the_later_ones():
     np.testing.assert_array_equal(moved, np.arange(LENGTH)[:, None] >= HOP * np.arange(FRAMES))
 
 
+def test_the_next_frame_is_seen_if_it_is_asked_for():
+  """Then features reach the frame before their own too, and nothing earlier; samples stay exact."""
+  _, _, x, cond = tiny()
+  teacher = teachers.make('samplernn', (None,), **TINY, next_frame=True)
+  params = constructors.random_params(teacher.init, 1.0)
+  jacobian = jax.jit(jax.jacfwd(lambda cond: teacher.conditional(params, x[:1], cond[None])))(cond[0])
+  for leaf in jacobian:
+    moved = np.any(np.asarray(leaf)[0] != 0, axis=-1)
+    np.testing.assert_array_equal(moved, np.arange(LENGTH)[:, None] >= HOP * (np.arange(FRAMES) - 1))
+  z = jax.random.normal(jax.random.key(5), x.shape)
+  got = jax.jit(lambda params, z, cond: solvers.solve(teacher, params, z, cond, solver='cached').x)(params, z, cond)
+  np.testing.assert_allclose(teacher.x_to_z(params, got, cond)[0], z, atol=1e-4)
+
+
 def test_log_prob_is_that_of_gaussians():
   """The sum of Gaussian log-densities in float64; with a mask, of the steps that count."""
   teacher, params, x, cond = tiny()
