@@ -1,5 +1,6 @@
 """The neural vocoder of section 4.1.4: one teacher, students under several objectives, and whether they speak or whisper."""
 import pathlib
+import textwrap
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from absl import logging
@@ -171,7 +172,7 @@ def _draw(path: pathlib.Path, spoken: Mapping[str, Sequence[np.ndarray]], rate: 
       picture.set_clim(top - DYNAMIC_RANGE, top)
       axis.set_yticks([])
       axis.tick_params(labelsize=6)
-    line[0].set_ylabel(arm.replace('/', '\n'), fontsize=7)
+    line[0].set_ylabel(textwrap.fill(arm.replace('/', ' ').replace('_', ' '), 15), fontsize=7)
   for axis in axes[-1]:
     axis.set_xlabel('ms', fontsize=7)
   figure.suptitle(f'Held-out utterances, 0 to {rate // 2} Hz: the same features for all, and the same noise z for the teacher '
