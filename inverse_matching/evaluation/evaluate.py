@@ -1,162 +1,25 @@
 """The numbers of a teacher and of a student, as rows."""
 import functools
-import hashlib
 import math
-import os
 import pathlib
-from typing import Any, Callable, Mapping, NamedTuple, Sequence
+from typing import Any, Sequence
 
-from absl import logging
 import numpy as np
 
-from inverse_matching import random, solvers
-from inverse_matching.data.images.dataset import Images, Split
-from inverse_matching.data.table import Table
-from inverse_matching.elementwise import priors
-from inverse_matching.errors import InputError
-from inverse_matching.evaluation import jacobian, sample_metrics, set_distances, statistics, tables
+from inverse_matching import solvers
+from inverse_matching.evaluation import examples, jacobian, sample_metrics, statistics, tables
+from inverse_matching.evaluation.context import Context, Seen, TeacherSamples, draw_teacher_samples, make_context
 from inverse_matching.losses import distances
-from inverse_matching.runs import StudentRun, TeacherRun, draw_pairs, exported, load_student, load_teacher, prior_draws
-from inverse_matching.runs.classifier import Observer, random_features, train_classifier
+from inverse_matching.runs import StudentRun, exported, load_student, load_teacher, prior_draws
 from inverse_matching.runtime import files, processes
 from inverse_matching.runtime.processes import map_examples
 from inverse_matching.solvers.batched import solver_fn
 from inverse_matching.types import Student, sum_event
 
-EXAMPLES = 10_000  # of a split, at most
-FEWEST = 8  # examples of a set, for the five nearest neighbours of each when some are left out
 # How many examples of 64 dimensions; see `_affordable`. Each costs as many passes as it has dimensions.
 SWEPT = 1000  # are solved by the fixed point
 ROUND_TRIPS = 64  # of these by ancestral sampling too
 JACOBIANS = 8  # have their whole Jacobian taken
-
-
-class Seen(NamedTuple):
-  """Examples and what the teacher says of them."""
-  x: np.ndarray  # [N, *event]
-  z: np.ndarray  # [N, *event], T(x)
-  log_prob: np.ndarray  # [N], nats
-
-
-class TeacherSamples(NamedTuple):
-  """Exact teacher samples that every student is compared with."""
-  z: np.ndarray  # [N, *event]
-  x: np.ndarray  # [N, *event], T^-1(z)
-  log_prob: np.ndarray  # [N], nats
-  floor: Seen  # N further samples: the teacher against itself
-
-
-class Context(NamedTuple):
-  """What every arm of an experiment is evaluated with."""
-  run: TeacherRun
-  samples: TeacherSamples
-  observer: Observer
-  references: Mapping[str, sample_metrics.Reference]  # 'teacher': teacher samples, 'data': held-out images
-  memorisation: set_distances.Memorisation
-  data: Mapping[str, Seen]  # 'train' and 'held_out'
-  see: Callable[[np.ndarray], Seen]  # x [N, *event], compiled once for all arms
-  seed: int
-  devices: int | None
-
-  @property
-  def settings(self) -> dict[str, Any]:
-    """What the numbers depend on, for the record."""
-    return {'teacher_hash': self.run.hash, 'classifier_hash': self.observer.hash,
-            'classifier_accuracy': self.observer.held_out_accuracy, 'num_samples': len(self.samples.z), 'seed': self.seed}
-
-  @property
-  def has_normal_prior(self) -> bool:
-    """Whether encodings can be compared with N(0, I)."""
-    return priors.is_standard_normal(self.run.teacher.prior, self.run.teacher.event_shape)
-
-
-def make_context(run: TeacherRun, workdir: str | os.PathLike, samples: TeacherSamples, *, seed: int,
-                 devices: int | None = None) -> Context:
-  """Trains the classifier (once for a folder, and of images with labels) and prepares the references.
-
-  Args:
-    run: the teacher.
-    workdir: where the classifier has its folder: that of the teacher, or of several teachers of the same data.
-    samples: teacher samples to compare with.
-    seed: of the evaluation.
-    devices: number of local devices, or None for all.
-
-  Raises:
-    InputError: data that are neither images nor a table, or too few examples.
-  """
-  train, held_out = (values_of(run, name) for name in ('train', 'held_out'))
-  for name, count in (('held-out examples', len(held_out)), ('samples', len(samples.z))):
-    if count < FEWEST:
-      raise InputError(f'There are {count} {name}, too few to compare with: {FEWEST} or more are needed.')
-  observer = _observer(run, pathlib.Path(workdir) / 'classifier', devices)
-  reference = functools.partial(sample_metrics.make_reference, observer=observer, levels=run.space.levels, num=len(samples.z),
-                                seed=seed)
-  references = {'teacher': reference(to_values(run, samples.x), to_values(run, samples.floor.x)),
-                'data': reference(held_out, train)}
-  see = seer(run, devices, workdir)
-  data = {name: see(encode_split(run, getattr(run.source.data, name), seed, devices, num=EXAMPLES), f'{name}_{seed}')
-          for name in ('train', 'held_out')}
-  return Context(run, samples, observer, references, set_distances.memorisation(train, held_out), data, see, seed, devices)
-
-
-def seer(run: TeacherRun, devices: int | None = None, workdir: str | os.PathLike | None = None) -> Callable[..., Seen]:
-  """(x [N, *event], name) -> Seen, both values in one pass: log p(x) = log p(z) + log |det dz/dx|.
-
-  What has a name is kept in the folder `seen` of the workdir, if there is one: a run that goes on finds it there.
-  """
-  def both(params, x):
-    z, log_det = run.teacher.x_to_z(params, x)
-    return z, sum_event(run.teacher.prior.log_density(z)) + log_det
-
-  mapped = map_examples(both, devices)
-
-  def see(x, name=None):
-    compute = lambda: dict(zip(('z', 'log_prob'), mapped(run.params, x)))
-    if name is None or workdir is None:
-      return Seen(x, **compute())
-    about = {'teacher_hash': run.hash, 'x': hashlib.sha256(np.ascontiguousarray(x)).hexdigest()}
-    return Seen(x, **files.arrays_once(pathlib.Path(workdir) / 'seen' / f'{name}.npz', about, compute))
-
-  return see
-
-
-def values_of(run: TeacherRun, part: str) -> np.ndarray:
-  """The examples of a part of the data as the metrics see them, [N, *event]: integer images, or standardised rows.
-
-  Raises:
-    InputError: these data are neither.
-  """
-  data = run.source.data
-  return getattr(data, part) if isinstance(data, Table) else getattr(images_of(run), part).pixels
-
-
-def to_values(run: TeacherRun, x: np.ndarray) -> np.ndarray:
-  """The same of x [N, *event] in the teacher's space."""
-  return to_pixels(run, x) if run.space.levels is not None else np.asarray(x)
-
-
-def _observer(run: TeacherRun, workdir: pathlib.Path, devices: int | None) -> Observer:
-  data = run.source.data
-  if isinstance(data, Table):
-    return Observer(lambda rows: rows)
-  if images_of(run).train.labels is not None:
-    return train_classifier(run.config['data'], workdir, devices)
-  logging.info('The images have no labels: distances are of features of a network with random weights.')
-  return Observer(random_features(data, seed=0, devices=devices))
-
-
-def images_of(run: TeacherRun) -> Images:
-  """The data of a teacher of images; InputError if it is of something else."""
-  data = run.source.data
-  if not isinstance(data, Images):
-    raise InputError('These numbers are those of images, and this is a model of something else: speech is measured by '
-                     'launch.reproduce --figure=vocoder.')
-  return data
-
-
-def to_pixels(run: TeacherRun, x: np.ndarray) -> np.ndarray:
-  """Integers [N, *event] of x [N, *event] in the teacher's space."""
-  return np.asarray(run.space.codec.to_data(x))
 
 
 def sample_rows(arm: str, student_run: StudentRun, context: Context) -> list[dict[str, Any]]:
@@ -168,7 +31,7 @@ def sample_rows(arm: str, student_run: StudentRun, context: Context) -> list[dic
 
 def quality_rows(arm: str, x: np.ndarray, context: Context) -> list[dict[str, Any]]:
   """Rows of the quality of samples x [N, *event], which does not ask the teacher."""
-  return sample_metrics.sample_rows(arm, to_values(context.run, x), context.references, context.observer,
+  return sample_metrics.sample_rows(arm, examples.to_values(context.run, x), context.references, context.observer,
                                     memorisation=context.memorisation, levels=context.run.space.levels, seed=context.seed)
 
 
@@ -193,29 +56,6 @@ def _sample_rows(arm: str, seen: Seen, context: Context) -> list[dict[str, Any]]
 def _encoding_rows(arm: str, z: np.ndarray, context: Context) -> list[dict[str, Any]]:
   """Rows of encodings z [N, *event]; none where the prior is not the standard normal one that the metrics are of."""
   return sample_metrics.encoding_rows(arm, z, seed=context.seed) if context.has_normal_prior else []
-
-
-def encode_split(run: TeacherRun, split: Split | np.ndarray, seed: int, devices: int | None = None, *,
-                 num: int | None = None) -> np.ndarray:
-  """x [N, *event] in the teacher's space of the first `num` images, or all; dequantisation noise from the seed. Rows of a table
-  are there already."""
-  if not isinstance(split, Split):
-    return split[:num]
-  to_x = map_examples(lambda _, pixels, p: run.space.codec.to_x(pixels, random.keys_at(seed, p)), devices)
-  pixels = split.pixels[:num]
-  return to_x(None, pixels, np.arange(len(pixels), dtype=np.uint32))
-
-
-def teacher_samples(run: TeacherRun, z: np.ndarray, x: np.ndarray, devices: int | None = None,
-                    workdir: str | os.PathLike | None = None) -> TeacherSamples:
-  """Splits 2 N pairs (z, x = T^-1(z)) into N to compare with and N for the floor; for the workdir see `seer`."""
-  n, see = len(z) // 2, seer(run, devices, workdir)
-  return TeacherSamples(z[:n], x[:n], see(x[:n], 'samples').log_prob, see(x[n:2 * n], 'floor'))
-
-
-def draw_teacher_samples(run: TeacherRun, num: int, seed: int, devices: int | None = None) -> TeacherSamples:
-  """TeacherSamples with N = num, made anew."""
-  return teacher_samples(run, **draw_pairs(run, 2 * num, seed, devices=devices), devices=devices)
 
 
 def _affordable(num: int, event_shape: Sequence[int]) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 from inverse_matching import runs
 from inverse_matching.elementwise import priors
 from inverse_matching.errors import InputError
-from inverse_matching.evaluation import evaluate, statistics, tables
+from inverse_matching.evaluation import examples, statistics, tables
 from inverse_matching.experiments import figures
 from inverse_matching.experiments.experiment import Experiment, Rows, Stages
 from inverse_matching.runs.classifier import Observer, train_classifier
@@ -103,7 +103,7 @@ def _solve(picture: pathlib.Path, run: runs.TeacherRun, classifier: Observer, se
     broken = np.isnan(x).reshape(len(x), -1).any(1)
     if broken.any():
       logging.warning('%d of %d images of the path %s are not numbers, and count as grey.', broken.sum(), len(x), path)
-    pixels = evaluate.to_pixels(run, np.nan_to_num(x))
+    pixels = examples.to_pixels(run, np.nan_to_num(x))
     images[path] = pixels[:settings['num_shown'] * len(RADII)]
     labels[path] = classifier.probabilities(pixels).argmax(1).reshape(num, len(RADII))
   rows = label_rows(labels, settings['seed'])

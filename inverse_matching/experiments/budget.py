@@ -10,7 +10,7 @@ import numpy as np
 
 from inverse_matching import runs
 from inverse_matching.data.pairs import manifest
-from inverse_matching.evaluation import evaluate, statistics, tables, timing
+from inverse_matching.evaluation import evaluate, examples, statistics, tables, timing
 from inverse_matching.experiments import claims, costs, distillation, figures, headroom, pareto
 from inverse_matching.experiments.budget_training import (
   Student,
@@ -91,7 +91,7 @@ def _prepare(experiment: Experiment, outcome: distillation.Outcome) -> Study:
 def _teacher_rows(study: Study) -> Rows:
   outcome = study.outcome
   rows = Rows(row for row in outcome.rows if row['arm'] == 'teacher' and row['metric'] in KEPT)
-  rows += _distances('teacher', evaluate.to_pixels(outcome.teacher_run, outcome.context.samples.x), study)
+  rows += _distances('teacher', examples.to_pixels(outcome.teacher_run, outcome.context.samples.x), study)
   run = outcome.teacher_run
   count = costs.multiply_adds(lambda params, z: run.teacher.x_to_z(params, z)[0], run.params, run.teacher.event_shape)
   return Rows([*rows, _count('teacher', 'multiply_adds', count, study)])
@@ -122,7 +122,7 @@ def _measure(labelled: str, student_run: StudentRun, study: Study) -> list[dict[
   context = study.outcome.context
   x = runs.generate(student_run, context.samples.z, study.experiment.devices)
   rows = evaluate.quality_rows(labelled, x, context)
-  pixels = evaluate.to_pixels(context.run, x)
+  pixels = examples.to_pixels(context.run, x)
   near = statistics.row(labelled, 'kernel_distance', 'validation', study.to_validation(pixels), n=len(x), seed=context.seed)
   return [row for row in rows if row['metric'] in KEPT] + [near] + _distances(labelled, pixels, study)
 
@@ -145,10 +145,10 @@ def _cost_rows(study: Study, student: Student, seed: int, student_run: StudentRu
     parts.append((study.settings['then'][student.arm]['first'], from_run.first))
   for arm, part in parts:
     config = student_config(study, student._replace(arm=arm, steps=None), seed)
-    examples, pairs = part.step * config['train']['batch_size'], pairs_of(study, config['loss'])
+    num_examples, pairs = part.step * config['train']['batch_size'], pairs_of(study, config['loss'])
     counts.update({f'calls of {name}': count for name, count in costs.calls(
-        config['loss'], examples, None if pairs is None else manifest(pairs)['num']).items()})
-    counts['training_seconds'] += examples / examples_per_second(part.workdir)
+        config['loss'], num_examples, None if pairs is None else manifest(pairs)['num']).items()})
+    counts['training_seconds'] += num_examples / examples_per_second(part.workdir)
   counts['multiply_adds'] = costs.multiply_adds(student_run.student.z_to_x, student_run.params, student_run.student.event_shape)
   return [_count(str(student), name, count, study) for name, count in counts.items()]
 
@@ -226,11 +226,11 @@ def _draw(study: Study, rows: Rows) -> None:
                                                  _all_students(study.settings, rows)])
   teacher_run, context = study.outcome.teacher_run, study.outcome.context
   pictures = {'data': teacher_run.source.data.held_out.pixels[:SHOWN],
-              'teacher': evaluate.to_pixels(teacher_run, context.samples.x[:SHOWN])}
+              'teacher': examples.to_pixels(teacher_run, context.samples.x[:SHOWN])}
   for student in _all_students(study.settings, rows):
     seed = rows.where(arm=str(student), metric='kernel_distance')[0]['train_seed']
     student_run = load(study, student, trained(study, student._replace(steps=None), seed))
     drawn = runs.generate(student_run, context.samples.z[:SHOWN], study.experiment.devices)
-    pictures[str(student)] = evaluate.to_pixels(teacher_run, drawn)
+    pictures[str(student)] = examples.to_pixels(teacher_run, drawn)
   figures.panels(path / 'budget_samples.png', pictures, levels=teacher_run.space.levels, columns=5, per_row=8,
                  title='Samples: the same noise z for the teacher and every student')

@@ -5,7 +5,7 @@ from typing import Any, Callable, Mapping, NamedTuple
 import numpy as np
 
 from inverse_matching import runs
-from inverse_matching.evaluation import evaluate, set_distances
+from inverse_matching.evaluation import examples, set_distances
 from inverse_matching.experiments import costs, courses, distillation, headroom
 from inverse_matching.experiments.experiment import Experiment
 from inverse_matching.runs import StudentRun
@@ -127,7 +127,7 @@ def _best_step(study: Study, workdir: pathlib.Path) -> int:
 
   def distance(step: int) -> float:
     drawn = runs.generate(runs.load_student(workdir, teacher_run, step), z, study.experiment.devices)
-    return study.to_validation(evaluate.to_pixels(teacher_run, drawn))
+    return study.to_validation(examples.to_pixels(teacher_run, drawn))
 
   name = str((workdir / 'steps').relative_to(study.experiment.path))
   about = {**context.settings, 'student_hash': checkpoint.tree_hash(runs.load_student(workdir, teacher_run).params)}

@@ -12,6 +12,7 @@ import jax
 from inverse_matching import losses, runs
 from inverse_matching.data import pairs as pair_data
 from inverse_matching.evaluation import evaluate, statistics, tables
+from inverse_matching.evaluation.context import make_context, teacher_samples
 from inverse_matching.experiments import courses, distillation, figures
 from inverse_matching.experiments.experiment import Experiment, Rows, Stages
 from inverse_matching.experiments.verdicts import ENOUGH
@@ -116,9 +117,9 @@ def _follow(experiment: Experiment, part: Part, arm: str, rate: float, updates: 
     def measure(student_run=student_run):
       nonlocal context
       if context is None:
-        samples = evaluate.teacher_samples(part.teacher_run, **pair_data.load(stored, part.teacher_run.hash),
+        samples = teacher_samples(part.teacher_run, **pair_data.load(stored, part.teacher_run.hash),
                                            devices=experiment.devices, workdir=stored)
-        context = evaluate.make_context(part.teacher_run, experiment.path / 'crossed', samples, seed=evaluation['seed'],
+        context = make_context(part.teacher_run, experiment.path / 'crossed', samples, seed=evaluation['seed'],
                                         devices=experiment.devices)
       return evaluate.evaluate_student(arm, student_run, context)
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from inverse_matching import losses, runs
 from inverse_matching.data import pairs as pair_data
-from inverse_matching.evaluation import evaluate, tables, timing
+from inverse_matching.evaluation import evaluate, examples, tables, timing
+from inverse_matching.evaluation.context import Context, make_context, teacher_samples
 from inverse_matching.experiments import claims, figures, report
 from inverse_matching.experiments.experiment import Experiment, Rows, Stages
 from inverse_matching.losses import distances
@@ -29,7 +30,7 @@ class Outcome(NamedTuple):
   """A teacher and its students, trained and evaluated."""
   teacher_run: TeacherRun
   students: Mapping[str, StudentRun]  # of the first training seed
-  context: evaluate.Context  # of the first seed of the samples
+  context: Context  # of the first seed of the samples
   rows: list[dict[str, Any]]  # of all seeds; of a student with its train_seed
   stores: Mapping[str, pathlib.Path]  # see `store`
   stages: Stages  # that were gone through
@@ -107,9 +108,9 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Seque
     folder = stages.run(f'pairs to evaluate with{suffix}', runs.make_pairs, teacher_run, path / f'evaluation_pairs{suffix}',
                         num=2 * config['evaluation']['num_samples'], seed=seed, solver=config['pairs']['solver'],
                         pairs_from=runs.source_of_pairs(teacher_run.teacher), devices=devices)
-    samples = evaluate.teacher_samples(teacher_run, **pair_data.load(folder, teacher_run.hash), devices=devices, workdir=folder)
+    samples = teacher_samples(teacher_run, **pair_data.load(folder, teacher_run.hash), devices=devices, workdir=folder)
     contexts[seed] = context = stages.run(
-        f'train the classifier of the metrics{suffix}', evaluate.make_context, teacher_run, classifier or path / 'teacher',
+        f'train the classifier of the metrics{suffix}', make_context, teacher_run, classifier or path / 'teacher',
         samples, seed=seed, devices=devices)
     rows[seed, None] = stages.run(f'evaluate the teacher{suffix}', experiment.cached, f'teacher/evaluation{suffix}',
                                   context.settings, functools.partial(evaluate.evaluate_teacher, context))
@@ -226,12 +227,12 @@ def settings(config: Mapping[str, Any], teacher_run: TeacherRun) -> dict[str, An
 def sample_panels(outcome: Outcome, num: int) -> dict[str, np.ndarray]:
   """Integer images [num, H, W, C] by title: the teacher's and every student's of the same z."""
   samples = outcome.context.samples
-  teacher = evaluate.to_pixels(outcome.teacher_run, samples.x[:num])
+  teacher = examples.to_pixels(outcome.teacher_run, samples.x[:num])
   return {'teacher/T^-1(z)': teacher, **_student_panels(outcome, samples.z[:num])}
 
 
 def _student_panels(outcome: Outcome, z: np.ndarray) -> dict[str, np.ndarray]:
-  return {arm: evaluate.to_pixels(outcome.teacher_run, runs.generate(run, z, devices=1))
+  return {arm: examples.to_pixels(outcome.teacher_run, runs.generate(run, z, devices=1))
           for arm, run in outcome.students.items()}
 
 
@@ -242,7 +243,7 @@ def _draw(experiment: Experiment, figure: str, outcome: Outcome) -> None:
   draw(path / f'figure{figure}.png', {'data/(held out)': held_out, **sample_panels(outcome, SHOWN)},
        title='Samples: the same noise z for the teacher and every student')
   x, z, _ = (value[:SHOWN] for value in context.data['held_out'])
-  draw(path / f'reconstructions{figure}.png', {'held-out x': evaluate.to_pixels(teacher_run, x), **_student_panels(outcome, z)},
+  draw(path / f'reconstructions{figure}.png', {'held-out x': examples.to_pixels(teacher_run, x), **_student_panels(outcome, z)},
        title='Reconstructions S(T(x)) of held-out images')
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from inverse_matching import runs
 from inverse_matching.data.images.dataset import Images
 from inverse_matching.errors import InputError
-from inverse_matching.evaluation import evaluate, set_distances, statistics
+from inverse_matching.evaluation import examples, set_distances, statistics
 from inverse_matching.experiments import claims, distillation, figures
 from inverse_matching.experiments.experiment import Experiment, Rows
 from inverse_matching.losses import distances
@@ -64,8 +64,8 @@ def run(experiment: Experiment) -> str:
   num, seed = len(context.samples.z), context.seed
   measures = stages.run('prepare the measures', measures_to_data, experiment, teacher_run, num, seed,
                         settings['classifier_seed'])
-  drawn = lambda run: evaluate.to_pixels(run, runs.draw_pairs(run, num, seed, devices=experiment.devices)['x'])
-  generated = lambda student_run: evaluate.to_pixels(
+  drawn = lambda run: examples.to_pixels(run, runs.draw_pairs(run, num, seed, devices=experiment.devices)['x'])
+  generated = lambda student_run: examples.to_pixels(
       teacher_run, runs.generate(student_run, context.samples.z, experiment.devices))
 
   images = {FLOOR: choose(teacher_run.source.data.train.pixels, num, seed)}
@@ -73,7 +73,7 @@ def run(experiment: Experiment) -> str:
     images[f'teacher at {share:.3g}'] = stages.run(
         f'measure the teacher at {share:.3g} of its training',
         lambda share=share: drawn(runs.load_teacher(experiment.path / 'teacher', _step(experiment.path / 'teacher', share))))
-  images['teacher'] = evaluate.to_pixels(teacher_run, context.samples.x)
+  images['teacher'] = examples.to_pixels(teacher_run, context.samples.x)
   for name in controls:
     images[name] = stages.run(f'distil and measure {name}',
                               lambda name=name: generated(_control(experiment, teacher_run, name)))
@@ -129,7 +129,7 @@ def _step(workdir: pathlib.Path, share: float) -> int:
 def measures_to_data(experiment: Experiment, teacher_run: TeacherRun, num: int, seed: int,
                      classifier_seed: int) -> dict[str, Distance]:
   """The distances to `num` held-out images: two of features, of networks of classifier_seed, and one of pixels."""
-  images: Images = evaluate.images_of(teacher_run)
+  images: Images = examples.images_of(teacher_run)
   to = choose(images.held_out.pixels, num, seed)
   another = merge(classifiers.SETTINGS, {'train': {'seed': classifier_seed}})
   trained = classifiers.train_classifier(teacher_run.config['data'], experiment.path / 'another_classifier',

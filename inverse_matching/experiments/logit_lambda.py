@@ -6,7 +6,8 @@ from matplotlib import pyplot as plt
 import numpy as np
 
 from inverse_matching import runs
-from inverse_matching.evaluation import evaluate, statistics, tables
+from inverse_matching.evaluation import examples, statistics, tables
+from inverse_matching.evaluation.context import EXAMPLES
 from inverse_matching.experiments import distillation, figures
 from inverse_matching.experiments.experiment import Experiment, Rows
 from inverse_matching.runtime import files, processes
@@ -60,7 +61,7 @@ def run(experiment: Experiment) -> str:
     teacher_run = runs.load_teacher(folder / 'teacher')
     rows_of_value = files.read_json(folder / 'figure4.json')['rows']
     if teacher_run.teacher.conditional is not None:
-      x = evaluate.encode_split(teacher_run, teacher_run.source.data.held_out, seed, experiment.devices, num=evaluate.EXAMPLES)
+      x = examples.encode_split(teacher_run, teacher_run.source.data.held_out, seed, experiment.devices, num=EXAMPLES)
       rows_of_value += conditioning_rows(log_inverse_scales(teacher_run, x, experiment.devices), seed)
     rows += [{**row, 'logit_lambda': value} for row in rows_of_value]
   # The settings of the last value; each row has its own.

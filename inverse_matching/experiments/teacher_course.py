@@ -9,7 +9,7 @@ import numpy as np
 
 from inverse_matching import runs
 from inverse_matching.data.images.dataset import Images, Split
-from inverse_matching.evaluation import evaluate, sample_metrics, set_distances, statistics
+from inverse_matching.evaluation import examples, sample_metrics, set_distances, statistics
 from inverse_matching.experiments import figures
 from inverse_matching.experiments.experiment import Experiment, Rows, Stages
 from inverse_matching.runs import exported
@@ -38,7 +38,7 @@ def run(experiment: Experiment) -> str:
   runs.train_teacher(config, path / 'teacher', devices)
   steps = checkpoint.steps(path / 'teacher')
   stages = Stages(path / 'timing.json', ['train the classifier of the metrics', *(f'measure step {step}' for step in steps)])
-  images = evaluate.images_of(runs.load_teacher(path / 'teacher'))
+  images = examples.images_of(runs.load_teacher(path / 'teacher'))
   classifier = stages.run('train the classifier of the metrics', train_classifier, config['data'],
                           path / 'teacher' / 'classifier', devices)
   reference = sample_metrics.make_reference(_judges(images).pixels, images.train.pixels, classifier, levels=images.levels,
@@ -63,11 +63,11 @@ def _measure(experiment: Experiment, step: int, measure: Any) -> tuple[list[dict
   num, seed = settings['num_samples'], settings['seed']
   teacher_run = runs.load_teacher(experiment.path / 'teacher', step)
   drawn = runs.draw_pairs(teacher_run, num, seed, devices=experiment.devices)['x']
-  held_out = evaluate.encode_split(teacher_run, _judges(teacher_run.source.data), seed, experiment.devices, num=num)
+  held_out = examples.encode_split(teacher_run, _judges(teacher_run.source.data), seed, experiment.devices, num=num)
   log_prob = functools.partial(map_examples(teacher_run.teacher.log_prob, experiment.devices), teacher_run.params)
   of_data, of_samples = log_prob(held_out), log_prob(drawn)
   bits = np.asarray(teacher_run.space.codec.bits_per_dim(of_data, held_out))
-  pixels = evaluate.to_pixels(teacher_run, drawn)
+  pixels = examples.to_pixels(teacher_run, drawn)
   row = functools.partial(statistics.row, 'teacher', n=num, seed=seed)
   below = statistics.mean_shift(of_data, of_samples)
   error = 1.96 * np.hypot(of_data.std() / np.sqrt(len(of_data)), of_samples.std() / np.sqrt(len(of_samples)))

@@ -8,7 +8,8 @@ from matplotlib import pyplot as plt
 import numpy as np
 
 from inverse_matching import runs
-from inverse_matching.evaluation import evaluate
+from inverse_matching.evaluation import evaluate, examples
+from inverse_matching.evaluation.context import Context
 from inverse_matching.experiments import courses, distillation, figures
 from inverse_matching.experiments.experiment import Experiment, Rows
 from inverse_matching.runs import StudentRun, TeacherRun
@@ -69,7 +70,7 @@ def run(experiment: Experiment) -> str:
              for row in outcome.stages.run(f'from the good student to the end of {arm}', _line, experiment, arm, outcome)]
   rows = experiment.write('warm_start', {**distillation.settings(experiment.config, teacher_run), 'warm_start': settings,
                                          **outcome.context.settings}, rows)
-  pixels = evaluate.to_pixels(teacher_run, outcome.context.samples.x[:SHOWN])
+  pixels = examples.to_pixels(teacher_run, outcome.context.samples.x[:SHOWN])
   for arm in settings['arms']:
     _draw(experiment.path / f'warm_start_{pathlib.Path(arm).name}.png', arm, rows, images, pixels, teacher_run.space.levels)
   return rows.table(('arm', 'start', 'train_seed', 'updates', 'metric', 'value'))
@@ -103,7 +104,7 @@ def _follow(experiment: Experiment, train: Any, case: Case, rate: float, updates
   images, z = {}, outcome.context.samples.z[:SHOWN]
   for step in updates:
     student_run = _student_at(experiment, workdir, step, case, outcome.teacher_run)
-    images[step] = evaluate.to_pixels(outcome.teacher_run, runs.generate(student_run, z, experiment.devices))
+    images[step] = examples.to_pixels(outcome.teacher_run, runs.generate(student_run, z, experiment.devices))
     measured = _measured(experiment, workdir / f'samples_{step}', student_run, outcome.context)
     rows += [{'updates': step, **row} for row in measured]
   return rows, images
@@ -130,7 +131,7 @@ def _line(experiment: Experiment, arm: str, outcome: distillation.Outcome) -> li
 
 
 def _measured(experiment: Experiment, file: pathlib.Path, student_run: StudentRun,
-              context: evaluate.Context) -> list[dict[str, Any]]:
+              context: Context) -> list[dict[str, Any]]:
   """Rows of a student's samples, measured unless FILE.json has those of the same student."""
   def measure():
     return [{name: row[name] for name in ('metric', 'value', 'low', 'high', 'floor')}

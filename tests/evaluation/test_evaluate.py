@@ -10,7 +10,8 @@ import small_run
 
 from inverse_matching import elementwise, runs
 from inverse_matching.elementwise import priors
-from inverse_matching.evaluation import evaluate
+from inverse_matching.evaluation import evaluate, examples
+from inverse_matching.evaluation.context import Context, draw_teacher_samples, seer
 from inverse_matching.teachers import build
 from inverse_matching.types import Student, StudentOutput
 
@@ -18,7 +19,7 @@ from inverse_matching.types import Student, StudentOutput
 @pytest.fixture(scope='module')
 def samples():
   """Teacher samples on eight devices."""
-  return evaluate.draw_teacher_samples(small_run.RUN, 40, 3)
+  return draw_teacher_samples(small_run.RUN, 40, 3)
 
 
 @pytest.fixture
@@ -27,9 +28,9 @@ def context(samples, monkeypatch):
   monkeypatch.setattr(evaluate, '_sample_rows', lambda arm, seen, context: evaluate.likelihood_rows(
       arm, seen.log_prob, context.samples, seed=context.seed))
   run = small_run.RUN
-  see = evaluate.seer(run)
-  data = {name: see(evaluate.encode_split(run, getattr(run.source.data, name), 3)) for name in ('train', 'held_out')}
-  return evaluate.Context(run, samples, None, {}, None, data, see, 3, None)
+  see = seer(run)
+  data = {name: see(examples.encode_split(run, getattr(run.source.data, name), 3)) for name in ('train', 'held_out')}
+  return Context(run, samples, None, {}, None, data, see, 3, None)
 
 
 def test_teacher_samples(samples):
@@ -41,7 +42,7 @@ def test_teacher_samples(samples):
   np.testing.assert_allclose(samples.floor.log_prob, run.teacher.log_prob(run.params, samples.floor.x), rtol=1e-4)
   np.testing.assert_allclose(samples.floor.z, run.teacher.x_to_z(run.params, samples.floor.x)[0], rtol=1e-4, atol=1e-4)
   assert not np.intersect1d(samples.x, samples.floor.x).size
-  one = evaluate.draw_teacher_samples(run, 40, 3, devices=1)
+  one = draw_teacher_samples(run, 40, 3, devices=1)
   jax.tree.map(np.testing.assert_array_equal, one, samples)
 
 
@@ -74,7 +75,7 @@ def test_a_teacher_without_an_inverse(context):
   teacher = build.autoregressive(shape, constructors.dense_params(shape), constructors.dense_conditional(shape),
                                  elementwise=one_way)
   run = small_run.RUN._replace(teacher=teacher)
-  samples = evaluate.draw_teacher_samples(run, 20, 3)
+  samples = draw_teacher_samples(run, 20, 3)
   np.testing.assert_allclose(run.teacher.x_to_z(run.params, samples.x)[0], samples.z, atol=1e-3)
   assert scipy.stats.kstest(np.ravel(samples.z), scipy.stats.norm.cdf).pvalue > 1e-3
   rows = {row['metric'] for row in evaluate.evaluate_teacher(context._replace(run=run, samples=samples))}
@@ -104,7 +105,7 @@ def test_large_images_and_many_of_them_cost_less():
   assert [evaluate._affordable(64, shape) for shape in ((8, 8, 1), (28, 28, 1), (32, 32, 3))] == [64, 5, 2]
   assert evaluate._affordable(8, (28, 28, 1)) == 2 and evaluate._affordable(1000, (2, 2, 1)) == 1000
   run = small_run.RUN
-  whole, first = (evaluate.encode_split(run, run.source.data.train, 3, num=num) for num in (None, 5))
+  whole, first = (examples.encode_split(run, run.source.data.train, 3, num=num) for num in (None, 5))
   assert len(whole) == 24
   np.testing.assert_array_equal(first, whole[:5])
 

@@ -1,0 +1,49 @@
+"""Examples as the metrics see them, integer images or standardised rows, and as the teacher does."""
+import numpy as np
+
+from inverse_matching import random
+from inverse_matching.data.images.dataset import Images, Split
+from inverse_matching.data.table import Table
+from inverse_matching.errors import InputError
+from inverse_matching.runs import TeacherRun
+from inverse_matching.runtime.processes import map_examples
+
+
+def values_of(run: TeacherRun, part: str) -> np.ndarray:
+  """The examples of a part of the data as the metrics see them, [N, *event]: integer images, or standardised rows.
+
+  Raises:
+    InputError: these data are neither.
+  """
+  data = run.source.data
+  return getattr(data, part) if isinstance(data, Table) else getattr(images_of(run), part).pixels
+
+
+def to_values(run: TeacherRun, x: np.ndarray) -> np.ndarray:
+  """The same of x [N, *event] in the teacher's space."""
+  return to_pixels(run, x) if run.space.levels is not None else np.asarray(x)
+
+
+def images_of(run: TeacherRun) -> Images:
+  """The data of a teacher of images; InputError if it is of something else."""
+  data = run.source.data
+  if not isinstance(data, Images):
+    raise InputError('These numbers are those of images, and this is a model of something else: speech is measured by '
+                     'launch.reproduce --figure=vocoder.')
+  return data
+
+
+def to_pixels(run: TeacherRun, x: np.ndarray) -> np.ndarray:
+  """Integers [N, *event] of x [N, *event] in the teacher's space."""
+  return np.asarray(run.space.codec.to_data(x))
+
+
+def encode_split(run: TeacherRun, split: Split | np.ndarray, seed: int, devices: int | None = None, *,
+                 num: int | None = None) -> np.ndarray:
+  """x [N, *event] in the teacher's space of the first `num` images, or all; dequantisation noise from the seed. Rows of a table
+  are there already."""
+  if not isinstance(split, Split):
+    return split[:num]
+  to_x = map_examples(lambda _, pixels, p: run.space.codec.to_x(pixels, random.keys_at(seed, p)), devices)
+  pixels = split.pixels[:num]
+  return to_x(None, pixels, np.arange(len(pixels), dtype=np.uint32))
