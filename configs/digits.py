@@ -102,6 +102,7 @@ BASE = dict(
     appendix_a=dict(
         num_directions=200, seed=3,  # random directions of z
         num_shown=12),  # rows of the picture
+    sensitivity=dict(num_samples=200, seed=6),  # draws of z
     warm_start=images.WARM_START,
     factors=images.FACTORS,
     teacher_course=dict(num_samples=1000, seed=5),  # that are drawn at every checkpoint
@@ -139,7 +140,7 @@ SCALES = {
         arms=arms(dict(RESNET, num_filters=8)),
         teacher_kinds=images.teacher_kinds(levels=17, transformer=dict(TRANSFORMER, num_blocks=2, width=8)),
         figures={'5': ('resnet/x_reconstruction_l1_noise',)},
-        appendix_a=dict(num_directions=8, num_shown=8), warm_start=images.SMOKE_WARM_START,
+        appendix_a=dict(num_directions=8, num_shown=8), sensitivity=dict(num_samples=12), warm_start=images.SMOKE_WARM_START,
         factors=images.SMOKE_FACTORS, teacher_course=dict(num_samples=40),
         convergence=dict(arms=('flow/oracle_prediction',), num_epochs=1),
         crossed=dict(num_seeds=2, rates=(1e-3, 3e-3), num_tuning=10, updates=(10, 20), every=10, further_updates=(30,),

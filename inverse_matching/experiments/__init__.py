@@ -16,6 +16,7 @@ from inverse_matching.experiments import (
     headroom,
     logit_lambda,
     sampling,
+    sensitivity,
     teacher_course,
     teachers,
     vocoder,
@@ -24,17 +25,14 @@ from inverse_matching.experiments import (
 from inverse_matching.experiments.experiment import Experiment
 
 SHARED = ('4', '5', '6')  # made together where several are asked for: of one teacher, one set of samples
+STUDIES = {'appendix_a': appendix_a, 'budget': budget, 'convergence': convergence, 'crossed': crossed, 'factors': factors,
+           'headroom': headroom, 'lambda': logit_lambda, 'sampling': sampling, 'sensitivity': sensitivity, 'teachers': teachers,
+           'teacher_course': teacher_course, 'vocoder': vocoder, 'warm_start': warm_start}
 FIGURES = {**gaussian.FIGURES, **{figure: functools.partial(distillation.run, numbers=[figure]) for figure in SHARED},
-           'appendix_a': appendix_a.run, 'lambda': logit_lambda.run, 'sampling': sampling.run, 'teachers': teachers.run,
-           'vocoder': vocoder.run, 'headroom': headroom.run, 'warm_start': warm_start.run,
-           'convergence': convergence.run, 'crossed': crossed.run,
-           'factors': factors.run, 'teacher_course': teacher_course.run, 'budget': budget.run}
+           **{name: module.run for name, module in STUDIES.items()}}
 # The sections that a figure takes from the config, where not every config with a teacher has them.
-SECTIONS = {'4': 'figures', '5': 'figures', '6': 'figures', 'appendix_a': 'appendix_a', 'lambda': 'lambda_study',
-            'sampling': 'sampling', 'teachers': 'teachers_study', 'vocoder': 'figures', 'warm_start': 'warm_start',
-            'headroom': 'headroom', 'convergence': 'convergence',
-            'crossed': 'crossed', 'factors': 'factors',
-            'teacher_course': 'teacher_course', 'budget': 'budget'}
+SECTIONS = {**{name: name for name in STUDIES}, **{name: 'figures' for name in (*SHARED, 'vocoder')},
+            'lambda': 'lambda_study', 'teachers': 'teachers_study'}
 
 
 def reproduce(figure: str, config: Mapping[str, Any], workdir: str, command: str, devices: int | None = None) -> str:

@@ -45,6 +45,7 @@ def base(name: str) -> dict[str, Any]:
       teacher_kinds=kinds(TRANSFORMER),
       figures={'4': images.FIGURE_4, '5': images.FIGURE_5, '6': images.FIGURE_6},
       appendix_a=dict(num_directions=200, seed=3, num_shown=12),
+      sensitivity=dict(num_samples=200, seed=6),
       warm_start=images.WARM_START,
       factors=images.FACTORS,
       teacher_course=dict(num_samples=1000, seed=5),
@@ -108,7 +109,7 @@ SCALES = {
         arms=images.arms(dict(SMALL_RESNET, num_filters=4)),
         teacher_kinds=kinds(dict(TRANSFORMER, num_blocks=2, num_layers=1, width=8, num_heads=2)),
         figures={'5': ('resnet/x_reconstruction_l1_noise',)},
-        appendix_a=dict(num_directions=8), warm_start=images.SMOKE_WARM_START,
+        appendix_a=dict(num_directions=8), sensitivity=dict(num_samples=12), warm_start=images.SMOKE_WARM_START,
         factors=images.SMOKE_FACTORS, teacher_course=dict(num_samples=24),
         convergence=dict(arms=('flow/oracle_prediction',), num_epochs=1),
         budget=dict(images.SMOKE_BUDGET, sizes=images.sizes(
