@@ -102,7 +102,9 @@ BASE = dict(
     appendix_a=dict(
         num_directions=200, seed=3,  # random directions of z
         num_shown=12),  # rows of the picture
-    sensitivity=dict(num_samples=200, seed=6),  # draws of z
+    sensitivity=dict(
+        arms=(*images.FIGURE_4, *images.FIGURE_5),  # students to measure too, where they are trained
+        num_samples=200, seed=6),  # draws of z
     warm_start=images.WARM_START,
     factors=images.FACTORS,
     teacher_course=dict(num_samples=1000, seed=5),  # that are drawn at every checkpoint

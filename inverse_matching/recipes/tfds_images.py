@@ -45,7 +45,7 @@ def base(name: str) -> dict[str, Any]:
       teacher_kinds=kinds(TRANSFORMER),
       figures={'4': images.FIGURE_4, '5': images.FIGURE_5, '6': images.FIGURE_6},
       appendix_a=dict(num_directions=200, seed=3, num_shown=12),
-      sensitivity=dict(num_samples=200, seed=6),
+      sensitivity=dict(arms=(*images.FIGURE_4, *images.FIGURE_5), num_samples=200, seed=6),
       warm_start=images.WARM_START,
       factors=images.FACTORS,
       teacher_course=dict(num_samples=1000, seed=5),

@@ -23,7 +23,8 @@ def test_every_point_is_a_prior_draw():
 
 
 def _rows(function):
-  return sensitivity.moved_rows(function(Z), np.stack([function(each) for each in sensitivity.points(Z, OTHER)]), seed=0)
+  moved = np.stack([function(each) for each in sensitivity.points(Z, OTHER)])
+  return sensitivity.moved_rows('teacher', function(Z), moved, seed=0)
 
 
 def test_a_linear_map_has_the_number_of_every_linear_map():
