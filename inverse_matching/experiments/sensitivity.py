@@ -51,7 +51,7 @@ def run(experiment: Experiment) -> str:
   """Writes sensitivity.json and sensitivity.png; returns the table.
 
   The teacher, that of figures 4 and 5, is trained if it is not there; the students of config.sensitivity.arms, of the first
-  training seed, are used if they are. That section has num_samples and seed too.
+  training seed, are used if they are, as far as they are trained. That section has num_samples and seed too.
 
   Raises:
     InputError: the prior of the teacher is not the standard normal, or its data are not images.
@@ -69,7 +69,8 @@ def run(experiment: Experiment) -> str:
   trained = [arm for arm, folder in folders.items() if (folder / 'config.json').exists()]
   students = {arm: runs.load_student(folders[arm], teacher_run) for arm in trained}
   about = {'weights': list(WEIGHTS), **settings, 'data': config['data'], 'teacher_hash': teacher_run.hash,
-           'students': {arm: checkpoint.tree_hash(student.params) for arm, student in students.items()}}
+           'students': {arm: {'hash': checkpoint.tree_hash(student.params), 'updates': runs.last_step(folders[arm])}
+                        for arm, student in students.items()}}
   picture = path / 'sensitivity.png'
   if not picture.exists():
     (path / 'sensitivity.json').unlink(missing_ok=True)  # the picture is made with the numbers
