@@ -1,12 +1,12 @@
 """The neural vocoder of section 4.1.4: SampleRNN teacher, WaveNet student, WORLD features.
 
-    python -m launch.prepare_data --dataset=spoken_digit --data_dir=runs/data
+    python -m launch.prepare_data --dataset=spoken_digit --data_dir=runs/data --archives=archives
     TFDS_DATA_DIR=runs/data python -m launch.reproduce --figure=vocoder --config=configs/vocoder.py:demo --workdir=runs/vocoder
 
 | variant | what it is | hardware and time |
 | --- | --- | --- |
 | demo | one speaker of spoken_digit, 8 kHz (the default) | 1 h 40 min on one CPU core: results/vocoder |
-| cpu | 11 minutes of ljspeech at 16 kHz, no phase; two or three students an arm | 17 hours of a CPU core; not run yet |
+| cpu | 100 recordings of ljspeech at 16 kHz, 11 minutes, no phase; two or three students an arm | 17 hours of a CPU core; not run yet |
 | gpu | ljspeech at 16 kHz, half the paper's widths | a GPU; not run yet |
 | paper | ljspeech at 16 kHz: teacher 1024 wide, six flows of 10 layers of 64 channels | a GPU; not run yet |
 | smoke | synthetic speech, to see that all works; needs no data | 2 CPU cores, minutes |
@@ -53,10 +53,8 @@ BASE = dict(
     teacher_study=dict(  # takes the place of sections of the students while the teacher trains
         optimizer=dict(name='adam', learning_rate=0.002, schedule=placeholder(str), decay_rate=0.95),
         train=dict(TRAIN, batch_size=8, num_epochs=60)),
-    pairs=dict(
-        num=placeholder(int),  # recordings x with z = T(x), for x-reconstruction; None: all
-        num_drawn=3600,  # pairs (z, T^-1(z)), for oracle prediction
-        seed=1, solver='auto'),
+    pairs=dict(num=3600, seed=1, solver='auto'),
+    encodings=dict(num=placeholder(int), seed=1),  # None: of all recordings, once each
     evaluation=dict(
         seed=2, num_seeds=3,  # of the z that the held-out utterances are spoken with: seed, seed + 1, ...
         num_train_seeds=1),  # students of each arm, with train.seed and those that follow
@@ -67,8 +65,8 @@ BASE = dict(
 SCALES = {
     'demo': {},
     'cpu': dict(
-        data=dict(RECORDINGS, name='ljspeech', phase=False, crop_frames=60, burn_in_frames=20, num_validation=10,
-                  piece_seconds=3.0),
+        data=dict(RECORDINGS, name='ljspeech', phase=False, crop_frames=60, burn_in_frames=20, num_train=90, num_validation=10,
+                  num_held_out=10, piece_seconds=3.0),
         teacher=dict(frame_sizes=(80, 10), width=192, next_frame=True),
         student=dict(num_layers=8),
         optimizer=dict(schedule='cosine'),
@@ -76,7 +74,7 @@ SCALES = {
         teacher_study=dict(
             optimizer=dict(name='adam', learning_rate=0.002, schedule='cosine'),
             train=dict(TRAIN, batch_size=8, num_epochs=60)),
-        pairs=dict(num_drawn=640),  # 8 for each recording
+        pairs=dict(num=640),  # 8 for each recording
         evaluation=dict(num_train_seeds=2),
         figures={'vocoder': ('flow/x_reconstruction', 'flow/x_reconstruction_denoising', 'flow/oracle_prediction',
                              'flow/regularized_kl', 'flow/regularized_kl_spectral', 'flow/regularized_kl_power')}),
@@ -89,7 +87,7 @@ SCALES = {
         teacher_study=dict(
             optimizer=dict(name='adam', learning_rate=0.001, decay_rate=0.98),
             train=dict(TRAIN, batch_size=32, num_epochs=100)),
-        pairs=dict(num_drawn=20000)),
+        pairs=dict(num=20000)),
     'paper': dict(
         data=dict(RECORDINGS, name='ljspeech', phase=False, crop_frames=200, burn_in_frames=80),
         teacher=dict(frame_sizes=(80, 10), width=1024),
@@ -99,7 +97,7 @@ SCALES = {
         teacher_study=dict(
             optimizer=dict(name='adam', learning_rate=0.001, decay_rate=0.99),
             train=dict(TRAIN, batch_size=32, num_epochs=200)),
-        pairs=dict(num_drawn=50000)),
+        pairs=dict(num=50000)),
     'smoke': dict(
         data=dict(SPEECH, name='synthetic', phase=False, num_train=8, num_held_out=3, crop_frames=40, burn_in_frames=10),
         teacher=dict(width=16),
@@ -109,7 +107,7 @@ SCALES = {
         teacher_study=dict(
             optimizer=dict(name='adam', learning_rate=0.002, decay_rate=0.9),
             train=dict(TRAIN, batch_size=4, num_epochs=1)),
-        pairs=dict(num_drawn=16), evaluation=dict(num_seeds=1)),
+        pairs=dict(num=16), evaluation=dict(num_seeds=1)),
 }
 
 

@@ -40,9 +40,8 @@ def run(experiment: Experiment) -> str:
   """Trains what is missing, speaks the held-out utterances, and writes vocoder.json, .md and .png, forest.png and wav/ARM.wav.
 
   Beside the sections of distillation.carry_out, the config has teacher_study (sections that take the place of those of the
-  students while the teacher trains) and figures.vocoder (names of arms); config.pairs has num (of recordings, None for all),
-  num_drawn (of T^-1(z), for oracle prediction), seed and solver. Beside the teacher and each student, the encodings z = T(x)
-  and the pairs (z, T^-1(z)) get a folder, where an arm takes them.
+  students while the teacher trains) and figures.vocoder (names of arms); config.encodings.num may be None, for all recordings.
+  Beside the teacher and each student, the encodings z = T(x) and the pairs (z, T^-1(z)) get a folder, where an arm takes them.
 
   Returns:
     The table and the verdicts as text.
@@ -60,11 +59,9 @@ def run(experiment: Experiment) -> str:
   teacher_run = stages.run('train the teacher', runs.train_teacher, merge(config, config['teacher_study']), path / 'teacher',
                            devices)
   stages.run('listen to the teacher', _listen, experiment, teacher_run, seeds[0])
-  settings = {'seed': config['pairs']['seed'], 'solver': config['pairs']['solver'], 'devices': devices}
-  make = {'encodings': lambda: runs.make_pairs(teacher_run, path / 'encodings', pairs_from='data', **settings,
-                                               num=config['pairs']['num'] or len(teacher_run.source.data.train)),
-          'pairs': lambda: runs.make_pairs(teacher_run, path / 'pairs', **settings, num=config['pairs']['num_drawn'])}
-  stores = {kind: stages.run(f'make {kind}', make[kind]) for kind in kinds}
+  all_recordings = {'encodings': {'num': config['encodings']['num'] or len(teacher_run.source.data.train)}}
+  storing = experiment._replace(config=merge(config, all_recordings))
+  stores = {kind: stages.run(f'make {kind}', distillation.make_store, storing, teacher_run, kind) for kind in kinds}
   students: dict[str, dict[int, StudentRun]] = {arm: {} for arm in configs}
   for arm, seed in trainings:
     of_seed = merge(configs[arm], {'train': {'seed': seed}})
@@ -146,7 +143,7 @@ def _write(experiment: Experiment, teacher_run: TeacherRun, waveforms: Mapping[s
            verdicts: Sequence[Mapping[str, Any]], decided: Sequence[list[list[str]]]) -> None:
   """Writes all files but those of the runs."""
   config, path, rate = experiment.config, experiment.path, teacher_run.space.codec.rate
-  names = ('data', 'teacher', 'student', 'optimizer', 'train', 'teacher_study', 'pairs', 'evaluation', 'arms')
+  names = ('data', 'teacher', 'student', 'optimizer', 'train', 'teacher_study', 'pairs', 'encodings', 'evaluation', 'arms')
   utterances = {split: len(getattr(teacher_run.source.data, split)) for split in ('train', 'held_out')}
   experiment.write('vocoder', {**{name: config[name] for name in names}, 'utterances': utterances}, rows, summary=verdicts)
   first = rows.where(seed=config['evaluation']['seed'])

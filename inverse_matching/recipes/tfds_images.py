@@ -123,8 +123,8 @@ SCALES = {
 L1_AND_L2 = (*images.FIGURE_6, 'resnet/x_reconstruction_l2_noise')
 OF_DATA = {  # sections of the scales for one data set
     'cifar10': {'cpu': dict(
-        # As many updates of 23,000 images as of 58,000.
-        arms=cpu_arms(num_epochs=15, several=L1_AND_L2), encodings=dict(num=69000), figures={'6': L1_AND_L2})}}
+        # 2,000 are for validation, and students have as many updates of 23,000 images as of 58,000.
+        data=dict(num_train=25000), arms=cpu_arms(num_epochs=15, several=L1_AND_L2), encodings=dict(num=69000), figures={'6': L1_AND_L2})}}
 
 
 def config(name: str, variant: str) -> ml_collections.ConfigDict:
