@@ -6,7 +6,7 @@
 | variant | what it is | hardware and time |
 | --- | --- | --- |
 | demo | one speaker of spoken_digit, 8 kHz (the default) | 1 h 40 min on one CPU core: results/vocoder |
-| cpu | 100 recordings of ljspeech at 16 kHz, 11 minutes, no phase; two or three students an arm | 17 hours of a CPU core; not run yet |
+| cpu | 100 recordings of ljspeech at 16 kHz, no phase; two or three students an arm | 17 hours of a CPU core; not run yet |
 | gpu | ljspeech at 16 kHz, half the paper's widths | a GPU; not run yet |
 | paper | ljspeech at 16 kHz: teacher 1024 wide, six flows of 10 layers of 64 channels | a GPU; not run yet |
 | smoke | synthetic speech, to see that all works; needs no data | 2 CPU cores, minutes |
@@ -56,7 +56,7 @@ BASE = dict(
     pairs=dict(num=3600, seed=1, solver='auto'),
     encodings=dict(num=placeholder(int), seed=1),  # None: of all recordings, once each
     evaluation=dict(
-        seed=2, num_seeds=3,  # of the z that the held-out utterances are spoken with: seed, seed + 1, ...
+        seed=100, num_seeds=3,  # of the z that the held-out utterances are spoken with: seed, seed + 1, ...
         num_train_seeds=1),  # students of each arm, with train.seed and those that follow
     figures={'vocoder': (
         'flow/x_reconstruction', 'flow/oracle_prediction', 'flow/regularized_kl', 'flow/regularized_kl_spectral')},

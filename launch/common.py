@@ -22,7 +22,7 @@ from . import config_flag, wording
 
 FLAGS = flags.FLAGS
 OURS = tuple(str(pathlib.Path(file).parent) + os.sep for file in (registry.__file__, __file__))  # where our messages come from
-TRY_AGAIN = 75  # exit status of a process that stops because another one of its run was told to; EX_TEMPFAIL of sysexits.h
+TRY_AGAIN = 75  # exit status of what stopped before its end and goes on when it is called again; EX_TEMPFAIL of sysexits.h
 
 
 def define_flags(config: str | None = None, distributed: bool = True, loads: bool = True) -> None:
@@ -84,7 +84,7 @@ def _stop(signum: int, frame: Any) -> None:
   del signum, frame
   print('Stopped. Run the same command again to go on.', file=sys.stderr)
   sys.stdout.flush()
-  os._exit(0)
+  os._exit(TRY_AGAIN)
 
 
 class _OwnMessages(std_logging.Filter):
@@ -156,7 +156,7 @@ def run(main: Callable[[], None]) -> None:
       _fail(str(error))
     except loop.Stopped as stopped:
       print(stopped, file=sys.stderr)
-      sys.exit({signal.SIGTERM: 0, signal.SIGINT: 130}.get(stopped.signum, TRY_AGAIN))
+      sys.exit(130 if stopped.signum == signal.SIGINT else TRY_AGAIN)
     except KeyboardInterrupt:
       print('Stopped. Run the same command again to go on.', file=sys.stderr)
       sys.exit(130)

@@ -29,5 +29,6 @@ if [ -n "$stopped" ]; then
   status=0
   wait "$!" || status=$?  # the first wait ended with the signal
   scontrol requeue "$SLURM_JOB_ID"
+  [ "$status" != 75 ] || status=0  # saved, and in the queue again
 fi
 exit "$status"

@@ -19,6 +19,7 @@ import pytest
 from inverse_matching.data import pairs
 from inverse_matching.runtime import files
 from inverse_matching.training import checkpoint
+from launch.common import TRY_AGAIN
 
 pytestmark = [pytest.mark.slow, pytest.mark.survival]
 TRAIN = ['train_teacher', CONFIG, '--config.train.num_epochs=40']  # 520 steps, 40 checkpoints
@@ -162,11 +163,11 @@ def half_way(name, base, folder, lines=30):
 
 @pytest.mark.parametrize('name', SHARES)
 def test_sigterm(name, base, whole, tmp_path, tally):
-  """Saves and exits 0 within 10 s, says what to do, and repeats no step afterwards."""
+  """Saves and exits within 10 s with the status of unfinished work, says what to do, and repeats no step afterwards."""
   process = half_way(name, base, tmp_path)
   tally.happened('SIGTERM', name)
   assert stop(process) < 10
-  assert 'Run the same command again to go on.' in finish(process, 0)
+  assert 'Run the same command again to go on.' in finish(process, TRY_AGAIN)
   step = checkpoint.latest(tmp_path / 'run')
   words = goes_on(name, base, tmp_path)
   assert step is None or f'going on from step {step} ' in words

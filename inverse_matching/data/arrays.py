@@ -9,13 +9,14 @@ from inverse_matching.data import table
 from inverse_matching.data.images import dataset as images
 from inverse_matching.data.source import Source
 from inverse_matching.errors import InputError, check_at_least
+from inverse_matching.runtime import files
 
 NAMES = ('x', 'labels', 'held_out', 'held_out_labels')  # of the arrays in an .npz
 CHANNELS = (1, 3)
 
 
 def arrays(*, path: str | None = None, levels: int | None = None, logit_lambda: float | None = None, held_out: float = 0.1,
-           split_seed: int = 0, num_validation: int | None = None) -> Source:
+           split_seed: int = 0, num_validation: int | None = None, sha256: str | None = None) -> Source:
   """Returns the data in an .npy or .npz file: images, if they are integers, or a table of floats.
 
   Args:
@@ -26,11 +27,14 @@ def arrays(*, path: str | None = None, levels: int | None = None, logit_lambda: 
     held_out: share of x that is kept out of training where the file has no held_out.
     split_seed: of the permutation that chooses it.
     num_validation: how many training examples are set apart for validation; None is none.
+    sha256: of the file; a run notes it, so that it does not go on with another one.
 
   Raises:
-    InputError: there is no such file, or what is in it cannot be trained on.
+    InputError: there is no such file, it is another one, or what is in it cannot be trained on.
   """
   found = _read(path)
+  if sha256 not in (None, files.sha256(path)):
+    raise InputError(f'{path} is another file than the one that was trained on: put that one back, or train anew.')
   if 'held_out' in found:
     train, rest = ({'x': found[x], 'labels': found.get(labels)} for x, labels in (NAMES[:2], NAMES[2:]))
   else:

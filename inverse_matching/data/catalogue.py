@@ -11,6 +11,7 @@ from inverse_matching.data.images import tfds as tfds_images
 from inverse_matching.data.source import Source, Space
 from inverse_matching.data.speech import dataset as speech
 from inverse_matching.data.speech.corpora import CORPORA
+from inverse_matching.runtime import files
 
 # name -> factory(**settings) -> Source. A user's own is 'package.module:factory'.
 SOURCES: dict[str, Callable[..., Source]] = {
@@ -40,9 +41,11 @@ def load(settings: Mapping[str, Any]) -> Source:
 
 
 def settled(settings: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns config.data with the file of `arrays` by its path from the root, so that it is found from any folder."""
+  """Returns config.data with the file of `arrays` by its path from the root, to be found from any folder, and its sha256."""
   path = settings.get('path') if settings['name'] == 'arrays' else None
-  return {**settings, **({} if path is None else {'path': os.path.abspath(path)})}
+  if path is None or not os.path.isfile(path):
+    return dict(settings)
+  return {**settings, 'path': os.path.abspath(path), 'sha256': files.sha256(path)}
 
 
 def space(facts: Mapping[str, Any]) -> Space:

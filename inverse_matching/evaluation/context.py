@@ -30,11 +30,14 @@ class Seen(NamedTuple):
 
 
 class TeacherSamples(NamedTuple):
-  """Exact teacher samples that every student is compared with."""
-  z: np.ndarray  # [N, *event]
-  x: np.ndarray  # [N, *event], T^-1(z)
-  log_prob: np.ndarray  # [N], nats
-  floor: Seen  # N further samples: the teacher against itself
+  """Exact teacher samples that every student is compared with.
+
+  Point by point, S(z) is compared with T^-1(z). What compares sets, such as a kernel distance, takes samples of other z: sets
+  of the same z are closer than two draws of one law ever are.
+  """
+  z: np.ndarray  # [N, *event], what students sample from
+  paired: Seen  # x = T^-1(z)
+  independent: Seen  # N samples of other z
 
 
 class Context(NamedTuple):
@@ -42,7 +45,7 @@ class Context(NamedTuple):
   run: TeacherRun
   samples: TeacherSamples
   observer: Observer
-  references: Mapping[str, sample_metrics.Reference]  # 'teacher': teacher samples, 'data': held-out images
+  references: Mapping[str, sample_metrics.Reference]  # 'teacher': samples of other z, 'data': held-out images
   memorisation: set_distances.Memorisation
   data: Mapping[str, Seen]  # 'train' and 'held_out'
   see: Callable[[np.ndarray], Seen]  # x [N, *event], compiled once for all arms
@@ -53,7 +56,8 @@ class Context(NamedTuple):
   def settings(self) -> dict[str, Any]:
     """What the numbers depend on, for the record."""
     return {'teacher_hash': self.run.hash, 'classifier_hash': self.observer.hash,
-            'classifier_accuracy': self.observer.held_out_accuracy, 'num_samples': len(self.samples.z), 'seed': self.seed}
+            'classifier_accuracy': self.observer.held_out_accuracy, 'num_samples': len(self.samples.z), 'seed': self.seed,
+            'teacher_samples': 'of other z'}
 
   @property
   def has_normal_prior(self) -> bool:
@@ -75,19 +79,33 @@ def make_context(run: TeacherRun, workdir: str | os.PathLike, samples: TeacherSa
   Raises:
     InputError: data that are neither images nor a table, or too few examples.
   """
-  train, held_out = (examples.values_of(run, name) for name in ('train', 'held_out'))
-  for name, count in (('held-out examples', len(held_out)), ('samples', len(samples.z))):
-    if count < FEWEST:
-      raise InputError(f'There are {count} {name}, too few to compare with: {FEWEST} or more are needed.')
+  train, held_out = check(run, len(samples.z))
   observer = _observer(run, pathlib.Path(workdir) / 'classifier', devices)
   reference = functools.partial(sample_metrics.make_reference, observer=observer, levels=run.space.levels, num=len(samples.z),
                                 seed=seed)
-  references = {'teacher': reference(examples.to_values(run, samples.x), examples.to_values(run, samples.floor.x)),
+  references = {'teacher': reference(*(examples.to_values(run, each.x) for each in (samples.independent, samples.paired))),
                 'data': reference(held_out, train)}
   see = seer(run, devices, workdir)
   data = {name: see(examples.encode_split(run, getattr(run.source.data, name), seed, devices, num=EXAMPLES), f'{name}_{seed}')
           for name in ('train', 'held_out')}
   return Context(run, samples, observer, references, set_distances.memorisation(train, held_out), data, see, seed, devices)
+
+
+def check_count(count: int, what: str) -> None:
+  """Raises InputError for fewer than FEWEST of them."""
+  if count < FEWEST:
+    raise InputError(f'There are {count} {what}, too few to compare with: {FEWEST} or more are needed.')
+
+
+def check(run: TeacherRun, num_samples: int) -> tuple[np.ndarray, np.ndarray]:
+  """The training and held-out examples as the metrics see them; raises InputError if there is too little to compare."""
+  train, held_out = (examples.values_of(run, name) for name in ('train', 'held_out'))
+  check_count(len(held_out), 'held-out examples')
+  check_count(num_samples, 'samples')
+  if len(held_out) > len(train):
+    raise InputError(f'There are {len(held_out)} held-out examples and {len(train)} to train on, and what is remembered shows '
+                     'only where there are no fewer of these: hold fewer out.')
+  return train, held_out
 
 
 def seer(run: TeacherRun, devices: int | None = None, workdir: str | os.PathLike | None = None) -> Callable[..., Seen]:
@@ -123,9 +141,9 @@ def _observer(run: TeacherRun, workdir: pathlib.Path, devices: int | None) -> Ob
 
 def teacher_samples(run: TeacherRun, z: np.ndarray, x: np.ndarray, devices: int | None = None,
                     workdir: str | os.PathLike | None = None) -> TeacherSamples:
-  """Splits 2 N pairs (z, x = T^-1(z)) into N to compare with and N for the floor; for the workdir see `seer`."""
+  """TeacherSamples of 2 N pairs (z, x = T^-1(z)), with N of each; for the workdir see `seer`."""
   n, see = len(z) // 2, seer(run, devices, workdir)
-  return TeacherSamples(z[:n], x[:n], see(x[:n], 'samples').log_prob, see(x[n:2 * n], 'floor'))
+  return TeacherSamples(z[:n], see(x[:n], 'paired'), see(x[n:2 * n], 'independent'))
 
 
 def draw_teacher_samples(run: TeacherRun, num: int, seed: int, devices: int | None = None) -> TeacherSamples:

@@ -8,7 +8,7 @@ import numpy as np
 
 from inverse_matching import solvers
 from inverse_matching.evaluation import examples, jacobian, sample_metrics, statistics, tables
-from inverse_matching.evaluation.context import Context, Seen, TeacherSamples, draw_teacher_samples, make_context
+from inverse_matching.evaluation.context import Context, Seen, TeacherSamples, check, draw_teacher_samples, make_context
 from inverse_matching.losses import distances
 from inverse_matching.runs import StudentRun, exported, load_student, load_teacher, prior_draws
 from inverse_matching.runtime import files, processes
@@ -48,7 +48,7 @@ def _reverse_kl_rows(arm: str, student: Student, output: Any, log_teacher: np.nd
 
 
 def _sample_rows(arm: str, seen: Seen, context: Context) -> list[dict[str, Any]]:
-  """Rows of samples: the likelihood of x under the teacher, its quality, and the encodings T(x)."""
+  """Rows of samples of the z of context.samples: the likelihood of x under the teacher, its quality, and the encodings T(x)."""
   return [*likelihood_rows(arm, seen.log_prob, context.samples, seed=context.seed), *quality_rows(arm, seen.x, context),
           *_encoding_rows(arm, seen.z, context)]
 
@@ -77,7 +77,7 @@ def evaluate_teacher(context: Context) -> list[dict[str, Any]]:
     units of its rows, and nats, in the teacher's space;
   - round trips where there is a T^-1; where it is a fixed point, sweeps (of a chain, over all its blocks) and the agreement
     with ancestral sampling;
-  - what every student is measured by, for a second set of teacher samples: the floor of what a student can reach;
+  - what every student is measured by, for T^-1 in the place of S: the floor of what a student can reach;
   - the encodings of training and held-out images, as arms 'train' and 'held_out', where the prior is standard normal.
   """
   run, samples, rows = context.run, context.samples, []
@@ -91,9 +91,9 @@ def evaluate_teacher(context: Context) -> list[dict[str, Any]]:
   if run.teacher.z_to_x is not None:
     rows += _inverse_rows(context)
   for name in ('l2', 'l1'):
-    error = distances.make(name)(samples.floor.x, samples.x)
+    error = distances.make(name)(samples.independent.x, samples.paired.x)  # of a sampler that does not know z
     rows.append(row(f'oracle_{name}', 'teacher', mean(error), n=len(samples.z)))
-  return rows + _sample_rows('teacher', samples.floor, context)
+  return rows + _sample_rows('teacher', samples.paired, context)
 
 
 def _inverse_rows(context: Context) -> list[dict[str, Any]]:
@@ -140,7 +140,7 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
   generate = map_examples(student.z_to_x, context.devices)
   output = generate(params, samples.z)
   seen = context.see(output.x)
-  rows = [error(f'oracle_{name}', 'teacher', distances.make(name)(output.x, samples.x)) for name in ('l2', 'l1')]
+  rows = [error(f'oracle_{name}', 'teacher', distances.make(name)(output.x, samples.paired.x)) for name in ('l2', 'l1')]
   rows.append(error('z_reconstruction_l2', 'teacher', distances.l2(seen.z, samples.z)))
   rows += [error('x_reconstruction_l2', name, distances.l2(generate(params, encodings).x, x))
            for name, (x, encodings, _) in context.data.items()]
@@ -152,8 +152,8 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
     rows += _sample_rows(f'{arm}@matched', context.see(wide), context)
   values = jacobian.singular_values(student, params, samples.z[:_affordable(JACOBIANS, student.event_shape)])
   rank, num_dims = float(np.median(jacobian.ranks(values))), float(values.shape[1])
-  variance = statistics.variance_ratio(output.x, samples.x, seed=context.seed)
-  variance_floor, _, _ = statistics.variance_ratio(samples.floor.x, samples.x, seed=context.seed)
+  variance = statistics.variance_ratio(output.x, samples.paired.x, seed=context.seed)
+  variance_floor, _, _ = statistics.variance_ratio(samples.independent.x, samples.paired.x, seed=context.seed)
   return rows + [row('jacobian_rank', None, rank, n=len(values), floor=num_dims),
                  row('variance_ratio', 'teacher', variance, n=len(samples.z), floor=variance_floor)]
 
@@ -161,14 +161,16 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
 def likelihood_rows(arm: str, log_prob: np.ndarray, samples: TeacherSamples, *, seed: int) -> list[dict[str, Any]]:
   """Rows that compare log p_T [N] of an arm's samples with that of teacher samples, in nats (figure 2 of the paper).
 
-  The arm's samples are of the same z, in the same order: the interval of the shift of the mean is that of the mean difference.
+  The arm's samples are of samples.z, in that order: the shift of the mean is that from T^-1 of the same z, with the interval of
+  a mean difference (the teacher's own is 0). The distances of distributions are from samples of other z.
   """
-  other, further = samples.log_prob, samples.floor.log_prob
-  row = lambda metric, value, measure: statistics.row(arm, metric, 'teacher', value, n=len(log_prob), seed=seed,
-                                                      floor=measure(further, other))
-  return [row('log_prob_mean_shift', statistics.mean(log_prob - other, seed=seed), statistics.mean_shift),
-          row('log_prob_ks', statistics.kolmogorov_smirnov_interval(log_prob, other), statistics.kolmogorov_smirnov),
-          row('log_prob_wasserstein', statistics.wasserstein_interval(log_prob, other, seed=seed), statistics.wasserstein)]
+  paired, independent = samples.paired.log_prob, samples.independent.log_prob
+  row = lambda metric, value, floor: statistics.row(arm, metric, 'teacher', value, n=len(log_prob), seed=seed, floor=floor)
+  return [row('log_prob_mean_shift', statistics.mean(log_prob - paired, seed=seed), 0.0),
+          row('log_prob_ks', statistics.kolmogorov_smirnov_interval(log_prob, independent),
+              statistics.kolmogorov_smirnov(paired, independent)),
+          row('log_prob_wasserstein', statistics.wasserstein_interval(log_prob, independent, seed=seed),
+              statistics.wasserstein(paired, independent))]
 
 
 def evaluate_run(workdir: str, teacher_workdir: str | None, *, num: int, seed: int, command: str,
@@ -194,6 +196,7 @@ def evaluate_run(workdir: str, teacher_workdir: str | None, *, num: int, seed: i
   files.check_folder(output or workdir)
   run = load_teacher(teacher_workdir) if teacher_workdir else load_teacher(workdir, step)
   student_run = load_student(workdir, run, step) if teacher_workdir else None
+  check(run, num)
   samples = draw_teacher_samples(run, num, seed, devices)
   folder = output or (workdir if teacher_workdir is None or exported.is_model(teacher_workdir) else teacher_workdir)
   context = make_context(run, folder, samples, seed=seed, devices=devices)

@@ -76,10 +76,11 @@ def run(experiment: Experiment) -> str:
   """
   config, path, devices = experiment.config, experiment.path, experiment.devices
   stages = Stages(path / 'timing.json', ['train the teacher', 'train the classifier of the metrics', 'appendix A'])
-  teacher_run = stages.run('train the teacher', runs.train_teacher, config, path / 'teacher', devices)
-  if not priors.is_standard_normal(teacher_run.teacher.prior, teacher_run.teacher.event_shape):
+  teacher = runs.check(config)
+  if not priors.is_standard_normal(teacher.prior, teacher.event_shape):
     raise InputError('Appendix A scales draws of a standard normal prior, which this teacher does not have: use prior=normal '
                      'in its elementwise map.')
+  teacher_run = stages.run('train the teacher', runs.train_teacher, config, path / 'teacher', devices)
   classifier = stages.run('train the classifier of the metrics', train_classifier, teacher_run.config['data'],
                           path / 'teacher' / 'classifier', devices)
   settings = {'radii': list(RADII), **config['appendix_a'], 'data': config['data'], 'teacher_hash': teacher_run.hash,

@@ -91,7 +91,7 @@ def _prepare(experiment: Experiment, outcome: distillation.Outcome) -> Study:
 def _teacher_rows(study: Study) -> Rows:
   outcome = study.outcome
   rows = Rows(row for row in outcome.rows if row['arm'] == 'teacher' and row['metric'] in KEPT)
-  rows += _distances('teacher', examples.to_pixels(outcome.teacher_run, outcome.context.samples.x), study)
+  rows += _distances('teacher', examples.to_pixels(outcome.teacher_run, outcome.context.samples.paired.x), study)
   run = outcome.teacher_run
   count = costs.multiply_adds(lambda params, z: run.teacher.x_to_z(params, z)[0], run.params, run.teacher.event_shape)
   return Rows([*rows, _count('teacher', 'multiply_adds', count, study)])
@@ -226,7 +226,7 @@ def _draw(study: Study, rows: Rows) -> None:
                                                  _all_students(study.settings, rows)])
   teacher_run, context = study.outcome.teacher_run, study.outcome.context
   pictures = {'data': teacher_run.source.data.held_out.pixels[:SHOWN],
-              'teacher': examples.to_pixels(teacher_run, context.samples.x[:SHOWN])}
+              'teacher': examples.to_pixels(teacher_run, context.samples.paired.x[:SHOWN])}
   for student in _all_students(study.settings, rows):
     seed = rows.where(arm=str(student), metric='kernel_distance')[0]['train_seed']
     student_run = load(study, student, trained(study, student._replace(steps=None), seed))

@@ -155,10 +155,11 @@ def _common(lower: Mapping[int | None, Any], higher: Mapping[int | None, Any]) -
 
 def _variance(rows: Sequence[Mapping[str, Any]], c: Comparison, differences: np.ndarray, scale: scales.Scale,
               num_students: int) -> tuple[float, int]:
-  """(variance of the difference of one seed, degrees of freedom)."""
+  """(variance of the difference of one seed, degrees of freedom). ARM@matched are the trainings of ARM: not counted again."""
   of_arms: dict[str, list[float]] = {}
   for row in rows:
-    if (row['metric'], row['reference']) == (c.metric, c.reference) and row.get('train_seed') is not None:
+    is_training = row.get('train_seed') is not None and '@' not in row['arm']
+    if is_training and (row['metric'], row['reference']) == (c.metric, c.reference):
       if row['value'] is not None and (scale is not scales.LOG or row['value'] > 0):
         of_arms.setdefault(row['arm'], []).append(float(scale.forward(row['value'])))
   groups = [values for values in of_arms.values() if len(values) >= ENOUGH]

@@ -32,14 +32,12 @@ def train(experiment: Experiment, config: Mapping[str, Any], workdir: pathlib.Pa
     pairs, init_from, init_step: see runs.distill.
   """
   exported.require_run(workdir)
-  # An epoch of so many updates, whatever the data.
-  space = teacher_run.space._replace(epoch_size=every * config['train']['batch_size'])
   constant = merge(config, {
       'optimizer': {'learning_rate': rate, 'schedule': None, 'decay_rate': 1.0, 'warmup_epochs': None},
-      'train': {'num_epochs': updates // every, 'evaluate_every_epochs': 1, 'checkpoint_every_epochs': 1,
-                'keep_checkpoints': updates // every}})
-  runs.distill(constant, workdir, teacher_run._replace(space=space), pairs, experiment.devices, init_from=init_from,
-               init_step=init_step, features=distillation.features_folder(experiment.path, config))
+      'train': {'num_epochs': updates // every, 'epoch_updates': every, 'evaluate_every_epochs': 1,
+                'checkpoint_every_epochs': 1, 'keep_checkpoints': updates // every}})
+  runs.distill(constant, workdir, teacher_run, pairs, experiment.devices, init_from=init_from, init_step=init_step,
+               features=distillation.features_folder(experiment.path, config))
   jax.clear_caches()
   return workdir
 

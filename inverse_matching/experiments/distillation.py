@@ -4,20 +4,22 @@ import math
 import pathlib
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
+from absl import logging
 import jax
 import numpy as np
 
 from inverse_matching import losses, runs
 from inverse_matching.data import pairs as pair_data
-from inverse_matching.evaluation import evaluate, examples, tables, timing
-from inverse_matching.evaluation.context import Context, make_context, teacher_samples
+from inverse_matching.errors import InputError
+from inverse_matching.evaluation import evaluate, examples, statistics, tables, timing
+from inverse_matching.evaluation.context import Context, check_count, make_context, teacher_samples
 from inverse_matching.experiments import claims, figures, report
 from inverse_matching.experiments.experiment import Experiment, Rows, Stages
 from inverse_matching.losses import distances
 from inverse_matching.runs import StudentRun, TeacherRun
 from inverse_matching.runtime import files
 from inverse_matching.runtime.overlays import merge
-from inverse_matching.training import checkpoint
+from inverse_matching.training import checkpoint, loop
 
 SHOWN = 40  # images in a panel
 COLUMNS = 5
@@ -39,8 +41,9 @@ class Outcome(NamedTuple):
     """The same with these students alone."""
     arms = list(arms)
     student = lambda row: row['arm'].partition('@')[0]  # an arm may be measured twice, as ARM and ARM@HOW
-    rows = [row for row in self.rows if student(row) in arms or student(row) not in self.students]
-    return self._replace(students={arm: self.students[arm] for arm in arms}, rows=rows)
+    of_all = lambda row: student(row) not in self.students and row.get('train_seed') is None
+    rows = [row for row in self.rows if student(row) in arms or of_all(row)]
+    return self._replace(students={arm: self.students[arm] for arm in arms if arm in self.students}, rows=rows)
 
 
 def run(experiment: Experiment, numbers: Iterable[str]) -> str:
@@ -87,9 +90,18 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Seque
     more_stages: the stages that come after these.
     teacher_config: the config that the teacher is trained with; None is that of the experiment.
     classifier: the folder in which the classifier of the metrics has its own; None is that of the teacher.
+
+  Returns:
+    The outcome. A training whose loss is not finite any more does not end the others: its rows are one of the metric
+    `diverged`, and an arm of which no training came to its end has no student.
+
+  Raises:
+    InputError: what any of the steps would refuse, where it can be known before the first.
   """
   config, path, _, devices = experiment
-  configs, seeds = student_configs(config, arms), sample_seeds(config)
+  configs, seeds = student_configs(config, arms), sample_seeds(config, arms)
+  check_count(config['evaluation']['num_samples'], 'samples')
+  runs.check(teacher_config or config, configs.values())  # before the hours of the first of them
   trainings = sorted(((arm, seed) for arm, each in configs.items() for seed in train_seeds(each)),
                      key=lambda training: (training[1], _cost(distil_stage(config, *training))))
   kinds = dict.fromkeys(kind for each in configs.values() if (kind := store(config, each['loss'])))
@@ -118,7 +130,14 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Seque
   students = {}
   for arm, train_seed in trainings:
     of_seed = merge(configs[arm], {'train': {'seed': train_seed}})
-    student_run = distil(experiment, arm, of_seed, teacher_run, stores, stages)
+    try:
+      student_run = distil(experiment, arm, of_seed, teacher_run, stores, stages)
+    except loop.NotFinite as error:
+      logging.warning('%s: %s', _named(config, arm, train_seed), error)
+      for seed in seeds:
+        row = statistics.row(arm, 'diverged', None, 1.0, n=1, seed=seed)
+        rows.setdefault((seed, arm), []).append({**row, 'train_seed': train_seed})
+      continue
     students.setdefault(arm, student_run)
     folder = student_folder(path, arm, of_seed).relative_to(path)
     student_hash = checkpoint.tree_hash(student_run.params)
@@ -129,7 +148,8 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Seque
                             functools.partial(evaluate.evaluate_student, arm, student_run, contexts[seed]))
       rows.setdefault((seed, arm), []).extend({**row, 'train_seed': train_seed} for row in measured)
   in_order = [row for seed in seeds for arm in (None, *configs) for row in rows[seed, arm]]
-  return Outcome(teacher_run, {arm: students[arm] for arm in configs}, contexts[seeds[0]], in_order, stores, stages)
+  students = {arm: students[arm] for arm in configs if arm in students}
+  return Outcome(teacher_run, students, contexts[seeds[0]], in_order, stores, stages)
 
 
 def store(config: Mapping[str, Any], loss: Mapping[str, Any]) -> str | None:
@@ -160,10 +180,21 @@ def student_configs(config: Mapping[str, Any], arms: Iterable[str]) -> dict[str,
   return {arm: merge(config, config['arms'][arm]) for arm in arms}
 
 
-def sample_seeds(config: Mapping[str, Any]) -> range:
-  """The seeds of the z that samples are made of."""
+def sample_seeds(config: Mapping[str, Any], arms: Iterable[str]) -> range:
+  """The seeds of the z that samples are made of.
+
+  Raises:
+    InputError: one of them is that of pairs or of a training, which draws its z from the same stream.
+  """
   seed = config['evaluation']['seed']
-  return range(seed, seed + config['evaluation'].get('num_seeds', 1))
+  seeds = range(seed, seed + config['evaluation'].get('num_seeds', 1))
+  of_trainings = (each for of_arm in student_configs(config, arms).values() for each in train_seeds(of_arm))
+  taken = {config['pairs']['seed'], *of_trainings}
+  if taken & set(seeds):
+    of = lambda numbers: ', '.join(map(str, numbers))
+    raise InputError(f'config.evaluation.seed is {seed}, so that students would be measured on z of seed {of(seeds)}, but '
+                     f'pairs and trainings have seeds {of(sorted(taken))}: take a larger one, such as 100.')
+  return seeds
 
 
 def train_seeds(config: Mapping[str, Any]) -> range:
@@ -227,7 +258,7 @@ def settings(config: Mapping[str, Any], teacher_run: TeacherRun) -> dict[str, An
 def sample_panels(outcome: Outcome, num: int) -> dict[str, np.ndarray]:
   """Integer images [num, H, W, C] by title: the teacher's and every student's of the same z."""
   samples = outcome.context.samples
-  teacher = examples.to_pixels(outcome.teacher_run, samples.x[:num])
+  teacher = examples.to_pixels(outcome.teacher_run, samples.paired.x[:num])
   return {'teacher/T^-1(z)': teacher, **_student_panels(outcome, samples.z[:num])}
 
 
@@ -250,7 +281,7 @@ def _draw(experiment: Experiment, figure: str, outcome: Outcome) -> None:
 def _time(outcome: Outcome, arms: Iterable[str]) -> None:
   """Puts rows of sampling by the teacher and by students of these arms into timing.json; the students of a figure share their
   network, so that one of them is enough."""
-  run, students = outcome.teacher_run, {arm: outcome.students[arm] for arm in arms}
+  run, students = outcome.teacher_run, {arm: outcome.students[arm] for arm in arms if arm in outcome.students}
   if run.teacher.z_to_x is None:
     return
   # Of large images few: an exact solver takes minutes for a batch of them.

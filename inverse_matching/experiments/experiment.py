@@ -154,9 +154,11 @@ class Stages:
     return seconds / sum(map(self._cost, done)) * sum(map(self._cost, left)) if seconds else None
 
   def run(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Calls the function and returns what it returns. A stage that was done before keeps the seconds it took then."""
-    self._count += 1
-    assert self._names[self._count - 1] == name
+    """Calls the function and returns what it returns. A stage that was done before keeps the seconds it took then.
+
+    Stages keep their order; those that are left out, as the evaluation of what diverged, are passed over.
+    """
+    self._count = self._names.index(name, self._count) + 1
     left = self._left()
     logging.info('[%d/%d] %s%s', self._count, len(self._names), name,
                  '' if left is None else f'; about {tqdm.tqdm.format_interval(left)} left for all')

@@ -73,7 +73,7 @@ def run(experiment: Experiment) -> str:
     images[f'teacher at {share:.3g}'] = stages.run(
         f'measure the teacher at {share:.3g} of its training',
         lambda share=share: drawn(runs.load_teacher(experiment.path / 'teacher', _step(experiment.path / 'teacher', share))))
-  images['teacher'] = examples.to_pixels(teacher_run, context.samples.x)
+  images['teacher'] = examples.to_pixels(teacher_run, context.samples.paired.x)
   for name in controls:
     images[name] = stages.run(f'distil and measure {name}',
                               lambda name=name: generated(_control(experiment, teacher_run, name)))

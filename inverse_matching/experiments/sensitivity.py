@@ -59,11 +59,12 @@ def run(experiment: Experiment) -> str:
   config, path, devices = experiment.config, experiment.path, experiment.devices
   settings = config['sensitivity']
   stages = Stages(path / 'timing.json', ['train the teacher', 'sensitivity'])
-  teacher_run = stages.run('train the teacher', runs.train_teacher, config, path / 'teacher', devices)
-  examples.images_of(teacher_run)
-  if not priors.is_standard_normal(teacher_run.teacher.prior, teacher_run.teacher.event_shape):
+  teacher = runs.check(config)
+  if not priors.is_standard_normal(teacher.prior, teacher.event_shape):
     raise InputError('The draws of a standard normal prior are mixed here, which this teacher does not have: use prior=normal '
                      'in its elementwise map.')
+  teacher_run = stages.run('train the teacher', runs.train_teacher, config, path / 'teacher', devices)
+  examples.images_of(teacher_run)
   folders = {arm: distillation.student_folder(path, arm, each)
              for arm, each in distillation.student_configs(config, settings['arms']).items()}
   trained = [arm for arm, folder in folders.items() if (folder / 'config.json').exists()]

@@ -48,7 +48,7 @@ def run(experiment: Experiment) -> str:
   """
   config, path, command, devices = experiment
   configs = distillation.student_configs(config, config['figures']['vocoder'])
-  seeds = distillation.sample_seeds(config)
+  seeds = distillation.sample_seeds(config, config['figures']['vocoder'])
   trainings = sorted(((arm, seed) for arm, each in configs.items() for seed in distillation.train_seeds(each)),
                      key=lambda training: training[1])
   kinds = dict.fromkeys(kind for each in configs.values() if (kind := losses.stored(each['loss'])))

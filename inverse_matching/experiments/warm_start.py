@@ -70,7 +70,7 @@ def run(experiment: Experiment) -> str:
              for row in outcome.stages.run(f'from the good student to the end of {arm}', _line, experiment, arm, outcome)]
   rows = experiment.write('warm_start', {**distillation.settings(experiment.config, teacher_run), 'warm_start': settings,
                                          **outcome.context.settings}, rows)
-  pixels = examples.to_pixels(teacher_run, outcome.context.samples.x[:SHOWN])
+  pixels = examples.to_pixels(teacher_run, outcome.context.samples.paired.x[:SHOWN])
   for arm in settings['arms']:
     _draw(experiment.path / f'warm_start_{pathlib.Path(arm).name}.png', arm, rows, images, pixels, teacher_run.space.levels)
   return rows.table(('arm', 'start', 'train_seed', 'updates', 'metric', 'value'))

@@ -27,7 +27,8 @@ LOSSES: dict[str, Callable[..., LossFn]] = {
     'energy_oracle': energy_oracle,
     'flow_matching': flow_matching,
 }
-FROM_PRIOR = ('reverse_kl', 'regularized_kl', 'z_reconstruction', 'mixture', 'energy_oracle')  # whose z is that of the prior
+# Whose z is that of the prior.
+FROM_PRIOR = ('reverse_kl', 'regularized_kl', 'z_reconstruction', 'oracle_prediction', 'mixture', 'energy_oracle')
 ON_PAIRS = ('oracle_prediction', 'mixture', 'energy_oracle')  # that train on pairs (z, T^-1(z)) alone
 # What config.loss may hold beside the name. A setting that a loss does not have must stand at its neutral value.
 SETTINGS = {'distance': 'l2', 'noise_std': 0.0, 'data_noise_std': 0.0, 'estimator': 'total'}

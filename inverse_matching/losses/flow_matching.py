@@ -27,7 +27,8 @@ def flow_matching(teacher: Teacher, student: Student, *, coupling: str = 'teache
     time: t for all, in [0, 1]; None draws it.
 
   Raises:
-    InputError: event shapes differ, no velocity, an unknown coupling, a number that is out of range, noise on discrete data.
+    InputError: event shapes differ, no velocity, an unknown coupling, a number that is out of range, noise on discrete data;
+      when it is called, data_noise_std or encoding_std for a batch that is encoded already.
   """
   check_pair(teacher, student)
   if student.velocity is None:
@@ -46,6 +47,10 @@ def flow_matching(teacher: Teacher, student: Student, *, coupling: str = 'teache
     if coupling == 'independent':
       return prior_draw(teacher, batch._replace(z=None))
     if batch.z is not None:
+      if data_noise_std or encoding_std != 1:
+        raise InputError(f'data_noise_std={data_noise_std} and encoding_std={encoding_std} of flow_matching are of encodings '
+                         'made in the step, and this batch is encoded already: leave them at 0 and 1, or train on the data, '
+                         'without stored pairs or encodings.')
       return batch.z
     x = batch.x + data_noise_std * random.normal(random.stream(batch.key, 'noise'), batch.x.shape[1:])
     return jax.lax.stop_gradient(teacher.x_to_z(teacher_params, x, batch.cond)[0]) / encoding_std

@@ -17,7 +17,8 @@ def conditional(event_shape: tuple[int, ...], elementwise: Elementwise, *, num_u
                 dtype: str | None = None) -> tuple[Callable[[Array], Params], Conditional]:
   """(init, conditional) of theta for [B, *event].
 
-  Unit i of a layer has the degree i mod (T - 1) + 1 and sees dimensions up to it; theta_t sees units of degrees below t.
+  A unit of a layer has a degree and sees dimensions up to it; theta_t sees units of degrees below t. Degrees are 1 to T - 1,
+  one after the other, or as many of these as there are units, evenly.
 
   Args:
     event_shape: of T dimensions in all, which follow each other in raster order.
@@ -31,7 +32,8 @@ def conditional(event_shape: tuple[int, ...], elementwise: Elementwise, *, num_u
   """
   check_at_least(1, num_units=num_units, num_layers=num_layers)
   head, size = heads.make(elementwise, 1), math.prod(event_shape)
-  dims, units = np.arange(1, size + 1), np.arange(num_units) % max(1, size - 1) + 1
+  dims, last = np.arange(1, size + 1), max(1, size - 1)
+  units = np.arange(num_units) % last + 1 if num_units >= last else np.linspace(1, last, num_units).round().astype(int)
   mask = lambda before, after: np.asarray(before[:, None] <= after, np.float32)
   masks = [mask(dims if i == 0 else units, units) for i in range(num_layers)]
   strict = {'skip': mask(dims, dims - 1)[..., None], 'head': mask(units, dims - 1)[..., None]}

@@ -95,15 +95,15 @@ def conditional(frame_sizes: tuple[int, int], num_features: int, width: int, ini
   offset = math.log(math.expm1(math.log(initial_scale) - min_log_scale))
 
   def init(key):
-    keys = iter(jax.random.split(key, 10))
+    keys = iter(jax.random.split(key, 14))
 
     def normal(*shape, gain=1.0):
       return gain / math.sqrt(math.prod(shape[:-1])) * jax.random.normal(next(keys), shape)
 
     def tier(num_inputs, num_outputs):
-      recurrent = jax.nn.initializers.orthogonal()(next(keys), (3, width, width))
+      recurrent = [jax.nn.initializers.orthogonal()(next(keys), (width, width)) for _ in range(3)]
       return {'inputs': normal(num_inputs, width), 'gates': normal(width, 3 * width), 'gates_bias': jnp.zeros(3 * width),
-              'recurrent': jnp.concatenate(list(recurrent), axis=-1), 'outputs': normal(width, num_outputs * width),
+              'recurrent': jnp.concatenate(recurrent, axis=-1), 'outputs': normal(width, num_outputs * width),
               'outputs_bias': jnp.zeros(num_outputs * width)}
 
     return {'top': tier(long + num_features * (2 if next_frame else 1), ratio), 'middle': tier(short, short),

@@ -2,6 +2,7 @@
 from inverse_matching.runs.models import (
   StudentRun,
   TeacherRun,
+  check,
   distill,
   generate,
   import_teacher,

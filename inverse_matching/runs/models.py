@@ -5,7 +5,7 @@ Each may be stopped at any moment and called again with the same arguments; it t
 import functools
 import os
 import pathlib
-from typing import Any, Callable, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
 from absl import logging
 import jax
@@ -75,6 +75,19 @@ def _sections(config: Mapping[str, Any]) -> tuple[dict[str, Any], Source]:
   settings.check(config)
   sections['data'] = catalogue.settled(sections['data'])
   return sections, catalogue.load(sections['data'])
+
+
+def check(config: Mapping[str, Any], students_of: Iterable[Mapping[str, Any]] = ()) -> Teacher:
+  """The teacher of a config, untrained; InputError for what training it, or students by these configs, would refuse."""
+  _, source = _sections(config)
+  teacher = make_teacher(config, source.space)
+  for each in students_of:
+    settings.sections(each, 'student', 'loss', 'optimizer', 'train')
+    settings.check(each)
+    is_named = each['loss'].get('distance') == distances.FEATURES  # a distance that takes a classifier, which is trained later
+    loss = {**each['loss'], **({'distance': 'l2'} if is_named else {})}
+    losses.make(teacher=teacher, student=make_student(each, source.space), **loss)
+  return teacher
 
 
 def train_teacher(config: Mapping[str, Any], workdir: str | os.PathLike, devices: int | None = None,

@@ -61,14 +61,17 @@ def pair_maker(run: TeacherRun, num: int, seed: int, solver: str, pairs_from: st
 
 def _encoder(run: TeacherRun, num: int, seed: int, num_devices: int) -> Make:
   examples, prepare = run.source.train, run.space.prepare(seed)
-  times = -(-num // size(examples))  # that each example is there, rounded up
+  count = size(examples)
 
   def encode(params, raw):
     x = prepare(raw).x
     return {'z': run.teacher.x_to_z(params, x)[0], 'x': x}
 
+  def which(positions):  # each as often as the others, up to one, and several of one example in a row
+    return positions if num <= count else (positions.astype(np.uint64) * count // num).astype(np.uint32)
+
   run_encode = map_examples(encode, num_devices)
-  return lambda positions, progress: run_encode(run.params, {**take(examples, positions // times), 'position': positions},
+  return lambda positions, progress: run_encode(run.params, {**take(examples, which(positions)), 'position': positions},
                                                 progress=progress)
 
 

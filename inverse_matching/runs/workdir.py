@@ -34,7 +34,7 @@ def open_run(workdir: str | os.PathLike, config: Mapping[str, Any],
       data; None if there are none.
 
   Raises:
-    InputError: the folder cannot be written, holds a run of another config, or is in use.
+    InputError: the folder cannot be written, holds a run of another config or of other data, or is in use.
   """
   path = pathlib.Path(workdir)
   if exported.is_model(path):
@@ -42,9 +42,21 @@ def open_run(workdir: str | os.PathLike, config: Mapping[str, Any],
   with contextlib.ExitStack() as held:
     plain = json.loads(json.dumps(config, default=dict))  # what json does not know is a ConfigDict
     processes.first(lambda: _enter(held, path, plain))
-    if space is not None and not (path / SPACE).exists():
-      files.write_json(path / SPACE, space)
+    if space is not None:
+      processes.first(lambda: _keep_space(path, json.loads(json.dumps(space))))
     yield path
+
+
+def _keep_space(path: pathlib.Path, space: Mapping[str, Any]) -> None:
+  """Writes space.json, or compares with it: the data may be others behind the same config."""
+  if not (path / SPACE).exists():
+    files.write_json(path / SPACE, space)
+    return
+  old = files.read_json(path / SPACE)
+  changed = [name for name in old if name in space and old[name] != space[name]]
+  if changed:
+    raise InputError(f'The run in {path} was of other data: their {changed[0]} was {old[changed[0]]!r} and is '
+                     f'{space[changed[0]]!r} now. Choose another --workdir, or give the data as they were to go on.')
 
 
 def _enter(held: contextlib.ExitStack, path: pathlib.Path, config: Mapping[str, Any]) -> None:

@@ -124,7 +124,7 @@ def check(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], dev
   if share % (config['train'].get('microbatch') or 1):
     raise InputError(f'config.train.microbatch is {config["train"]["microbatch"]}, and a device has {share} examples of a '
                      'batch: take a divisor of that, or None.')
-  num_examples = task.epoch_size or Stream(task.examples, 1, 0).size  # of few pairs, a batch may hold some more than once
+  num_examples = _epoch_size(task, config) or Stream(task.examples, 1, 0).size  # of few pairs, a batch may hold some twice
   if batch_size > num_examples:
     raise InputError(f'config.train.batch_size is {batch_size}, and there are {num_examples} examples to train on: lower it.')
   if not size:
@@ -144,8 +144,14 @@ def num_steps(task: Task, config: Mapping[str, Any]) -> int:
   return _stream(task, config).steps_per_epoch * config['train']['num_epochs']
 
 
+def _epoch_size(task: Task, config: Mapping[str, Any]) -> int | None:
+  """The examples of an epoch: of config.train.epoch_updates updates, if that is set, else those of the task."""
+  updates = config['train'].get('epoch_updates')
+  return task.epoch_size if updates is None else updates * config['train']['batch_size']
+
+
 def _stream(task: Task, config: Mapping[str, Any]) -> Stream:
-  return Stream(task.examples, config['train']['batch_size'], config['train']['seed'], task.epoch_size,
+  return Stream(task.examples, config['train']['batch_size'], config['train']['seed'], _epoch_size(task, config),
                 part=(jax.process_index(), jax.process_count()))
 
 
@@ -174,6 +180,7 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
   every = {key: stream.steps_per_epoch * settings[f'{key}_every_epochs'] for key in ('checkpoint', 'evaluate')}
 
   start = checkpoint.latest(workdir)
+  has_start = start is not None
   if start is None:
     state, start = init_state(task.init(jax.random.key(settings['seed'])), optimizer), 0
   else:
@@ -207,7 +214,8 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
         waited += time.monotonic() - read_start
       values = {key: float(value) for key, value in jax.device_get(metrics).items()}  # waits for the step
       if not np.isfinite([values['loss'], values['grad_norm']]).all():
-        save(step, state)
+        if step > start or not has_start:  # the checkpoint that it began with is not written anew: that could fail
+          save(step, state)
         raise NotFinite(workdir, step, values['loss'], values['grad_norm'])
       done = step + 1
       if done % settings['log_every_steps'] == 0 or done == total:

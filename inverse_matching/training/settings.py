@@ -7,7 +7,7 @@ from inverse_matching.errors import InputError
 _AT_LEAST_1 = (lambda value: value >= 1, 'at least 1')
 _RULES = {
     ('optimizer', 'learning_rate'): (lambda value: 0 < value < float('inf'), 'above 0'),
-    ('optimizer', 'decay_rate'): (lambda value: value is None or 0 < value <= 1, 'above 0 and at most 1'),
+    ('optimizer', 'decay_rate'): (lambda value: 0 < value <= 1, 'above 0 and at most 1'),
     ('optimizer', 'warmup_epochs'): (lambda value: value is None or 0 <= value < float('inf'), 'at least 0, or None'),
     ('train', 'grad_clip'): (lambda value: value is None or value > 0, 'above 0, or None'),
     ('train', 'ema_decay'): (lambda value: 0 <= value < 1, 'at least 0 and below 1'),
@@ -15,12 +15,13 @@ _RULES = {
     ('train', 'batch_size'): _AT_LEAST_1,
     ('train', 'microbatch'): (lambda value: value is None or value >= 1, 'at least 1, or None'),
     ('train', 'num_epochs'): _AT_LEAST_1,
+    ('train', 'epoch_updates'): (lambda value: value is None or value >= 1, 'at least 1, or None'),
     ('train', 'log_every_steps'): _AT_LEAST_1,
     ('train', 'evaluate_every_epochs'): _AT_LEAST_1,
     ('train', 'checkpoint_every_epochs'): _AT_LEAST_1,
     ('train', 'keep_checkpoints'): _AT_LEAST_1,
 }
-_OPTIONAL = ('decay_rate', 'warmup_epochs', 'microbatch')  # those have a default
+_OPTIONAL = ('decay_rate', 'warmup_epochs', 'microbatch', 'epoch_updates')  # those have a default
 
 
 def check(config: Mapping[str, Any]) -> None:

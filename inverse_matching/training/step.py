@@ -21,7 +21,7 @@ class TrainState(NamedTuple):
 OPTIMIZERS = {'adam': optax.adam, 'sgd': optax.sgd}
 
 
-def make_optimizer(*, learning_rate: float, steps_per_epoch: int, grad_clip: float | None, decay_rate: float | None = None,
+def make_optimizer(*, learning_rate: float, steps_per_epoch: int, grad_clip: float | None, decay_rate: float = 1.0,
                    name: str = 'adam', schedule: str | None = None, warmup_epochs: float | None = None,
                    num_steps: int | None = None, **more: Any) -> optax.GradientTransformation:
   """Makes an optimiser with a schedule of the learning rate, by default the paper's.
@@ -30,7 +30,7 @@ def make_optimizer(*, learning_rate: float, steps_per_epoch: int, grad_clip: flo
     learning_rate: the highest; the paper's is 0.0005.
     steps_per_epoch: updates in an epoch.
     grad_clip: largest global l2 norm of the gradient, or None for no clipping.
-    decay_rate: of the schedule 'epochs', the paper's is 0.95.
+    decay_rate: of the schedule 'epochs', the paper's is 0.95; 1 keeps the rate.
     name: 'adam' or 'sgd', or one's own as 'package.module:factory': (learning_rate, ...) -> optax.GradientTransformation, where
       learning_rate is a schedule, updates made -> rate.
     schedule: 'epochs', or None: the rate is multiplied by decay_rate after every epoch, as in the paper. 'cosine': half a

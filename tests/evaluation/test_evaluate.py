@@ -11,7 +11,7 @@ import small_run
 from inverse_matching import elementwise, runs
 from inverse_matching.elementwise import priors
 from inverse_matching.evaluation import evaluate, examples
-from inverse_matching.evaluation.context import Context, draw_teacher_samples, seer
+from inverse_matching.evaluation.context import Context, draw_teacher_samples, make_context, seer
 from inverse_matching.teachers import build
 from inverse_matching.types import Student, StudentOutput
 
@@ -36,12 +36,13 @@ def context(samples, monkeypatch):
 def test_teacher_samples(samples):
   """x = T^-1(z), log p_T of each; the floor is made of other samples; the same bits on one device."""
   run = small_run.RUN
-  z, _ = run.teacher.x_to_z(run.params, samples.x)
+  z, _ = run.teacher.x_to_z(run.params, samples.paired.x)
   np.testing.assert_allclose(z, samples.z, atol=1e-3)
-  np.testing.assert_allclose(samples.log_prob, run.teacher.log_prob(run.params, samples.x), rtol=1e-4)
-  np.testing.assert_allclose(samples.floor.log_prob, run.teacher.log_prob(run.params, samples.floor.x), rtol=1e-4)
-  np.testing.assert_allclose(samples.floor.z, run.teacher.x_to_z(run.params, samples.floor.x)[0], rtol=1e-4, atol=1e-4)
-  assert not np.intersect1d(samples.x, samples.floor.x).size
+  np.testing.assert_allclose(samples.paired.log_prob, run.teacher.log_prob(run.params, samples.paired.x), rtol=1e-4)
+  np.testing.assert_allclose(samples.independent.log_prob, run.teacher.log_prob(run.params, samples.independent.x), rtol=1e-4)
+  others = samples.independent
+  np.testing.assert_allclose(others.z, run.teacher.x_to_z(run.params, others.x)[0], rtol=1e-4, atol=1e-4)
+  assert not np.intersect1d(samples.paired.x, samples.independent.x).size
   one = draw_teacher_samples(run, 40, 3, devices=1)
   jax.tree.map(np.testing.assert_array_equal, one, samples)
 
@@ -76,7 +77,7 @@ def test_a_teacher_without_an_inverse(context):
                                  elementwise=one_way)
   run = small_run.RUN._replace(teacher=teacher)
   samples = draw_teacher_samples(run, 20, 3)
-  np.testing.assert_allclose(run.teacher.x_to_z(run.params, samples.x)[0], samples.z, atol=1e-3)
+  np.testing.assert_allclose(run.teacher.x_to_z(run.params, samples.paired.x)[0], samples.z, atol=1e-3)
   assert scipy.stats.kstest(np.ravel(samples.z), scipy.stats.norm.cdf).pvalue > 1e-3
   rows = {row['metric'] for row in evaluate.evaluate_teacher(context._replace(run=run, samples=samples))}
   assert {'bits_per_dim', 'log_prob_ks', 'oracle_l1'} <= rows
@@ -124,11 +125,24 @@ def test_the_exact_student_has_no_error(context):
   assert len(errors) >= 4
   assert all(abs(value) < 1e-3 for value in errors.values()), errors
   likelihood = {r['metric']: r for r in rows if r['metric'].startswith('log_prob')}
-  assert abs(likelihood['log_prob_mean_shift']['value']) < 1e-3 and likelihood['log_prob_wasserstein']['value'] < 1e-3
-  assert likelihood['log_prob_ks']['floor'] > 0, 'the floor is the teacher against other samples of itself'
+  assert abs(likelihood['log_prob_mean_shift']['value']) < 1e-3
+  for metric in ('log_prob_ks', 'log_prob_wasserstein'):
+    assert 0 < likelihood[metric]['floor'] == pytest.approx(likelihood[metric]['value'], abs=1e-3)  # two draws of one law
   ratio, = (r for r in rows if r['metric'] == 'variance_ratio')
   for row in (ratio, likelihood['log_prob_mean_shift']):  # samples of the same z: what one has, the other has
     assert row['high'] - row['low'] < 2e-3, row
+
+
+def test_sets_are_compared_with_samples_of_other_z(tmp_path):
+  """S = T^-1 is as far from the reference as two draws of the teacher are; from samples of its own z, not at all."""
+  run = small_run.RUN
+  samples = draw_teacher_samples(run, 40, 3)
+  context = make_context(run, tmp_path, samples, seed=3)
+  reference = context.references['teacher'].samples.values
+  assert sorted(map(bytes, reference)) == sorted(map(bytes, examples.to_values(run, samples.independent.x)))
+  rows = {r['metric']: r for r in evaluate.quality_rows('exact', samples.paired.x, context) if r['reference'] == 'teacher'}
+  assert 0 < rows['sliced_wasserstein']['value'] == rows['sliced_wasserstein']['floor']
+  assert rows['kernel_distance']['value'] == pytest.approx(rows['kernel_distance']['floor'])
 
 
 def test_a_wrong_student_has_errors(context):
@@ -137,5 +151,5 @@ def test_a_wrong_student_has_errors(context):
   wrong = runs.StudentRun({'loss': {'name': 'x_reconstruction'}}, Student(small_run.EVENT, None, zero, False), None)
   rows = evaluate.evaluate_student('zero', wrong, context)
   by_name = {(r['metric'], r['reference']): r['value'] for r in rows}
-  np.testing.assert_allclose(by_name['oracle_l2', 'teacher'], np.square(context.samples.x).mean(), rtol=1e-4)
+  np.testing.assert_allclose(by_name['oracle_l2', 'teacher'], np.square(context.samples.paired.x).mean(), rtol=1e-4)
   assert by_name['log_prob_ks', 'teacher'] > 0.4

@@ -55,6 +55,8 @@ def test_the_interval_over_seeds():
   half = scipy.stats.t.ppf(0.975, 4) * np.sqrt(2 * pooled / 3)
   np.testing.assert_allclose(found[:3], np.mean(differences) + np.array([0, -half, half]))
   assert found.scale.name == 'ratio' and found.num_train_seeds == 3 and 'over 3 training seeds' in str(found)
+  again = seeds(f'{ORACLE}@matched', [0.30, 0.31, 0.39])  # the same trainings, seen from a wider prior: no more of them
+  assert claims.difference(seeds(X, x) + seeds(ORACLE, oracle) + again, c) == found
   oracle = [0.3, 0.3001, 0.3]
   found = claims.difference(seeds(X, x) + seeds(ORACLE, oracle), c)
   expected = scipy.stats.ttest_rel(np.log(oracle), np.log(x)).confidence_interval(0.95)

@@ -38,5 +38,7 @@ def test_so_many_updates_at_one_rate(tmp_path):
   workdir = courses.train(Experiment(config, tmp_path, '', 1), config, tmp_path / 'a', small_run.RUN, rate=0.002, updates=15,
                           every=5)
   assert checkpoint.steps(workdir) == [5, 10, 15] and list(held_out_losses(workdir)) == [5, 10, 15]
+  with pytest.raises(InputError, match='train.epoch_updates is 5 there and 4 now'):  # as many epochs, of fewer updates
+    courses.train(Experiment(config, tmp_path, '', 1), config, tmp_path / 'a', small_run.RUN, rate=0.002, updates=12, every=4)
   optimizer = json.loads((workdir / 'config.json').read_text())['optimizer']
   assert (optimizer['learning_rate'], optimizer['decay_rate'], optimizer['schedule']) == (0.002, 1.0, None)

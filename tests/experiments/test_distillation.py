@@ -6,9 +6,12 @@ from PIL import Image
 from prepared import write_prepared
 import pytest
 import scipy.stats
+import tiny
 
+from inverse_matching.errors import InputError
 from inverse_matching.experiments import distillation, report
-from inverse_matching.experiments.experiment import Rows
+from inverse_matching.experiments.experiment import Experiment, Rows
+from inverse_matching.runtime.overlays import merge
 
 # Of 3,072 dimensions it takes two minutes, four times; tests/evaluation/test_jacobian.py looks at it.
 WITHOUT_JACOBIANS = ('import numpy as np; from inverse_matching.evaluation import jacobian; '
@@ -26,17 +29,17 @@ def test_figure_6_of_colour_images(tmp_path):
   figure = json.loads((tmp_path / 'run' / 'figure6.json').read_text())
   assert figure['settings']['images'] == {'train': 40, 'held_out': 30}
   keys = {seed: {(r['arm'], r['metric'], r['reference'], r.get('train_seed')) for r in figure['rows'] if r['seed'] == seed}
-          for seed in (2, 3)}
-  assert keys[2] == keys[3] and len(figure['rows']) == 2 * len(keys[2])
-  of = lambda train_seed: {key[:3] for key in keys[2] if key[3] == train_seed}
+          for seed in (100, 101)}
+  assert keys[100] == keys[101] and len(figure['rows']) == 2 * len(keys[100])
+  of = lambda train_seed: {key[:3] for key in keys[100] if key[3] == train_seed}
   assert of(0) == of(1) and {arm.partition('@')[0] for arm, _, _ in of(0)} == {'resnet/x_reconstruction_l1_noise'}
   pair = [r['value'] for r in figure['rows'] if (r['metric'], r['reference'], r['seed'], r['arm']) == (
-      'oracle_l2', 'teacher', 2, 'resnet/x_reconstruction_l1_noise')]
+      'oracle_l2', 'teacher', 100, 'resnet/x_reconstruction_l1_noise')]
   mean, = (r for r in figure['summary'] if (r['metric'], r['reference'], r['seed'], r['arm']) == (
-      'oracle_l2', 'teacher', 2, 'resnet/x_reconstruction_l1_noise'))
+      'oracle_l2', 'teacher', 100, 'resnet/x_reconstruction_l1_noise'))
   assert mean['value'] == sum(pair) / 2 and mean['num_train_seeds'] == 2 and pair[0] != pair[1]
   for arm in ('teacher', 'resnet/x_reconstruction_l1_noise'):
-    assert {(arm, 'kernel_distance_8x8', 'data'), (arm, 'sharpness', 'data')} <= {key[:3] for key in keys[2]}
+    assert {(arm, 'kernel_distance_8x8', 'data'), (arm, 'sharpness', 'data')} <= {key[:3] for key in keys[100]}
   assert 'a student can outperform its teacher (resnet/x_reconstruction_l1_noise): ' in process.stdout
   text = (tmp_path / 'run' / 'report.md').read_text()
   assert 'over 2 seeds' in text and 'lack low-level precision' in text and not (tmp_path / 'run' / 'pairs').exists()
@@ -58,6 +61,30 @@ def test_a_figure_has_the_rows_of_its_own_arms():
   assert arms('resnet/b') == ['teacher', 'held_out', 'resnet/b', 'resnet/b@matched']
 
 
+def test_what_diverges_does_not_end_the_rest(tmp_path):
+  """Its row says so, and the figure is made of the other arms; also when it is called again."""
+  config = tiny.get_config().to_dict()
+  config['arms']['flow/oracle_prediction']['optimizer'] = {'learning_rate': 1e38}
+  for _ in range(2):
+    text = distillation.run(Experiment(config, tmp_path, 'command', 1), ['4'])
+    assert 'flow/x_reconstruction' in text
+    rows = Rows(json.loads((tmp_path / 'figure4.json').read_text())['rows'])
+    assert rows.where(arm='flow/oracle_prediction').distinct('metric') == ['diverged']
+    assert 'coverage' in rows.where(arm='flow/x_reconstruction').distinct('metric')
+    assert Image.open(tmp_path / 'figure4.png').width > 100 and (tmp_path / 'report.md').exists()
+
+
+def test_a_student_that_cannot_be_is_refused_before_the_teacher_is_trained(tmp_path):
+  config = tiny.get_config().to_dict()
+  for overlay, words in (({'loss': {'name': 'no_such_loss'}}, 'no_such_loss'), ({'student': {'name': 'flwo'}}, 'flwo')):
+    wrong = merge(config, {'arms': {'flow/oracle_prediction': overlay}})
+    with pytest.raises(InputError, match=words):
+      distillation.run(Experiment(wrong, tmp_path, 'command', 1), ['4'])
+  with pytest.raises(InputError, match='There are 3 samples, too few'):
+    distillation.run(Experiment(merge(config, {'evaluation': {'num_samples': 3}}), tmp_path, 'command', 1), ['4'])
+  assert not (tmp_path / 'teacher').exists()
+
+
 def test_the_folder_of_a_student(tmp_path):
   """One for each training seed; what was made before there were several is found."""
   config = lambda seed: {'train': {'seed': seed}}
@@ -66,6 +93,16 @@ def test_the_folder_of_a_student(tmp_path):
   (tmp_path / 'students' / 'flow' / 'a').mkdir(parents=True)
   (tmp_path / 'students' / 'flow' / 'a' / 'config.json').write_text(json.dumps(config(0)))
   assert folder(0) == 'students/flow/a' and folder(1) == 'students/flow/a/seed1'
+
+
+def test_students_are_measured_on_z_of_their_own():
+  """Trainings and pairs draw z from the stream of their seed."""
+  config = lambda seed, num: {'pairs': {'seed': 1}, 'train': {'seed': 0}, 'arms': {'flow/a': {}},
+                              'evaluation': {'seed': seed, 'num_seeds': 2, 'num_train_seeds': num}}
+  assert list(distillation.sample_seeds(config(3, 3), ['flow/a'])) == [3, 4]
+  for seed, num in ((2, 3), (1, 1), (0, 1)):
+    with pytest.raises(InputError, match='take a larger one'):
+      distillation.sample_seeds(config(seed, num), ['flow/a'])
 
 
 def test_over_training():

@@ -16,6 +16,7 @@ import pytest
     (['--config.train.batch_size=63', '--devices=2'], ['batch of 63 does not divide over 2 devices']),
     (['--config.train.batch_size=3000'], ['config.train.batch_size is 3000, and there are 1617 examples']),
     (['--config.train.grad_clip=-1.0'], ['config.train.grad_clip must be above 0, or None, got -1.0']),
+    (['--config.optimizer.decay_rate=None'], ['config.optimizer.decay_rate must be above 0 and at most 1', 'got None']),
     (['--config.train.ema_decay=None'], ['config.train.ema_decay must be at least 0 and below 1, got None']),
     (['--config.train.num_epoch=None'], ["config.train has no field 'num_epoch'"]),
     (['--config.train.grad_clip=None', '--config.train.ema_decay=2.0'], ['config.train.ema_decay must be', 'got 2.0']),
@@ -50,7 +51,7 @@ def test_train_teacher(tmp_path, flags, words):
 
 
 @pytest.mark.parametrize('command,flags', [
-    ('sample', ['--num_samples=2']), ('make_pairs', ['--num=2']), ('evaluate', ['--num_samples=2'])])
+    ('sample', ['--num_samples=2']), ('make_pairs', ['--num=2']), ('evaluate', ['--num_samples=8'])])
 def test_negative_seeds(tmp_path, command, flags):
   """Of what is drawn."""
   line = refused(command, f'--{"teacher" if command == "make_pairs" else "workdir"}={tmp_path}/teacher', *flags, '--seed=-1',

@@ -14,6 +14,7 @@ import pytest
 
 from inverse_matching.training.metrics import MEASURED
 from launch import console
+from launch.common import TRY_AGAIN
 
 
 def logged(workdir):
@@ -143,7 +144,7 @@ def test_killed_command_ends_with_the_same_numbers(folder, tmp_path):
       time.sleep(0.05)
     process.send_signal(signum)
     stderr = process.communicate()[1]
-    assert process.returncode == (0 if signum == signal.SIGTERM else -9), stderr
+    assert process.returncode == (TRY_AGAIN if signum == signal.SIGTERM else -9), stderr
     assert signum == signal.SIGKILL or 'Run the same command again to go on.' in stderr
   launched('train_teacher', *flags, f'--workdir={tmp_path}/stopped')
   strip = lambda row: {k: v for k, v in row.items() if k not in MEASURED}

@@ -32,6 +32,15 @@ def test_straight_paths_are_exact(num_steps):
     np.testing.assert_allclose(integrate(lambda x, t, call: (x - 3) / t, Z, num_steps), np.full_like(Z, 3), atol=1e-9)
 
 
+@pytest.mark.parametrize('settings', [{'data_noise_std': 0.1}, {'encoding_std': 2.0}])
+def test_what_is_encoded_already_is_not_encoded_otherwise(params, settings):
+  """Settings of the encoding are refused for pairs, which they would not touch."""
+  loss = losses.make('flow_matching', TEACHER, STUDENT, **settings)
+  with pytest.raises(InputError, match='this batch is encoded already'):
+    loss(params[1], params[0], Batch(x=X, z=X, key=KEYS))
+  loss(params[1], params[0], Batch(x=X, key=KEYS))
+
+
 def error(num_steps):
   """Of dx/dt = x."""
   return np.abs(integrate(lambda x, t, call: x, Z, num_steps) - Z * np.exp(-1)).max()

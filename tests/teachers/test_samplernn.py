@@ -35,6 +35,14 @@ def solve(solver):
   return jax.jit(lambda params, z, cond: solvers.solve(teacher, params, z, cond, solver=solver).x)
 
 
+def test_recurrent_matrices_begin_orthogonal():
+  """Those of every gate, so that no gradient through time vanishes or explodes at first."""
+  params = teachers.make('samplernn', (None,), **TINY).init(jax.random.key(0))
+  for tier in ('top', 'middle'):
+    for gate in np.split(np.asarray(params[tier]['recurrent']), 3, axis=-1):
+      np.testing.assert_allclose(gate @ gate.T, np.eye(TINY['width']), atol=1e-5)
+
+
 def test_round_trips():
   """T^-1(T(x)) = x and T(T^-1(z)) = z, sample by sample from kept states, and as ancestral passes find it."""
   teacher, params, x, cond = tiny()

@@ -189,8 +189,11 @@ def test_loss_that_is_not_finite(tmp_path, monkeypatch, uninterrupted):
     fit(tmp_path, poisoned(6))
   assert error.value.variable == 'JAX_DEBUG_NANS'
   assert checkpoint.latest(tmp_path) == 6
+  file = tmp_path / 'checkpoints' / '00000006.json'
+  before = file.stat()
   with pytest.raises(InputError, match='not finite at step 6'):
     fit(tmp_path, poisoned(6))  # again: the same sentence, nothing lost
+  assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)  # not written anew
   assert_same(tmp_path, fit(tmp_path), uninterrupted)  # without the poison it goes on from the saved state
 
 

@@ -62,9 +62,9 @@ def couplings(num_layers: int, num_hidden: int) -> Student:
 
   def init(key):
     def layer(key):
-      first, second = jax.random.split(key)
+      first, second, third = jax.random.split(key, 3)
       return {'in': jax.random.normal(first, (1, num_hidden)), 'in_bias': jax.random.normal(second, (num_hidden,)),
-              'hidden': jax.random.normal(second, (num_hidden, num_hidden)) / np.sqrt(num_hidden),
+              'hidden': jax.random.normal(third, (num_hidden, num_hidden)) / np.sqrt(num_hidden),
               'hidden_bias': jnp.zeros(num_hidden), 'out': jnp.zeros((num_hidden, 2)), 'out_bias': jnp.zeros(2)}
 
     return [layer(k) for k in jax.random.split(key, num_layers)]
