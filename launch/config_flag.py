@@ -17,6 +17,7 @@ from inverse_matching.errors import InputError
 FLAGS = flags.FLAGS
 BUNDLED = pathlib.Path(__file__).resolve().parent.parent / 'configs'  # configs that can be given by name
 _CONFIG = re.compile(r'(--?config=)(.*)', re.S)
+_FIELD = re.compile(r'--?config\.([\w.]+)(?:=|$)')
 _NONE = re.compile(r'--?config\.([\w.]+)=None')  # no value, of whatever type the field is
 
 
@@ -54,6 +55,11 @@ def value() -> dict[str, Any]:
   if not hasattr(config, 'to_dict'):
     raise InputError(f'get_config of the config returned a {type(config).__name__}: return an ml_collections.ConfigDict.')
   return config.to_dict()
+
+
+def fields(argv: Sequence[str]) -> list[str]:
+  """The names of the fields that are given on a command line, as a.b."""
+  return [match[1] for match in map(_FIELD.match, argv) if match]
 
 
 def given(argv: Sequence[str]) -> str | None:

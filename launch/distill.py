@@ -3,10 +3,12 @@
     python -m launch.distill --config=configs/digits.py --teacher=runs/teacher --workdir=runs/student
 """
 import shlex
+import sys
 
 from absl import flags
 
 from inverse_matching import runs
+from inverse_matching.errors import InputError
 from inverse_matching.runs import status
 
 from . import common, config_flag, wording
@@ -23,6 +25,10 @@ flags.DEFINE_string('features', None, 'Workdir of the classifier whose layers co
 
 
 def main() -> None:
+  ignored = [name for name in config_flag.fields(sys.argv) if name.startswith('data.')]
+  if ignored:
+    raise InputError(f'--config.{ignored[0]} does not count here: a student is trained on the data of its teacher. Leave it '
+                     'out.')
   runs.distill(config_flag.value(), FLAGS.workdir, runs.load_teacher(FLAGS.teacher), FLAGS.pairs, FLAGS.devices,
                init_from=FLAGS.init_from, features=FLAGS.features)
   flags_next = f'--workdir={shlex.quote(FLAGS.workdir)} --teacher={shlex.quote(FLAGS.teacher)}'

@@ -14,7 +14,8 @@ FLAGS = common.FLAGS
 common.define_flags()
 flags.DEFINE_string('teacher', None, 'Workdir of the teacher, if --workdir is a student.')
 flags.DEFINE_integer('num_samples', 1000, 'Number of samples to compare.', lower_bound=8)
-flags.DEFINE_integer('seed', 100, 'Seed of the evaluation; not one of training or of pairs.', lower_bound=0)
+flags.DEFINE_integer('seed', 100, 'Seed of the evaluation; not one of training or of pairs.', lower_bound=0,
+                     upper_bound=2**32 - 1)
 flags.DEFINE_integer('step', None, 'Of the checkpoint in --workdir to evaluate; default: the last.')
 flags.DEFINE_string('output', None, 'Folder for evaluation.json and the classifier of the metrics; default: the workdir, and '
                     'for the classifier that of the teacher.')

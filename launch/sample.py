@@ -20,7 +20,7 @@ FLAGS = common.FLAGS
 common.define_flags()
 flags.DEFINE_string('teacher', None, 'Workdir of the teacher, if --workdir is a student.')
 flags.DEFINE_integer('num_samples', 64, 'Number of samples.', lower_bound=1)
-flags.DEFINE_integer('seed', 0, 'Seed of the prior draws.', lower_bound=0)
+flags.DEFINE_integer('seed', 0, 'Seed of the prior draws.', lower_bound=0, upper_bound=2**32 - 1)
 flags.DEFINE_enum('solver', 'auto', solvers.SOLVERS, 'How a teacher is solved; a student needs none.')
 flags.DEFINE_string('wav', None, 'Recording (wav or flac) for a model of speech, which speaks it again from its features.')
 flags.DEFINE_string('output', None, 'Folder for samples.npz and samples.png, default: the workdir; with --wav, the wav file to '

@@ -32,6 +32,8 @@ def arrays(*, path: str | None = None, levels: int | None = None, logit_lambda: 
   Raises:
     InputError: there is no such file, it is another one, or what is in it cannot be trained on.
   """
+  if sha256 is not None and not os.path.isfile(path):
+    raise InputError(f'The data of this run were {path}, where there is no file now: put that file, or a link to it, there.')
   found = _read(path)
   if sha256 not in (None, files.sha256(path)):
     raise InputError(f'{path} is another file than the one that was trained on: put that one back, or train anew.')

@@ -27,7 +27,8 @@ def export(workdir: str | os.PathLike, output: str | os.PathLike, *, note: str =
     step: of the checkpoint to take; None is the last.
 
   Raises:
-    InputError: there is no run, no such checkpoint, or the folder cannot be written.
+    InputError: there is no run, no such checkpoint, the training is not done and no step is named, or the folder cannot be
+      written.
   """
   path = pathlib.Path(workdir)
   if exported.is_model(path):
@@ -38,17 +39,21 @@ def export(workdir: str | os.PathLike, output: str | os.PathLike, *, note: str =
     facts = workdirs.read_space(path)
     if facts is None:
       raise InputError(f'{path} has no space.json, without which no model can be built from it: distil it anew.')
-    student = models.make_student(config, catalogue.space(facts))
-    params, step = models.load_params(path, student.init, step)
+    space = catalogue.space(facts)
+    params, found = models.load_params(path, models.make_student(config, space).init, step)
   else:
     teacher_run = models.load_teacher(path, step)
-    facts, config = teacher_run.space.facts, workdirs.read_config(path, 'teacher')
-    params, step = models.load_params(path, teacher_run.teacher.init, step)
+    space, facts, config = teacher_run.space, teacher_run.space.facts, workdirs.read_config(path, 'teacher')
+    params, found = models.load_params(path, teacher_run.teacher.init, step)
+  total = models.planned(path, config, space)
+  if step is None and found < total:
+    raise InputError(f'{path} is at step {found} of {total}: let its training come to the end, or take what there is by '
+                     f'--step={found}.')
   if facts is None:
     raise InputError(f'The data of {path} cannot be told by name, so that a model could not be used without them.')
   evaluation = path / 'evaluation.json'
-  card = _card(config, facts, step, files.read_json(evaluation) if evaluation.exists() else None, note)
-  exported.write(output, params, step=step, others={
+  card = _card(config, facts, found, files.read_json(evaluation) if evaluation.exists() else None, note, total)
+  exported.write(output, params, step=found, others={
       'config.json': files.json_bytes(config), 'space.json': files.json_bytes(facts), 'card.md': card.encode()})
 
 
@@ -80,7 +85,7 @@ def import_teacher(config: Mapping[str, Any], weights: str | os.PathLike, output
 
 
 def _card(config: Mapping[str, Any], facts: Mapping[str, Any], step: int, evaluation: Mapping[str, Any] | None,
-          note: str) -> str:
+          note: str, total: int | None = None) -> str:
   kind, network = config['kind'], config[config['kind']]
   train = {name: config['train'][name] for name in ('batch_size', 'precision', 'ema_decay', 'grad_clip', 'seed')
            if name in config['train']}
@@ -89,11 +94,15 @@ def _card(config: Mapping[str, Any], facts: Mapping[str, Any], step: int, evalua
     lines.append(f'Distilled by {_words(config["loss"])} from the teacher of hash `{config["teacher_hash"]}`.')
   else:
     credit = catalogue.CREDITS.get(config['data']['name'], 'see where you have it from')
-    lines.append(f'Data: {_words(config["data"])}. Credit and licence: {credit}.')
+    data = {name: value for name, value in config['data'].items() if name != 'data_dir'}
+    if data.get('path'):
+      data['path'] = os.path.basename(data['path'])  # where it was is nobody else's
+    lines.append(f'Data: {_words(data)}. Credit and licence: {credit}.')
   if 'imported' in config:
     lines.append(f'Trained elsewhere; the sha256 of the file of its weights is `{config["imported"]}`.')
   else:
-    lines.append(f'Trained for {step} updates: {_words(config["optimizer"])}; {_words(train)}.')
+    updates = step if total in (None, step) else f'{step} of {total}'
+    lines.append(f'Trained for {updates} updates: {_words(config["optimizer"])}; {_words(train)}.')
   lines.append(f'What it is bad at: {note or "not told"}.')
   if evaluation is not None:
     num = evaluation["settings"].get("num_samples")

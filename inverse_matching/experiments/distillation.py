@@ -252,7 +252,10 @@ def settings(config: Mapping[str, Any], teacher_run: TeacherRun) -> dict[str, An
   """What the numbers of a figure were made with, for its JSON."""
   names = ('data', 'teacher', 'student', 'optimizer', 'train', 'pairs', 'encodings', 'evaluation', 'arms')
   images = {split: len(getattr(teacher_run.source.data, split).pixels) for split in ('train', 'held_out')}
-  return {**{name: config[name] for name in names if name in config}, 'images': images}
+  sections = {name: config[name] for name in names if name in config}
+  # The number of grey levels of one's own images may be that of the data, which the config does not tell.
+  sections['data'] = {**sections['data'], 'levels': teacher_run.space.levels}
+  return {**sections, 'images': images}
 
 
 def sample_panels(outcome: Outcome, num: int) -> dict[str, np.ndarray]:

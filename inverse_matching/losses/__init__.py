@@ -7,7 +7,11 @@ from collections import abc
 import inspect
 from typing import Any, Callable, Mapping
 
+import jax
+import jax.numpy as jnp
+
 from inverse_matching import registry
+from inverse_matching.errors import InputError
 from inverse_matching.losses.energy import energy_oracle, energy_score
 from inverse_matching.losses.flow_matching import flow_matching
 from inverse_matching.losses.kl import maximum_likelihood, regularized_kl, reverse_kl
@@ -67,4 +71,23 @@ def make(name: str, teacher: Teacher, student: Student, **settings) -> LossFn:
   if name in LOSSES:
     own = inspect.signature(LOSSES[name]).parameters
     settings = {field: value for field, value in settings.items() if field in own or SETTINGS.get(field, ...) != value}
-  return registry.build('loss', LOSSES, name, {'teacher': teacher, 'student': student}, settings, returns=abc.Callable)
+  loss = registry.build('loss', LOSSES, name, {'teacher': teacher, 'student': student}, settings, returns=abc.Callable)
+  return loss if name in LOSSES else _checked(name, loss)
+
+
+def _checked(name: str, loss: LossFn) -> LossFn:
+  """One's own loss; what it returns must be (values [B], {name: values [B]})."""
+
+  def checked(student_params, teacher_params, batch):
+    returned = loss(student_params, teacher_params, batch)
+    shape = jax.tree.leaves(batch)[0].shape[:1]
+    is_pair = isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], abc.Mapping)
+    values = (returned[0], *returned[1].values()) if is_pair else ()
+    wrong = [jnp.shape(value) for value in values if jnp.shape(value) != shape]
+    if not is_pair or wrong:
+      given = f'values of shape {list(wrong[0])}' if wrong else f'a {type(returned).__name__}'
+      raise InputError(f'The loss {name} returned {given} for a batch of {shape[0]}: return (values [B], '
+                       '{name: values [B]}), a value for each example; the dict may be empty.')
+    return returned
+
+  return checked

@@ -208,8 +208,22 @@ def load_teacher(workdir: str | os.PathLike, step: int | None = None) -> Teacher
   facts = workdirs.read_space(workdir)  # None: a run of an earlier version, or data that cannot be told
   space = load().space if facts is None else catalogue.space(facts)
   teacher = make_teacher(config, space)
-  params, _ = load_params(workdir, teacher.init, step)
+  params, found = load_params(workdir, teacher.init, step)
+  if step is None:
+    _tell_unfinished(workdir, config, space, found)
   return TeacherRun(config, space, teacher, params, checkpoint.tree_hash(params), load)
+
+
+def planned(workdir: str | os.PathLike, config: Mapping[str, Any], space: Space) -> int:
+  """The updates that a run is to have, or that made an exported model."""
+  return exported.step(workdir) if exported.is_model(workdir) else loop.planned_steps(config, space.epoch_size)
+
+
+def _tell_unfinished(workdir: str | os.PathLike, config: Mapping[str, Any], space: Space, step: int) -> None:
+  total = planned(workdir, config, space)
+  if step < total:
+    logging.warning('%s is at step %d of %d: its training is not done, and the command that began it goes on with it.', workdir,
+                    step, total)
 
 
 def make_student(config: Mapping[str, Any], space: Space, dtype: str | None = None) -> Student:
@@ -243,6 +257,9 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
     logging.info('The data are those of the teacher, %s; config.data, %s, does not count.', teachers_data, ours)
   if losses.stored(config['loss']) == 'pairs' and pairs is None:
     raise InputError(f'{config["loss"]["name"]} trains on pairs (z, T^-1(z)): run launch.make_pairs and give --pairs.')
+  if config['loss']['name'] == 'x_reconstruction' and pairs is not None and pair_data.manifest(pairs).get('pairs_from') == 'z':
+    raise InputError('x_reconstruction on pairs (z, T^-1(z)) is oracle_prediction: set config.loss.name to that, or give no '
+                     '--pairs, or pairs from data.')
   from_prior = config['loss']['name'] in losses.FROM_PRIOR
   if from_prior and pairs is not None and pair_data.manifest(pairs).get('pairs_from') == 'data':
     raise InputError(f'{config["loss"]["name"]} takes z from the prior, and the z of these pairs are encodings of data '
@@ -303,8 +320,10 @@ def load_student(workdir: str | os.PathLike, teacher_run: TeacherRun, step: int 
     raise InputError(f'The student in {workdir} was distilled from another teacher ({config["teacher_hash"][:12]}, not '
                      f'{teacher_run.hash[:12]}): give the --teacher it was made with.')
   student = make_student(config, teacher_run.space)
-  params, step = load_params(workdir, student.init, step)
-  logging.info('%s: step %d.', workdir, step)
+  params, found = load_params(workdir, student.init, step)
+  logging.info('%s: step %d.', workdir, found)
+  if step is None:
+    _tell_unfinished(workdir, config, teacher_run.space, found)
   return StudentRun(config, student, params)
 
 

@@ -12,6 +12,7 @@ from inverse_matching.runs import exported, trust
 from inverse_matching.runtime import files, processes
 
 SPACE = 'space.json'
+UNTRAINED = {'.lock', 'config.json', SPACE}  # the files of a run that has not begun
 
 
 def _flatten(value: Any, prefix: str = '') -> dict[str, Any]:
@@ -28,7 +29,8 @@ def open_run(workdir: str | os.PathLike, config: Mapping[str, Any],
   The functions that the config names are from then on known as this user's, see `trust`.
 
   Args:
-    workdir: a new folder, or one that holds a run of the same config, which then goes on.
+    workdir: a new folder, or one that holds a run of the same config, which then goes on. One in which nothing was done yet is
+      as a new one.
     config: nested mapping of JSON values, such as a ConfigDict or a dict of them.
     space: the facts of the data space (data.source.Space.facts), which space.json keeps for a model to be used without its
       data; None if there are none.
@@ -69,7 +71,8 @@ def _enter(held: contextlib.ExitStack, path: pathlib.Path, config: Mapping[str, 
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except OSError as error:
     raise InputError(f'Another process is running in {path}: wait for it, or choose another --workdir.') from error
-  if not (path / 'config.json').exists():
+  if {file.name for file in path.iterdir()} <= UNTRAINED:  # nothing was done: an error, or a change of mind
+    (path / SPACE).unlink(missing_ok=True)
     files.write_json(path / 'config.json', config)
     trust.record(path, config)
     return

@@ -13,7 +13,7 @@ class Progress:
 
   def __init__(self, name: str, total: int, initial: int = 0, unit: str = 'it', every: float = 60.0):
     self._name, self._total, self._initial, self._unit, self._every = name, total, initial, unit, every
-    self._done = initial
+    self._done = self._timed = initial
     self._start = self._last = time.monotonic()
     terminal, shown = sys.stderr.isatty(), processes.is_first()
     self._bar = tqdm.tqdm(total=total, initial=initial, desc=name, unit=unit, disable=not (terminal and shown),
@@ -30,7 +30,7 @@ class Progress:
 
   def _line(self, numbers) -> None:
     elapsed = time.monotonic() - self._start
-    rate = (self._done - self._initial) / max(elapsed, 1e-9)
+    rate = (self._done - self._timed) / max(elapsed, 1e-9)
     left = tqdm.tqdm.format_interval((self._total - self._done) / rate) if rate else '?'
     values = ''.join(f', {name} {value:.4g}' for name, value in numbers.items())
     line = f'{self._name}: {self._done} of {self._total} {self._unit}, {rate:.3g} {self._unit}/s, {left} left{values}'
@@ -41,6 +41,8 @@ class Progress:
 
   def update(self, count: int = 1, **numbers: float) -> None:
     """Adds to the count; `numbers` are shown beside it."""
+    if self._done == self._initial and self._done + count < self._total:  # what came before was compilation too
+      self._start, self._timed = time.monotonic(), self._done + count
     self._done += count
     self._bar.update(count)
     if numbers:

@@ -144,6 +144,12 @@ def num_steps(task: Task, config: Mapping[str, Any]) -> int:
   return _stream(task, config).steps_per_epoch * config['train']['num_epochs']
 
 
+def planned_steps(config: Mapping[str, Any], epoch_size: int) -> int:
+  """The same, where an epoch is so many examples."""
+  train = config['train']
+  return (train.get('epoch_updates') or -(-epoch_size // train['batch_size'])) * train['num_epochs']
+
+
 def _epoch_size(task: Task, config: Mapping[str, Any]) -> int | None:
   """The examples of an epoch: of config.train.epoch_updates updates, if that is set, else those of the task."""
   updates = config['train'].get('epoch_updates')

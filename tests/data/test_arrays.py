@@ -32,6 +32,23 @@ def rows_of(parts):
   return sorted(tuple(row.reshape(-1)) for part in parts for row in part)
 
 
+def test_a_run_does_not_go_on_with_another_file(tmp_path):
+  """Its content is noted with its place, and a link may take that place."""
+  path = tmp_path / 'mine.npy'
+  np.save(path, PIXELS)
+  noted = catalogue.settled({'name': 'arrays', 'path': str(path)})
+  assert catalogue.load(noted).space.epoch_size == 27
+  path.rename(tmp_path / 'elsewhere.npy')
+  with pytest.raises(InputError, match=r'mine.npy, where there is no file now: put that file, or a link to it, there'):
+    catalogue.load(noted)
+  path.symlink_to(tmp_path / 'elsewhere.npy')
+  assert catalogue.load(noted).space.epoch_size == 27
+  path.unlink()
+  np.save(path, PIXELS[::-1])
+  with pytest.raises(InputError, match='is another file than the one that was trained on'):
+    catalogue.load(noted)
+
+
 @pytest.mark.parametrize('data', [PIXELS, PIXELS[..., None].astype(np.int64), {'x': PIXELS}, {'images': PIXELS}])
 def test_images(load, data):
   """Every image is in one of two parts, without and with labels; the channel axis is added."""

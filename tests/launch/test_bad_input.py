@@ -59,6 +59,20 @@ def test_negative_seeds(tmp_path, command, flags):
   assert '--seed=-1' in line and not list(tmp_path.iterdir())
 
 
+def test_data_of_a_student(tmp_path):
+  """They are those of its teacher."""
+  line = refused('distill', *SMOKE, '--config.data.held_out=0.5', f'--teacher={tmp_path}', f'--workdir={tmp_path}/run')
+  assert '--config.data.held_out does not count here' in line
+
+
+@pytest.mark.parametrize('command,flags', [('sample', []), ('make_pairs', ['--num=2']), ('evaluate', [])])
+def test_a_seed_that_wraps(tmp_path, command, flags):
+  """2^32 + 1 would be 1."""
+  of = f'--{"teacher" if command == "make_pairs" else "workdir"}={tmp_path}'
+  assert '--seed=4294967297' in refused(command, of, *flags, '--seed=4294967297',
+                                        *([f'--workdir={tmp_path}/pairs'] if command == 'make_pairs' else []))
+
+
 @pytest.mark.parametrize('text,words', [
     ("raise RuntimeError('mine')", ['RuntimeError: mine', 'own.py, line 1']),
     ('def get_config(): return {}', ['get_config of the config returned a dict', 'ml_collections.ConfigDict']),

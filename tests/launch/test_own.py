@@ -44,6 +44,12 @@ def no_log_det(event_shape):
 def one_number(a, b, mask=None):
   return jnp.mean(a - b)
 
+def loss_of_all(teacher, student):
+  return lambda student_params, teacher_params, batch: (jnp.mean(batch.x), {})
+
+def loss_alone(teacher, student):
+  return lambda student_params, teacher_params, batch: jnp.mean(batch.x, (1, 2, 3))
+
 def no_optimiser(learning_rate):
   return learning_rate
 """
@@ -58,6 +64,8 @@ STUDENTS = {
     '--config.student.name=mine:one_pixel': ['made x of shape [32, 1, 1, 1] from z of [32, 8, 8, 1]'],
     '--config.student.name=mine:no_log_det': ['has has_log_det=True, but log_det is None'],
     '--config.loss.distance=mine:one_number': ["The distance 'mine:one_number' has shape []", 'a number for each example'],
+    '--config.loss.name=mine:loss_of_all': ['mine:loss_of_all returned values of shape []', 'return (values [B], {name: '],
+    '--config.loss.name=mine:loss_alone': ['mine:loss_alone returned a', 'return (values [B], {name: values [B]})'],
     '--config.optimizer.name=mine:no_optimiser': ["The optimizer 'mine:no_optimiser' returned a function"],
     '--config.loss.distance=l3': ["Unknown distance 'l3' (did you mean 'l2'?)"],
 }

@@ -14,6 +14,7 @@ from inverse_matching import losses, runs
 from inverse_matching.data import catalogue, pairs
 from inverse_matching.data.images import dataset as images
 from inverse_matching.errors import InputError
+from inverse_matching.evaluation import export
 from inverse_matching.runs import pairs as pair_runs
 from inverse_matching.runs import samples as sample_runs
 from inverse_matching.runtime import devices, files
@@ -58,13 +59,42 @@ def test_pairs_from_data_are_encodings_of_it(tmp_path, num, times):
   assert len(np.unique(x)) == x.size
 
 
-@pytest.mark.parametrize('loss', losses.FROM_PRIOR)
+@pytest.mark.parametrize('loss', ['reverse_kl', 'z_reconstruction', 'oracle_prediction', 'mixture', 'energy_oracle'])
 def test_encodings_of_data_are_no_prior_draws(tmp_path, loss):
   """Objectives whose z is that of the prior refuse them."""
   stored = make_pairs(tmp_path, pairs_from='data')
   config = {**CONFIG, 'loss': {'name': loss}}
   with pytest.raises(InputError, match=f'{loss} takes z from the prior, and the z of these pairs are encodings of data'):
     runs.distill(config, tmp_path / 'student', RUN, stored)
+
+
+def test_x_reconstruction_on_pairs_of_the_prior_is_another_objective(tmp_path):
+  """It would be oracle prediction by another name."""
+  stored = make_pairs(tmp_path)
+  with pytest.raises(InputError, match='x_reconstruction on pairs .* is oracle_prediction'):
+    runs.distill({**CONFIG, 'loss': {'name': 'x_reconstruction'}}, tmp_path / 'student', RUN, stored)
+
+
+def test_an_unfinished_run_is_told(tmp_path, caplog):
+  """How far it is; not where a step is asked for, and not at its end."""
+  whole = {**CONFIG, 'loss': {'name': 'x_reconstruction'}}
+  runs.distill(whole, tmp_path, RUN)
+  caplog.clear()
+  student = runs.load_student(tmp_path, RUN)
+  assert 'not done' not in caplog.text
+  longer = {**files.read_json(tmp_path / 'config.json')}
+  longer['train']['num_epochs'] += 3
+  files.write_json(tmp_path / 'config.json', longer)
+  last = runs.last_step(tmp_path)
+  runs.load_student(tmp_path, RUN, last)
+  assert 'not done' not in caplog.text
+  again = runs.load_student(tmp_path, RUN)
+  assert f'at step {last} of {last + 9}: its training is not done' in caplog.text
+  jax.tree.map(np.testing.assert_array_equal, student.params, again.params)
+  with pytest.raises(InputError, match=f'at step {last} of {last + 9}: .*--step={last}'):
+    export.export(tmp_path, tmp_path / 'model')
+  export.export(tmp_path, tmp_path / 'model', step=last)
+  assert f'{last} of {last + 9} updates' in (tmp_path / 'model' / 'card.md').read_text()
 
 
 def test_pairs_do_not_depend_on_the_devices(tmp_path):
@@ -338,7 +368,7 @@ def test_a_model_works_without_its_data(tmp_path, dense_run, monkeypatch):
   np.testing.assert_allclose(run.teacher.x_to_z(run.params, stored['x'])[0], stored['z'], atol=1e-4)
   sample_runs.sample(folder, tmp_path / 'out', teacher_workdir=None, num=4, seed=0)
   assert np.load(tmp_path / 'out' / 'samples.npz')['x'].shape == (4, *EVENT)
-  distill(tmp_path / 'student', run, made)
+  distill(tmp_path / 'student', run, made, loss={'name': 'oracle_prediction'})
   assert files.read_json(tmp_path / 'student' / 'space.json') == run.space.facts
   with pytest.raises(InputError, match="Unknown data set 'tiny'"):
     distill(tmp_path / 'other', run)

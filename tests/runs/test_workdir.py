@@ -39,7 +39,7 @@ def test_a_config_dict_is_written_like_a_dict(tmp_path):
 def test_another_config_is_refused(tmp_path, change, words):
   """The field is named with both values; nothing is overwritten."""
   with workdirs.open_run(tmp_path, CONFIG):
-    pass
+    (tmp_path / 'metrics.jsonl').touch()
   written = (tmp_path / 'config.json').read_bytes()
   with pytest.raises(InputError, match='holds a run of another config') as error:
     with workdirs.open_run(tmp_path, {**CONFIG, **change}):
@@ -47,6 +47,28 @@ def test_another_config_is_refused(tmp_path, change, words):
   for word in words:
     assert word in str(error.value)
   assert (tmp_path / 'config.json').read_bytes() == written
+
+
+def test_a_run_that_has_not_begun_may_become_another(tmp_path):
+  """An error on the way to the first step does not block the folder."""
+  with workdirs.open_run(tmp_path, CONFIG, {'kind': 'images', 'levels': 17}):
+    pass
+  other = {**CONFIG, 'train': {'batch_size': 32}}
+  with workdirs.open_run(tmp_path, other, {'kind': 'images', 'levels': 2}):
+    pass
+  assert workdirs.read_config(tmp_path, 'teacher')['train'] == {'batch_size': 32}
+  assert files.read_json(tmp_path / 'space.json')['levels'] == 2
+
+
+def test_other_data_behind_the_same_config_are_refused(tmp_path):
+  """Facts that an earlier version did not have do not count."""
+  with workdirs.open_run(tmp_path, CONFIG, {'kind': 'table', 'mean': [0.1], 'std': (1.0, 2.0)}):
+    (tmp_path / 'metrics.jsonl').touch()
+  with workdirs.open_run(tmp_path, CONFIG, {'kind': 'table', 'mean': (0.1,), 'std': [1.0, 2.0], 'epoch_size': 3}):
+    pass
+  with pytest.raises(InputError, match=r'of other data: their std was \[1.0, 2.0\] and is \[1.0, 3.0\] now'):
+    with workdirs.open_run(tmp_path, CONFIG, {'kind': 'table', 'mean': [0.1], 'std': [1.0, 3.0]}):
+      pytest.fail('opened')
 
 
 def test_a_second_process_is_refused(tmp_path):

@@ -72,7 +72,8 @@ def dequantise_logit(levels: int, logit_lambda: float) -> Preprocess:
     InputError: levels below 2 or lambda outside (0, 1/2).
   """
   if levels < 2 or not 0 < logit_lambda < 0.5:
-    raise InputError(f'dequantise_logit needs levels >= 2 and 0 < logit_lambda < 0.5, got {levels} and {logit_lambda}.')
+    raise InputError(f'config.data.logit_lambda must lie between 0 and 0.5, and images have 2 levels or more, got '
+                     f'{logit_lambda} and {levels}: without the logit, logit_lambda is None.')
   width = 1 - 2 * logit_lambda
 
   def to_x(pixels, keys):
