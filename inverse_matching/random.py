@@ -14,7 +14,8 @@ def stream(keys: jax.Array, purpose: str) -> jax.Array:
 
 
 def fold(keys: jax.Array, number: int | jax.Array) -> jax.Array:
-  """Folds one number into each of keys [B]."""
+  """Folds one number into each of keys [B]; InputError if they are none, as of a batch without a key."""
+  check_keys(keys)
   return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
 
 
@@ -34,6 +35,7 @@ def check_keys(keys: jax.Array) -> None:
 
 def normal(keys: jax.Array, event_shape: tuple[int, ...]) -> jax.Array:
   """Returns standard normal draws [B, *event_shape], one key per example."""
+  check_keys(keys)
   return jax.vmap(lambda key: jax.random.normal(key, event_shape))(keys)
 
 

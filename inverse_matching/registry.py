@@ -21,6 +21,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 def choose(kind: str, table: Table, name: str, or_else: str = '') -> Any:
   """The entry of that name; InputError with the nearest one if there is none, and with what may stand in its place."""
+  if not isinstance(name, str):
+    raise InputError(f'The {kind} is given as a {type(name).__name__}: give its name, {", ".join(table)}{or_else}.')
   if name not in table:
     raise InputError(f'Unknown {kind} {name!r}{nearest(name, table)}: use one of {", ".join(table)}{or_else}.')
   return table[name]

@@ -7,10 +7,20 @@ from inverse_matching.types import Array, Batch, Student, Teacher
 
 
 def check_pair(teacher: Teacher, student: Student) -> None:
-  """Raises InputError unless both are of the same events."""
+  """Raises InputError unless these are a teacher and a student of the same events."""
+  for value, kind in ((teacher, Teacher), (student, Student)):
+    if not isinstance(value, kind):
+      raise InputError(f'A {type(value).__name__} stands where the {kind.__name__.lower()} should: an objective is made of '
+                       '(name, teacher, student).')
   if teacher.event_shape != student.event_shape:
     raise InputError(f'The teacher has event shape {teacher.event_shape}, the student {student.event_shape}: use one data '
                      'set for both.')
+
+
+def need_x(batch: Batch, name: str) -> None:
+  """Raises InputError for a batch without x."""
+  if batch.x is None:
+    raise InputError(f'{name} needs examples, and this batch has no x: give Batch(x=...), or take another objective.')
 
 
 def prior_draw(teacher: Teacher, batch: Batch) -> Array:

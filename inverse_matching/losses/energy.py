@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from inverse_matching import random
 from inverse_matching.errors import InputError, check_at_least
 from inverse_matching.losses import distances
-from inverse_matching.losses.common import check_pair, prior_draw
+from inverse_matching.losses.common import check_pair, need_x, prior_draw
 from inverse_matching.losses.distances import Distance
 from inverse_matching.losses.reconstruction import oracle_prediction
 from inverse_matching.types import Array, Batch, LossFn, Params, Student, Teacher
@@ -46,6 +46,7 @@ def energy_score(teacher: Teacher, student: Student, *, num_draws: int = 2, beta
 
   def loss(student_params, teacher_params, batch: Batch):
     del teacher_params
+    need_x(batch, 'energy_score')
     x = draws(student_params, batch)
     to_data = sum(distance(batch.x, one, batch.mask) for one in x) / num_draws
     pairs = [(k, m) for k in range(num_draws) for m in range(k)]

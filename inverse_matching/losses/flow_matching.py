@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from inverse_matching import random
 from inverse_matching.errors import InputError
-from inverse_matching.losses.common import check_pair, prior_draw
+from inverse_matching.losses.common import check_pair, need_x, prior_draw
 from inverse_matching.types import Array, Batch, LossFn, Student, Teacher, mean_event
 
 COUPLINGS = ('teacher', 'independent')
@@ -56,6 +56,7 @@ def flow_matching(teacher: Teacher, student: Student, *, coupling: str = 'teache
     return jax.lax.stop_gradient(teacher.x_to_z(teacher_params, x, batch.cond)[0]) / encoding_std
 
   def loss(student_params, teacher_params, batch: Batch):
+    need_x(batch, 'flow_matching')
     z = encoded(teacher_params, batch)
     logit = TIME_MEAN + TIME_STD * random.normal(random.stream(batch.key, 'time'), ())
     t = jax.nn.sigmoid(logit) if time is None else jnp.full(len(z), time)

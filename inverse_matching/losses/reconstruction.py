@@ -4,7 +4,7 @@ import jax
 from inverse_matching import random
 from inverse_matching.errors import InputError
 from inverse_matching.losses import distances
-from inverse_matching.losses.common import check_differentiable, check_pair, prior_draw
+from inverse_matching.losses.common import check_differentiable, check_pair, need_x, prior_draw
 from inverse_matching.losses.distances import Distance
 from inverse_matching.types import Batch, LossFn, Student, Teacher
 
@@ -61,6 +61,7 @@ def x_reconstruction(teacher: Teacher, student: Student, *, distance: str | Dist
     if data_noise_std and batch.z is not None:
       raise InputError('data_noise_std is added to x before it is encoded, and this batch is encoded already: train on the '
                        'data, without stored pairs or encodings.')
+    need_x(batch, 'x_reconstruction')
     x = batch.x
     if data_noise_std:
       x = x + data_noise_std * random.normal(random.fold(random.stream(batch.key, 'noise'), 1), x.shape[1:])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_run import CONFIG, EVENT, LEVELS, RUN, make_run
 
-from inverse_matching import losses, runs
+from inverse_matching import runs
 from inverse_matching.data import catalogue, pairs
 from inverse_matching.data.images import dataset as images
 from inverse_matching.errors import InputError

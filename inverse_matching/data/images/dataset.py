@@ -75,8 +75,8 @@ def source(images: Images, *, name: str, levels: int | None = None, logit_lambda
     pixels = split.pixels
     low, high = (pixels.min(), pixels.max()) if pixels.size else (0, 0)
     if not np.issubdtype(pixels.dtype, np.integer) or pixels.ndim != 4 or low < 0 or high >= images.levels:
-      raise InputError(f'The pixels of {name} are {pixels.dtype} {list(pixels.shape)} from {low} to {high}: images are integers '
-                       f'[N, H, W, C] from 0 to {images.levels - 1}.')
+      raise InputError(f'The pixels of {name} are {pixels.dtype} {list(pixels.shape)} from {low} to {high}: images are '
+                       f'integers [N, H, W, C] from 0 to {images.levels - 1}.')
   if levels not in (None, images.levels):
     raise InputError(f'config.data.levels is {levels}, but {name} has {images.levels} grey levels: set it to {images.levels}.')
   if images.train.labels is not None and len(np.unique(images.train.labels)) < 2:
