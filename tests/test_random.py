@@ -20,7 +20,7 @@ def test_streams_differ_and_are_per_example():
 
 def test_stream_numbers_are_frozen():
   """They are part of every saved run: purposes may be added, never renumbered."""
-  first = {'dequantise': 0, 'prior': 1, 'noise': 2, 'dropout': 3}
+  first = {'dequantise': 0, 'prior': 1, 'noise': 2, 'dropout': 3, 'time': 4}
   assert first.items() <= random._STREAMS.items()
   assert len(set(random._STREAMS.values())) == len(random._STREAMS)
 

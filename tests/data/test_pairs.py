@@ -9,7 +9,8 @@ import jax
 import numpy as np
 import pytest
 
-from inverse_matching.data import pairs
+from inverse_matching.data import pairs, table
+from inverse_matching.data.images import dataset as images
 from inverse_matching.data.stream import Stream
 from inverse_matching.errors import InputError
 from inverse_matching.runtime import files
@@ -205,3 +206,15 @@ def test_the_manifest(store):
   assert {name: manifest[name] for name in FACTS} == FACTS
   assert manifest['sha256'] == {f'pairs-0000{i}.array_record': files.sha256(store / f'pairs-0000{i}.array_record')
                                 for i in range(3)}
+
+
+@pytest.mark.parametrize('space', [
+    table.space(mean=[0.0], std=[1.0], epoch_size=8),
+    images.space(event_shape=(1, 1, 1), levels=2, logit_lambda=None, epoch_size=8)], ids=['table', 'images'])
+def test_pairs_that_are_held_out_are_not_trained_on(space):
+  """Of 64 pairs 4 are held out, the first, and the others are to train on: together each pair once."""
+  z = np.arange(64, dtype=np.float32)
+  train, held_out = space.of_pairs(grain.MapDataset.range(64).map(lambda i: {'z': z[i], 'x': 2 * z[i]}))
+  trained = [float(train[i]['z']) for i in range(len(train))]
+  assert held_out['z'].tolist() == z[:4].tolist() and held_out['x'].tolist() == (2 * z[:4]).tolist()
+  assert trained == z[4:].tolist()

@@ -5,7 +5,7 @@ import scipy.integrate
 import scipy.special
 import scipy.stats
 
-from inverse_matching.evaluation import encodings, sample_metrics
+from inverse_matching.evaluation import encodings, sample_metrics, statistics
 
 RNG = np.random.default_rng
 
@@ -109,6 +109,15 @@ def test_intervals_of_kolmogorov_smirnov_distances_cover():
   all_rows = [rows_of(shifts + RNG(seed).normal(size=(200, 12))) for seed in range(80)]
   for metric, value in truth.items():
     assert np.mean([rows[metric]['low'] <= value <= rows[metric]['high'] for rows in all_rows]) >= 0.95, metric
+
+
+def test_the_band_holds_for_all_dimensions_at_once():
+  """Each of 12 dimensions has a twelfth of the 5% by which an interval may miss."""
+  rows = rows_of(1.4 * RNG(8).normal(size=(200, 12)))
+  band = statistics.ks_band(200, 0.05 / 12)
+  for metric in ('encoding_ks_max', 'encoding_ks_mean'):
+    row = rows[metric]
+    assert row['high'] == pytest.approx(row['value'] + band) and row['low'] == pytest.approx(max(0, row['value'] - band))
 
 
 @pytest.mark.parametrize('law', ['wide', 'narrow', 'shifted', 'correlated'])

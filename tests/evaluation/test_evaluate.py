@@ -140,6 +140,8 @@ def test_sets_are_compared_with_samples_of_other_z(tmp_path):
   context = make_context(run, tmp_path, samples, seed=3)
   reference = context.references['teacher'].samples.values
   assert sorted(map(bytes, reference)) == sorted(map(bytes, examples.to_values(run, samples.independent.x)))
+  of_data = context.references['data'].samples.values  # the held-out images, and those of training for the floor
+  assert sorted(map(bytes, of_data)) == sorted(map(bytes, run.source.data.held_out.pixels))
   rows = {r['metric']: r for r in evaluate.quality_rows('exact', samples.paired.x, context) if r['reference'] == 'teacher'}
   assert 0 < rows['sliced_wasserstein']['value'] == rows['sliced_wasserstein']['floor']
   assert rows['kernel_distance']['value'] == pytest.approx(rows['kernel_distance']['floor'])
@@ -153,3 +155,25 @@ def test_a_wrong_student_has_errors(context):
   by_name = {(r['metric'], r['reference']): r['value'] for r in rows}
   np.testing.assert_allclose(by_name['oracle_l2', 'teacher'], np.square(context.samples.paired.x).mean(), rtol=1e-4)
   assert by_name['log_prob_ks', 'teacher'] > 0.4
+
+
+def test_a_student_with_known_errors(context):
+  """S = T^-1 / 2 + 1, trained with noise: its numbers by hand, the shift and the ratio with their sign and direction."""
+  run, samples = small_run.RUN, context.samples
+  student = lambda z: run.teacher.z_to_x(run.params, z) / 2 + 1
+  encode = lambda x: np.asarray(run.teacher.x_to_z(run.params, x)[0])
+  log_prob = lambda x: np.asarray(run.teacher.log_prob(run.params, x))
+  z_to_x = lambda params, z, cond=None, key=None: StudentOutput(student(z), None)
+  config = {'loss': {'name': 'x_reconstruction', 'noise_std': 0.5}}
+  halved = runs.StudentRun(config, Student(small_run.EVENT, None, z_to_x, False), None)
+  rows = {(r['arm'], r['metric'], r['reference']): r['value'] for r in evaluate.evaluate_student('half', halved, context)}
+  x, wide = student(samples.z), student(samples.z * np.float32(np.sqrt(1.25)))  # of variance 1 + noise_std^2
+  expected = {
+      ('half', 'oracle_l1', 'teacher'): np.mean(np.abs(x - samples.paired.x)),
+      ('half', 'z_reconstruction_l2', 'teacher'): np.mean((encode(x) - samples.z)**2),
+      ('half', 'log_prob_mean_shift', 'teacher'): np.mean(log_prob(x) - samples.paired.log_prob),
+      ('half@matched', 'log_prob_mean_shift', 'teacher'): np.mean(log_prob(wide) - samples.paired.log_prob),
+      ('half', 'variance_ratio', 'teacher'): 0.25,
+      **{('half', 'x_reconstruction_l2', name): np.mean((1 - seen.x / 2)**2) for name, seen in context.data.items()}}
+  assert {name: rows[name] for name in expected} == pytest.approx(expected, rel=1e-3)
+  assert rows['half', 'log_prob_mean_shift', 'teacher'] != pytest.approx(rows['half@matched', 'log_prob_mean_shift', 'teacher'])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from inverse_matching.data.images import dataset as images
-from inverse_matching.evaluation import sample_metrics, set_distances
+from inverse_matching.evaluation import sample_metrics, set_distances, texture
 from inverse_matching.runs.classifier import Observer
 
 DIGITS = images.digits().data
@@ -110,3 +110,18 @@ def test_large_references_are_thinned():
   """At most `num` images, so that the cost is that of the arms."""
   reference = sample_metrics.make_reference(TRAIN, HELD_OUT, CLASSIFIER, levels=17, num=50, seed=0)
   assert len(reference.samples.values) == len(reference.samples.features) == 50
+
+
+def test_metrics_of_images_by_hand():
+  """The coarse kernel distance is of pixels from -1 to 1; outliers are those of the arm; sharpness and stripes are two."""
+  noise = np.random.default_rng(1).integers(0, 17, FROM_TRAIN.shape)
+  unit = lambda pixels: 2 * pixels / 16 - 1
+  arm, reference = (sample_metrics.sample_set(pixels, CLASSIFIER) for pixels in (noise, FROM_TRAIN))
+  found = {metric: value for metric, (value, _, _) in sample_metrics._against(arm, reference, 17, 0, intervals=False).items()}
+  coarse = set_distances.kernel_statistic(unit(noise), unit(FROM_TRAIN))(np.arange(300), np.arange(300))
+  assert found['kernel_distance_8x8'] == pytest.approx(coarse) != pytest.approx(found['kernel_distance'])
+  there, back = (texture.outliers(a, b, 17).mean() for a, b in ((noise, FROM_TRAIN), (FROM_TRAIN, noise)))
+  assert found['outliers'] == there != back
+  alone = sample_metrics._alone(arm, 17, 0)
+  for metric, of_image in (('sharpness', texture.sharpness), ('stripe_score', texture.stripe_score)):
+    assert alone[metric][0] == pytest.approx(of_image(noise).mean())

@@ -1,11 +1,18 @@
 """What distillation buys."""
 import json
+import types
 
 from commands import launched
+import numpy as np
 from PIL import Image
 import pytest
 
-from inverse_matching.experiments.experiment import Rows
+from inverse_matching.data.images.dataset import Images, Split
+from inverse_matching.evaluation import set_distances
+from inverse_matching.experiments import budget, budget_training
+from inverse_matching.experiments.distillation import Outcome
+from inverse_matching.experiments.experiment import Experiment, Rows
+from inverse_matching.runs.classifier import Observer
 
 
 @pytest.mark.slow
@@ -35,3 +42,61 @@ def test_budget(tmp_path):
   before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('evaluation*.json')}
   launched(*command)
   assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob('evaluation*.json')}
+
+
+def test_the_arms_that_are_nearest_are_trained_in_full():
+  """In the last small size, to the validation part, over training seeds, in their best number of steps; who diverged last."""
+  near = {'flow/a at 1/2': (0.4, 0.6), 'flow/b at 1/2': (0.1, 0.5), 'few_step/c, 1 step at 1/2': (0.9, 0.9),
+          'few_step/c, 2 steps at 1/2': (0.2, 0.2), 'flow/base at 1/2': (0.0, 0.0), 'flow/a at 1/4': (0.0, 0.0)}
+  rows = Rows({'arm': arm, 'metric': 'kernel_distance', 'reference': reference, 'value': value if is_validation else 1 - value}
+              for arm, values in near.items() for value in values
+              for reference, is_validation in (('validation', True), ('data', False), ('teacher', False)))
+  rows += [{'arm': 'flow/d at 1/2', 'metric': 'diverged', 'reference': None, 'value': 1.0}]
+  settings = {'arms': ('flow/d', 'flow/base', 'flow/a', 'few_step/c', 'flow/b'), 'baseline': 'flow/base', 'steps': (1, 2)}
+  best = lambda num: budget._best(rows, {**settings, 'num_best': num}, '1/2')
+  assert best(2) == ['few_step/c', 'flow/b'] and best(9) == ['few_step/c', 'flow/b', 'flow/a', 'flow/d']
+
+
+def outcome_of(images, num):
+  """With what the choice of a checkpoint asks of it, for `num` samples; features are the pixels."""
+  context = types.SimpleNamespace(observer=Observer(lambda pixels: pixels.reshape(len(pixels), -1) / 16), seed=7,
+                                  samples=types.SimpleNamespace(z=np.zeros((num, 2, 2, 1))), settings={'seed': 7})
+  run = types.SimpleNamespace(source=types.SimpleNamespace(data=images), teacher='the teacher')
+  return Outcome(run, {}, context, [], {}, None)
+
+
+def test_distance_to_the_validation_part():
+  """By hand, to as many images as there are samples; to training images where none are set apart; never to held-out ones."""
+  train, validation, held_out, pixels = (
+      np.random.default_rng(seed).integers(low, 17, (20, 2, 2, 1)) for seed, low in enumerate((0, 6, 12, 3)))
+  images = Images(Split(train), Split(held_out), 17, Split(validation))
+  for given, to in ((images, validation), (images._replace(validation=None), train)):
+    found = budget_training.distance_to_validation(outcome_of(given, 12))(pixels)
+    expected = set_distances.kernel_statistic(pixels / 16, to[:12] / 16)(np.arange(20), np.arange(12))
+    assert found == pytest.approx(expected)
+
+
+def test_the_checkpoint_nearest_to_validation_is_chosen(tmp_path, monkeypatch):
+  """By samples of noise of the next seed, one of each z; it is kept with the run, and not drawn again."""
+  distances, drawn = {100: 0.3, 200: 0.1, 300: 0.2}, []
+  outcome = outcome_of(None, 12)
+
+  def prior_draws(teacher, seed, index):
+    assert (teacher, seed, index.tolist()) == ('the teacher', 8, list(range(12)))
+    return 'noise'
+
+  def generate(student_run, z, devices):
+    drawn.append(student_run.params)
+    return (student_run.params, z)
+
+  monkeypatch.setattr(budget_training.runs, 'prior_draws', prior_draws)
+  monkeypatch.setattr(budget_training.runs, 'generate', generate)
+  monkeypatch.setattr(budget_training.runs, 'load_student',
+                      lambda workdir, run, step=300: types.SimpleNamespace(params=np.float32(step)))
+  monkeypatch.setattr(budget_training.examples, 'to_pixels', lambda run, x: x)
+  monkeypatch.setattr(budget_training.checkpoint, 'steps', lambda workdir: list(distances))
+  to_validation = {(step, 'noise'): value for step, value in distances.items()}.__getitem__
+  study = budget_training.Study(Experiment({}, tmp_path, 'command'), {}, outcome, {}, {}, to_validation)
+  for _ in range(2):
+    assert budget_training._best_step(study, tmp_path / 'student') == 200
+  assert drawn == list(distances) and (tmp_path / 'student' / 'steps.json').exists()

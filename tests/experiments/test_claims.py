@@ -7,6 +7,33 @@ from inverse_matching.evaluation import statistics, tables
 from inverse_matching.experiments import claims
 
 X, ORACLE = 'flow/x_reconstruction', 'flow/oracle_prediction'
+Z, KL = 'flow/z_reconstruction', 'flow/reverse_kl'
+RESNET = 'resnet/x_reconstruction_'
+
+# The start of the sentence of each comparison, the arm that it says is lower, and the other.
+DIRECTIONS = (
+    ('reverse-KL students collapse: fewer', KL, 'teacher'),
+    ('reverse-KL students collapse: less diverse labels', KL, 'teacher'),
+    ('reverse-KL samples have striped textures', 'teacher', KL),
+    ('reverse-KL samples are more likely under the teacher', 'teacher', KL),
+    ('z-reconstruction samples collapse to the same class', Z, 'teacher'),
+    ('z-reconstruction collapses in spite of a low z-reconstruction cost', Z, ORACLE),
+    ('x-reconstruction reconstructs training images better', X, ORACLE),
+    ('the encodings of the data are further from the prior', 'teacher', 'train'),
+    ('oracle samples match the teacher\'s better than x-reconstruction\'s', ORACLE, X),
+    ('x-reconstruction samples are smoother than oracle samples', X, ORACLE),
+    ('oracle prediction matches the teacher better than reverse KL', ORACLE, KL),
+    ('l1 gives sharper samples than l2', f'{RESNET}l2', f'{RESNET}l1'),
+    ('noise improves l2 samples', f'{RESNET}l2_noise', f'{RESNET}l2'),
+    ('noise improves l1 samples', f'{RESNET}l1_noise', f'{RESNET}l1'),
+    ('noise of variance 0.5 improves l1 samples', f'{RESNET}l1_noise_variance', f'{RESNET}l1'),
+    ('samples of a ResNet under l1 with noise are more coherent globally', f'{RESNET}l1_noise', 'teacher'),
+    ('samples of a ResNet under l1 with noise lack low-level precision', f'{RESNET}l1_noise', 'teacher'),
+    (f'a student can outperform its teacher ({RESNET}l2_noise)', f'{RESNET}l2_noise', 'teacher'),
+    (f'a student can outperform its teacher ({RESNET}l1_noise)', f'{RESNET}l1_noise', 'teacher'),
+    (f'a student can outperform its teacher ({RESNET}l1_l2_noise)', f'{RESNET}l1_l2_noise', 'teacher'),
+    ('a bottleneck without skip connections compresses the noise', f'{RESNET}l2_bottleneck', f'{RESNET}l2'),
+    ('a skip connection around the bottleneck restores coverage', f'{RESNET}l2_bottleneck', f'{RESNET}l2_bottleneck_skip'))
 
 
 def row(arm, low, high, metric='sharpness', reference='teacher', train_seed=None, floor=0.5):
@@ -22,6 +49,13 @@ def smoother(rows):
 
 def seeds(arm, values, **settings):
   return [row(arm, value - 0.001, value + 0.001, train_seed=seed, **settings) for seed, value in enumerate(values)]
+
+
+def test_every_comparison_has_its_direction():
+  """Which arm is lower is what the sentence says."""
+  assert len({c.text for c in claims.COMPARISONS}) == len(claims.COMPARISONS)
+  for c, (text, lower, higher) in zip(claims.COMPARISONS, DIRECTIONS, strict=True):
+    assert c.text.startswith(text) and (c.lower, c.higher) == (lower, higher)
 
 
 def test_one_training_seed_indicates():
@@ -43,6 +77,43 @@ def test_three_training_seeds_decide():
   assert verdict([0.30, 0.31, 0.29], [0.10, 0.11, 0.12]) == 'disagrees'
   assert verdict([0.10, 0.30, 0.20], [0.15, 0.28, 0.24]) == 'not decided'
   assert verdict([0.10, 0.101, 0.11], [0.108, 0.109, 0.109]) == 'not decided'  # one seed disagrees
+
+
+def test_seeds_of_one_sign_do_not_decide_where_the_interval_holds_0():
+  """One training in which the arms are far apart says little of the next."""
+  rows = seeds(X, [0.100, 0.101, 0.099]) + seeds(ORACLE, [0.102, 0.30, 0.101])
+  c, = (c for c in claims.COMPARISONS if 'smoother' in c.text)
+  found = claims.difference(rows, c)
+  assert found.low < 0 < found.high and not found.is_decided and smoother(rows).verdict == 'not decided'
+
+
+def test_an_interval_does_not_decide_where_a_seed_disagrees():
+  """Other arms, of which the variance of a seed is pooled, make the interval narrow."""
+  of = lambda arm, values: seeds(arm, values, metric='coverage')
+  rows = of('a', [0.0, 0.0, 0.13]) + of('b', [0.24, 0.22, 0.12])
+  rows += [row for i in range(10) for row in of(f'other{i}', [0.0, 0.12, 0.1])]
+  found = claims.difference(rows, claims.Comparison('', '', 'coverage', 'teacher', 'a', 'b'))
+  assert found.value == pytest.approx(0.15) and found.low > 0 and not found.is_decided
+
+
+@pytest.mark.parametrize('lower,higher,num_students', [('a', 'b', 2), ('teacher', 'b', 1), ('a', 'teacher', 1)])
+def test_a_teacher_has_no_variance_over_seeds(lower, higher, num_students):
+  """That of a difference is the pooled one of a training, once for each student."""
+  values = {'a': [0.10, 0.12, 0.15], 'b': [0.30, 0.31, 0.36], 'teacher': [0.2] * 3}
+  rows = [row('teacher', 0.15, 0.25, 'coverage'), *(row for arm in 'ab' for row in seeds(arm, values[arm], metric='coverage'))]
+  found = claims.difference(rows, claims.Comparison('', '', 'coverage', 'teacher', lower, higher))
+  pooled = np.mean([np.var(values[arm], ddof=1) for arm in 'ab'])
+  half = scipy.stats.t.ppf(0.975, 4) * np.sqrt(num_students * pooled / 3)
+  mean = np.mean(values[higher]) - np.mean(values[lower])
+  np.testing.assert_allclose(found[:3], [mean, mean - half, mean + half])
+
+
+def test_the_interval_over_examples_of_skewed_intervals():
+  """Down go the lower half of the higher arm and the upper half of the lower one; up, the others (Zou and Donner, 2008)."""
+  rows = [{**row('a', 0.18, 0.26, 'coverage'), 'value': 0.20}, {**row('b', 0.26, 0.31, 'coverage'), 'value': 0.30}]
+  found = claims.difference(rows, claims.Comparison('', '', 'coverage', 'teacher', 'a', 'b'))
+  np.testing.assert_allclose(found[:3], [0.10, 0.10 - np.sqrt(0.04**2 + 0.06**2), 0.10 + np.sqrt(0.01**2 + 0.02**2)])
+  assert found.is_decided and found.num_train_seeds == 1
 
 
 def test_the_interval_over_seeds():
@@ -107,7 +178,17 @@ def test_what_is_at_the_floor_cannot_be_beaten():
     assert [claim.verdict for claim in claims.claims(rows, claims.CAPSTONE)] == ['no headroom']
 
 
-@pytest.mark.parametrize('accuracy,verdict', [(0.6, 'indicated: agrees'), (0.9, 'not meaningful at this scale')])
+@pytest.mark.parametrize('low,verdict', [(0.49, 'no headroom'), (0.5, 'no headroom'), (0.51, 'indicated: agrees')])
+def test_the_interval_of_what_has_headroom_is_above_the_floor(low, verdict):
+  """Its lower end, not the value alone, which is above here."""
+  rows = [row('teacher', low, 0.7, 'kernel_distance', 'data', floor=0.5),
+          row('resnet/x_reconstruction_l1_noise', 0.1, 0.2, 'kernel_distance', 'data')]
+  assert [claim.verdict for claim in claims.claims(rows, claims.CAPSTONE)] == [verdict]
+
+
+@pytest.mark.parametrize('accuracy,verdict', [
+    (0.6, 'indicated: agrees'), (0.69, 'indicated: agrees'), (0.71, 'not meaningful at this scale'),
+    (0.9, 'not meaningful at this scale')])
 def test_a_teacher_that_does_not_draw_the_data_is_not_outperformed(accuracy, verdict):
   rows = [row('teacher', 0.8, 0.9, 'kernel_distance', 'data'),
           row('teacher', accuracy, accuracy, 'two_sample_accuracy', 'data'),
@@ -119,7 +200,8 @@ def test_a_ratio_whose_floor_is_not_near_one_means_nothing():
   rows = lambda floor: [row('resnet/x_reconstruction_l2' + more, low, low + 0.1, 'variance_ratio', floor=floor)
                         for more, low in (('_bottleneck', 0.2), ('', 0.9))]
   verdict = lambda floor: [claim.verdict for claim in claims.claims(rows(floor))]
-  assert verdict(1.02) == ['indicated: agrees'] and verdict(12.8) == ['not meaningful at this scale']
+  assert all(verdict(floor) == ['indicated: agrees'] for floor in (1 / 1.24, 1.02, 1.24))
+  assert all(verdict(floor) == ['not meaningful at this scale'] for floor in (0.1, 1 / 1.26, 1.26, 12.8))
 
 
 def test_values_that_are_not_finite_decide_nothing():

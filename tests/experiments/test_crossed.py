@@ -18,9 +18,11 @@ def rows_of(kl_of_own, kl_of_oracle):
 
 @pytest.mark.parametrize('own,other,lower', [
     ([11.0, 11.2, 11.1], [8.8, 8.9, 8.7], 'other'), ([5.6, 5.5, 5.7], [6.6, 6.7, 6.8], 'own'),
-    ([11.0, 11.2, 11.1], [8.8, 12.0, 8.7], None), ([11.0, 11.2], [8.8, 8.9], None)])
+    ([11.0, 11.2, 11.1], [8.8, 12.0, 8.7], None), ([11.0, 11.2], [8.8, 8.9], None),
+    ([11.0] * 3, [11.1, 11.2, 15.0], None),  # all agree, and the interval holds 0
+    ([11.0] * 6, [9.0] * 5 + [11.001], None)])  # the interval excludes 0, and one disagrees
 def test_an_objective_prefers(own, other, lower):
-  """Where it is lower over three seeds that agree; of two nothing is said."""
+  """Where it is lower over three seeds that agree, by an interval without 0; of two nothing is said."""
   found, = crossed.preferences(rows_of(own, other))
   assert (found['objective'], found['at'], found['lower']) == ('reverse_kl', 'flow/oracle_prediction', lower)
   assert found['difference'] == pytest.approx(sum(other) / len(other) - sum(own) / len(own))

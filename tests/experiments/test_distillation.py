@@ -95,6 +95,13 @@ def test_the_folder_of_a_student(tmp_path):
   assert folder(0) == 'students/flow/a' and folder(1) == 'students/flow/a/seed1'
 
 
+def test_training_seeds_begin_with_that_of_the_config():
+  """And those that follow are as many as the config has."""
+  config = lambda **evaluation: {'train': {'seed': 5}, 'evaluation': evaluation}
+  assert list(distillation.train_seeds(config())) == list(distillation.train_seeds(config(num_train_seeds=None))) == [5]
+  assert list(distillation.train_seeds(config(num_train_seeds=3))) == [5, 6, 7]
+
+
 def test_students_are_measured_on_z_of_their_own():
   """Trainings and pairs draw z from the stream of their seed."""
   config = lambda seed, num: {'pairs': {'seed': 1}, 'train': {'seed': 0}, 'arms': {'flow/a': {}},

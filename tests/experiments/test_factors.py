@@ -26,11 +26,19 @@ def test_effects_of_a_sum():
   np.testing.assert_allclose(factors.effects(values), [[2, -4, 0, 1], [0, 0, 6, 0]], atol=1e-12)
 
 
+def test_high_is_the_second_level():
+  """1 in the design takes the second of the two levels, -1 the first."""
+  settings = {'levels': {factor: (f'{factor} low', f'{factor} high') for factor in factors.FACTORS}}
+  for signs in factors.design():
+    words = ['high' if sign == 1 else 'low' for sign in signs]
+    assert factors._levels(settings, signs) == {factor: f'{factor} {word}' for factor, word in zip(factors.FACTORS, words)}
+
+
 @pytest.mark.slow
 def test_factors(tmp_path):
   """Eight runs a seed, an effect of each factor on each response."""
-  launched('reproduce', '--figure=factors', '--config=configs/digits.py:smoke', '--config.factors.num_seeds=2',
+  launched('reproduce', '--figure=factors', '--config=configs/digits.py:smoke', '--config.factors.num_seeds=1',
            f'--workdir={tmp_path}')
   document = json.loads((tmp_path / 'factors.json').read_text())
-  assert len(document['rows']) == 2 * 8 * 2 and len(document['summary']) == 8
+  assert len(document['rows']) == 8 * 2 and len(document['summary']) == 8
   assert len({(row['batch_size'], row['learning_rate'], row['ema_decay'], row['start']) for row in document['rows']}) == 8

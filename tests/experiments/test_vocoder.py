@@ -11,7 +11,7 @@ import small_speech
 from inverse_matching.data.speech import audio, world
 from inverse_matching.data.speech import dataset as speech
 from inverse_matching.evaluation import speech as measures
-from inverse_matching.evaluation import voices
+from inverse_matching.evaluation import statistics, voices
 from inverse_matching.experiments import voice_criteria
 from inverse_matching.experiments.voice_criteria import KL, TEACHER, X_RECONSTRUCTION
 from inverse_matching.runs import StudentRun, utterances
@@ -74,6 +74,54 @@ def test_what_decides(controls):
   assert voice_criteria.labels(mixed)[X_RECONSTRUCTION] == 'voice, whisper'
 
 
+def spoken(recall=0.95, ratio=1.0, distortion=4.0, band=0.0, stoi=0.95):
+  """What would have been measured of four recordings that all have these values: recall, periodicity, dB, dB, STOI."""
+  values = {'voiced_recall': recall, 'periodicity_ratio': ratio, 'mel_cepstral_distortion_db': distortion, 'stoi': stoi,
+            'band_0_500_db': 10**(band / 10), 'band_500_1000_db': 1.0}
+  return measures.Measured({metric: np.tile([100.0 * value, 100.0], (4, 1)) for metric, value in values.items()}, 4)
+
+
+WHISPER = dict(recall=0.3, distortion=7.0, stoi=0.7)
+
+
+@pytest.mark.parametrize('who,criterion,passes,fails', [
+    (TEACHER, 'the teacher speaks', dict(recall=0.86), dict(recall=0.84)),
+    (X_RECONSTRUCTION, f'{X_RECONSTRUCTION}: voiced recall 0.8 or more', dict(recall=0.81), dict(recall=0.79)),
+    (X_RECONSTRUCTION, f'{X_RECONSTRUCTION}: voiced recall at most', dict(recall=0.86), dict(recall=0.84)),  # the teacher: 0.95
+    (X_RECONSTRUCTION, f'{X_RECONSTRUCTION}: periodicity ratio', dict(ratio=0.86), dict(ratio=0.84)),
+    (X_RECONSTRUCTION, f'{X_RECONSTRUCTION}: power of each voiced band', dict(band=2.9), dict(band=3.1)),
+    (X_RECONSTRUCTION, f'{X_RECONSTRUCTION}: power of each voiced band', dict(band=-2.9), dict(band=-3.1)),
+    (X_RECONSTRUCTION, f'{X_RECONSTRUCTION}: voiced recall above {KL}', dict(recall=0.56), dict(recall=0.54)),
+    (X_RECONSTRUCTION, f'{X_RECONSTRUCTION}: mel-cepstral distortion', dict(distortion=5.9), dict(distortion=6.1)),
+    (X_RECONSTRUCTION, f'{X_RECONSTRUCTION}: STOI', dict(stoi=0.76), dict(stoi=0.74)),
+    (KL, f'{KL} whispers', dict(recall=0.49), dict(recall=0.51))])
+def test_every_threshold_is_where_it_was_fixed(who, criterion, passes, fails, monkeypatch):
+  """What is just on the right side of it passes, what is just on the other does not."""
+  monkeypatch.setattr(statistics, 'NUM_RESAMPLES', 20)  # of recordings that are all alike
+  verdict = {}
+  for change in (passes, fails):
+    values = {TEACHER: {}, X_RECONSTRUCTION: {}, KL: WHISPER}
+    values[who] = {**values[who], **change}
+    teacher, x, kl = (spoken(**each) for each in values.values())
+    rows = voice_criteria.judge({0: voices_of(teacher, [x] * 3, [kl] * 3)})
+    verdict[tuple(change.values())], = (row['verdict'] for row in rows if row['criterion'].startswith(criterion))
+  assert verdict == {tuple(passes.values()): 'yes', tuple(fails.values()): 'no'}
+
+
+@pytest.mark.parametrize('recalls,verdict', [
+    ([0.85, 0.86, 0.87], 'yes'), ([0.75, 0.74, 0.73], 'no'),
+    ([0.81, 0.82, 0.90], 'not decided'),  # all pass, and the interval holds 0.8
+    ([0.9] * 5 + [0.799], 'not decided')])  # the interval excludes 0.8, and one fails
+def test_seeds_that_agree_and_an_interval_without_the_threshold_decide(recalls, verdict, monkeypatch):
+  """Both, not one of the two."""
+  monkeypatch.setattr(statistics, 'NUM_RESAMPLES', 20)
+  rows = voice_criteria.judge({0: voices_of(spoken(), [spoken(recall=recall) for recall in recalls], [spoken(**WHISPER)])})
+  row, = (row for row in rows if row['criterion'].startswith(f'{X_RECONSTRUCTION}: voiced recall 0.8'))
+  assert row['verdict'] == verdict
+  _, low, high = statistics.over_seeds(recalls)
+  assert (row['low'], row['high']) == pytest.approx((low, high))
+
+
 def test_signal_to_noise_of_reconstructions():
   """Noise of a tenth of the signal is 20 dB, in every part; where there is no voice yet, nothing is counted."""
   run = small_speech.RUN._replace(space=SOURCE.space, load=lambda: SOURCE)
@@ -105,6 +153,13 @@ def test_likelihood_rows_are_those_of_the_gaussian():
   rows = voices.likelihood_rows('flow/echo', likelihood, voice, values, seed=0)
   assert {row['metric']: row['value'] for row in rows} == {
       'log_prob_per_sample': pytest.approx(values.mean()), 'log_prob_mean_shift': 0.0, 'log_scale_difference_median': 0.0}
+  # A student with a larger scale than the teacher's, whose samples are less likely than the teacher's.
+  noisy = [x + np.random.default_rng(i).normal(size=x.shape).astype(np.float32) for i, x in enumerate(own.waveforms)]
+  voice = voices.Voice(noisy, [log_scale + 0.3 for log_scale in likelihood.log_scale(noisy)])
+  rows = {row['metric']: row for row in voices.likelihood_rows('flow/noisy', likelihood, voice, values, seed=0)}
+  assert rows['log_scale_difference_median']['value'] == pytest.approx(0.3, abs=1e-5)
+  shift = rows['log_prob_mean_shift']
+  assert shift['value'] == pytest.approx(np.mean(likelihood.per_sample(noisy)) - values.mean()) and shift['high'] < 0
 
 
 def test_reconstruction_by_the_inverse_is_exact():

@@ -5,7 +5,8 @@ from commands import launched
 from PIL import Image
 import pytest
 
-from inverse_matching.experiments.experiment import Rows
+from inverse_matching.experiments import warm_start
+from inverse_matching.experiments.experiment import Experiment, Rows
 
 
 @pytest.mark.slow
@@ -26,3 +27,11 @@ def test_a_run_from_both_starts(tmp_path):
   assert line.distinct('line') == [i / 10 for i in range(11)] and line[0]['value'] == pytest.approx(same[0]['value'], rel=1e-5)
   assert line[-1]['value'] == pytest.approx(rows.where(start='good', updates=100, metric='reverse_kl')[0]['value'], rel=1e-5)
   assert Image.open(tmp_path / 'warm_start_reverse_kl.png').width > 300
+
+
+def test_each_seed_begins_with_a_good_student_of_its_own(tmp_path):
+  """As far as the arm has as many; then again with the first."""
+  config = {'train': {'seed': 5}, 'evaluation': {'num_train_seeds': 2}, 'arms': {'flow/a': {}},
+            'warm_start': {'good': 'flow/a'}}
+  good = lambda seed: warm_start._good(Experiment(config, tmp_path, 'command'), seed).relative_to(tmp_path).as_posix()
+  assert [good(seed) for seed in range(3)] == [f'students/flow/a/seed{seed}' for seed in (5, 6, 5)]

@@ -42,9 +42,11 @@ def test_scripts_are_bash(path):
 def test_paper(tmp_path):
   """Every figure of the paper once, each with a config that has its variant and its figure."""
   stub(tmp_path, 'python', f'printf "%s\\n" "$*" >> {tmp_path}/calls')
-  call('paper.sh', str(tmp_path / 'runs'), PYTHON=str(tmp_path / 'python'))
+  (tmp_path / 'archives' / 'ljspeech').mkdir(parents=True)
+  call('paper.sh', str(tmp_path / 'runs'), PYTHON=str(tmp_path / 'python'), ARCHIVES=str(tmp_path / 'archives'))
   lines = (tmp_path / 'calls').read_text().splitlines()
-  assert {re.search('--dataset=(.*)', line)[1] for line in lines if 'prepare_data' in line} >= {'mnist', 'cifar10', 'ljspeech'}
+  prepared = {re.search(r'--dataset=(\w+)', line)[1] for line in lines if 'prepare_data' in line}
+  assert prepared == {'mnist', 'fashion_mnist', 'cifar10', 'ljspeech'}
   figures = []
   for line in (line for line in lines if 'launch.reproduce' in line):
     named = re.search('--figure=(\\S+)', line)[1].split(',')
@@ -58,6 +60,9 @@ def test_paper(tmp_path):
       assert all(figure in settings.figures for figure in named if experiments.SECTIONS[figure] == 'figures')
     assert f'--workdir={tmp_path}/runs/' in line
   assert set(figures) >= {'1', '2', '3', '4', '5', '6', 'appendix_a', 'vocoder'}
+  without = call('paper.sh', str(tmp_path / 'runs'), PYTHON=str(tmp_path / 'python'), ARCHIVES=str(tmp_path / 'none'))
+  assert 'every figure but that of the vocoder is made' in without.stderr
+  assert 'vocoder' not in (tmp_path / 'calls').read_text().partition('\n'.join(lines))[2]
 
 
 def test_tpu_vm(tmp_path):

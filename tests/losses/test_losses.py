@@ -7,6 +7,7 @@ import pytest
 
 from inverse_matching import losses, random, students, teachers
 from inverse_matching.errors import InputError
+from inverse_matching.losses import spectral
 from inverse_matching.teachers import build
 from inverse_matching.types import Batch, Gaussian
 
@@ -75,6 +76,16 @@ def test_x_reconstruction_with_noise(noise_std):
   x = jnp.broadcast_to(jnp.arange(T, dtype=jnp.float32), (len(MANY), T))
   value, _ = jax.jit(loss)(PARAMS, PARAMS, Batch(x=x, key=MANY))
   assert_mean(value, noise_std**2 * np.square(PARAMS['matrix']).sum() / T)
+
+
+def test_the_noises_of_x_reconstruction_are_independent():
+  """At S = T^-1 that of the data and that of the encoding add up in variance: s^2 + n^2 |R|_F^2 / T."""
+  loss = losses.make('x_reconstruction', TEACHER, STUDENT, noise_std=0.3, data_noise_std=0.5)
+  x = jnp.broadcast_to(jnp.arange(T, dtype=jnp.float32), (len(MANY), T))
+  value, _ = jax.jit(loss)(PARAMS, PARAMS, Batch(x=x, key=MANY))
+  matrix = np.asarray(PARAMS['matrix'])
+  assert_mean(value, 0.5**2 + 0.3**2 * np.square(matrix).sum() / T)
+  assert abs(2 * 0.5 * 0.3 * np.trace(matrix) / T) > 0.2, 'what one draw for both would add is seen'
 
 
 def other_student():
@@ -161,6 +172,27 @@ def test_regularized_kl_has_floors():
   scale_grad = {name: jax.grad(lambda s, n=name: kl({**narrow, 'matrix': s * jnp.eye(T)}, n))(jnp.exp(-9.0))
                 for name in ('kl', 'regulariser')}
   assert abs(scale_grad['kl']) < 1e-2 * abs(scale_grad['regulariser'])
+
+
+def test_regularized_kl_has_a_floor_of_the_teacher():
+  """One of log-scale -2 counts as -1 in the KL, against a student of 0 and the same mean; the regulariser sees -2."""
+  still = lambda scale: {'mean': jnp.zeros(T), 'matrix': scale * jnp.eye(T)}
+  loss = losses.make('regularized_kl', AR, FLOW, floor=-1.0)
+  parts = loss(still(1.0), still(jnp.exp(-2.0)), Batch(key=MANY[:4]))[1]
+  np.testing.assert_allclose(parts['kl'], -1 + 0.5 * (np.exp(2) - 1), rtol=1e-5)
+  np.testing.assert_allclose(parts['regulariser'], 4, rtol=1e-5)
+
+
+def test_regularized_kl_with_a_spectrum():
+  """The KL plus weight times the distance between the spectra of S(z) and of the recording."""
+  settings = dict(kind='power', fft_size=4, window=4, hop=1)
+  batch = Batch(x=jax.random.normal(jax.random.key(4), (8, T)), key=MANY[:8])
+  x = FLOW.z_to_x(other_student(), TEACHER.prior.sample(random.stream(batch.key, 'prior'))).x
+  distance = spectral.distance(**settings)(x, batch.x)
+  loss = losses.make('regularized_kl', AR, FLOW, spectrum={**settings, 'weight': 0.3})
+  value, parts = jax.jit(loss)(other_student(), PARAMS, batch)
+  np.testing.assert_allclose(parts['spectrum'], distance, rtol=1e-4)
+  np.testing.assert_allclose(value, parts['kl'] + 4 * parts['regulariser'] + 0.3 * distance, rtol=1e-4)
 
 
 def test_dropout_of_the_student_uses_the_batch_keys():

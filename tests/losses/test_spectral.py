@@ -11,11 +11,24 @@ RNG = np.random.default_rng(0)
 A, B = RNG.normal(size=(2, 3, 400)).astype(np.float32)
 
 
+def stft64(x):
+  """In float64."""
+  frames = np.stack([x[:, s:s + 48] for s in range(0, 400 - 48 + 1, 12)], 1)
+  return np.fft.rfft(frames * scipy.signal.windows.hann(48, sym=False), 64)
+
+
 def test_stft_is_that_of_scipy():
   """Frames inside the signal, a periodic Hann window, zeros behind it."""
-  window = scipy.signal.windows.hann(48, sym=False)
-  frames = np.stack([A[:, s:s + 48] for s in range(0, 400 - 48 + 1, 12)], 1)
-  np.testing.assert_allclose(spectral.stft(A, **SETTINGS), np.fft.rfft(frames * window, 64), atol=1e-4)
+  np.testing.assert_allclose(spectral.stft(A, **SETTINGS), stft64(A), atol=1e-4)
+
+
+@pytest.mark.parametrize('kind,exponent', [('magnitude', 1), ('power', 2)])
+def test_a_value_by_hand(kind, exponent):
+  """The mean squared difference of |STFT| or of its square, over frames and frequencies; or that of its means over time."""
+  difference = np.abs(stft64(A))**exponent - np.abs(stft64(B))**exponent
+  expected = {False: np.square(difference).mean((1, 2)), True: np.square(difference.mean(1)).mean(1)}
+  for time_average, value in expected.items():
+    np.testing.assert_allclose(spectral.distance(kind, **SETTINGS, time_average=time_average)(A, B), value, rtol=1e-4)
 
 
 @pytest.mark.parametrize('kind', spectral.KINDS)

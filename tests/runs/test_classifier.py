@@ -164,6 +164,15 @@ def test_distillation_by_features(tmp_path, monkeypatch):
     runs.distill(config, tmp_path / 'student', run, features=tmp_path / 'another')
 
 
+def test_no_student_is_judged_by_the_network_that_it_was_fit_to():
+  """The classifier of an objective has another network and another seed than that of the numbers, and each is the default."""
+  ours, others = SETTINGS, classifiers.OF_OBJECTIVES
+  assert ours['network']['width'] != others['network']['width']
+  assert ours['network']['num_features'] != others['network']['num_features']
+  assert ours['train']['seed'] != others['train']['seed']
+  assert train_classifier.__kwdefaults__['config'] is ours and classifiers.feature_distance.__kwdefaults__['config'] is others
+
+
 def test_features_of_a_table_are_refused(tmp_path):
   """There are no images that a classifier could see."""
   np.save(tmp_path / 'table.npy', np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32))

@@ -1,4 +1,6 @@
 """Students of a few steps: the integrator against exact solutions, and flow matching against what it is made of."""
+import importlib
+
 import constructors
 import jax
 import jax.numpy as jnp
@@ -49,10 +51,28 @@ def error(num_steps):
 def test_the_order_of_the_method():
   """Twice the steps: half the error of Euler's, a quarter of Heun's; so few evaluations of the one, twice of the other."""
   assert 1.5 < error(2) / error(4) < 2.5 and 3.5 < error(20) / error(40) < 4.5
-  for num_steps, expected in ((4, 4), (6, 12)):
+  for num_steps, expected in ((5, 5), (6, 12)):
     calls = []
     integrate(lambda x, t, call, calls=calls: calls.append(call) or x, Z, num_steps)
     assert len(calls) == len(set(calls)) == expected
+
+
+def test_the_times_of_the_steps():
+  """Squares of even ones; Heun's second evaluation is at the end of the step, so that a slope linear in t is exact."""
+  times = []
+  integrate(lambda x, t, call: times.append(t) or x, Z, 3)
+  np.testing.assert_allclose(times, [1, 4 / 9, 1 / 9], rtol=1e-12)
+  np.testing.assert_allclose(integrate(lambda x, t, call: 2 * t + 0 * x, Z, 8), Z - 1, atol=1e-12)
+
+
+def test_the_network_sees_the_time_as_waves(monkeypatch):
+  """cos(pi t f) of f = 1/2, 1, 2, 4, each a plane beside the image; t of each example its own."""
+  module = importlib.import_module('inverse_matching.students.few_step')
+  monkeypatch.setattr(module, 'functions', lambda *args, **settings: (None, lambda params, x, key: x))
+  seen = module.few_step(EVENT, num_blocks=2, num_filters=4, dilations=(1, 2)).velocity(None, X[:2], jnp.array([0.5, 1.0]))
+  np.testing.assert_array_equal(seen[..., :1], X[:2])
+  waves = np.array([[np.sqrt(0.5), 0, -1, 1], [0, -1, 1, 1]])
+  np.testing.assert_allclose(seen[..., 1:], np.broadcast_to(waves[:, None, None], (2, 4, 4, 4)), atol=1e-5)
 
 
 def test_one_step_is_the_velocity_at_the_end(params):
@@ -72,16 +92,27 @@ def test_at_time_one_it_is_x_reconstruction(params, encoding_std):
   np.testing.assert_allclose(loss_fn(params[1], params[0], batch)[0], expected, rtol=1e-4)
 
 
+def mixed(params, z):
+  """The loss at time 0.4 by hand."""
+  return np.mean(np.square(STUDENT.velocity(params[1], 0.6 * X + 0.4 * z, jnp.full(6, 0.4)) - (z - X)), (1, 2, 3))
+
+
+def test_noisy_data_are_encoded(params):
+  """z = T(x + noise) over its width, beside the x without noise."""
+  z = TEACHER.x_to_z(params[0], X + 0.3 * random.normal(random.stream(KEYS, 'noise'), EVENT))[0] / 1.5
+  loss = losses.make('flow_matching', TEACHER, STUDENT, time=0.4, data_noise_std=0.3, encoding_std=1.5)
+  np.testing.assert_allclose(loss(params[1], params[0], Batch(x=X, key=KEYS))[0], mixed(params, z), rtol=1e-4)
+
+
 def test_pairs_and_independent_noise(params):
   """z of the batch, whatever the teacher says of x; or a prior draw, that of the keys."""
   at = lambda z, **settings: losses.make('flow_matching', TEACHER, STUDENT, time=0.4, **settings)(
       params[1], params[0], Batch(x=X, z=z, key=KEYS))[0]
-  mixed = lambda z: np.mean(np.square(STUDENT.velocity(params[1], 0.6 * X + 0.4 * z, jnp.full(6, 0.4)) - (z - X)), (1, 2, 3))
   z = jax.random.normal(jax.random.key(5), X.shape)
-  np.testing.assert_allclose(at(z), mixed(z), rtol=1e-4)
+  np.testing.assert_allclose(at(z), mixed(params, z), rtol=1e-4)
   draw = TEACHER.prior.sample(random.stream(KEYS, 'prior'))
   for given in (None, z):
-    np.testing.assert_allclose(at(given, coupling='independent'), mixed(draw), rtol=1e-4)
+    np.testing.assert_allclose(at(given, coupling='independent'), mixed(params, draw), rtol=1e-4)
 
 
 def test_times_are_logistic_normal(params):

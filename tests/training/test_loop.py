@@ -109,6 +109,36 @@ def test_the_run_is_a_run(uninterrupted):
   assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(state.ema)))
 
 
+def test_the_held_out_loss_is_that_of_the_average(uninterrupted):
+  """By hand, with the noise of positions that training does not reach: 2^32 - 1 and those before."""
+  _, ema, _, rows = uninterrupted
+  of_test = task()
+  positions = np.array([2**32 - 1 - i for i in range(6)], np.uint32)
+  batch = prepare({**of_test.held_out, 'position': positions})
+  loss, _ = jax.jit(of_test.evaluation_loss_fn)(ema, of_test.teacher_params, batch)
+  np.testing.assert_allclose(rows[-1]['held_out_loss'], np.mean(loss), rtol=1e-6)
+
+
+def test_progress_and_schedule_end_with_the_training(tmp_path):
+  """The share of all updates that are made, 1 in the held-out loss; half a cosine over all of them, from gradients of one."""
+  def loss(params, teacher_params, batch):
+    return params + 0 * batch.progress, {'progress': batch.progress}
+
+  def evaluation_loss(params, teacher_params, batch):
+    return 3 * batch.progress, {}
+
+  total = STEPS_PER_EPOCH * EPOCHS
+  config = {'optimizer': dict(name='sgd', learning_rate=0.5, schedule='cosine'),
+            'train': {**CONFIG['train'], 'ema_decay': 0.0, 'log_every_steps': 1}}
+  rated = loop.Task('test', loss, evaluation_loss, lambda key: jnp.zeros(()), {'x': DATA}, {'x': DATA[:6]}, prepare)
+  ends_at = loop.fit(tmp_path, rated, config, 1)
+  rows = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+  steps = np.arange(total)
+  np.testing.assert_allclose([row['progress'] for row in rows if 'progress' in row], steps / total, rtol=1e-6)
+  assert [row['held_out_loss'] for row in rows if 'held_out_loss' in row] == [3.0] * EPOCHS
+  np.testing.assert_allclose(ends_at, -0.5 * np.sum((1 + np.cos(np.pi * steps / total)) / 2), rtol=1e-5)
+
+
 @pytest.mark.parametrize('step', [2, 6, 8])
 def test_killed_run_goes_on(tmp_path, monkeypatch, uninterrupted, step):
   """Killed before the first checkpoint, between two, and just before one is written: the same bits at the end."""
