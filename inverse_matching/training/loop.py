@@ -141,7 +141,7 @@ def check(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], dev
 
 def num_steps(task: Task, config: Mapping[str, Any]) -> int:
   """The updates of a whole training."""
-  return _stream(task, config).steps_per_epoch * config['train']['num_epochs']
+  return planned_steps(config, task.epoch_size or Stream(task.examples, 1, 0).size)
 
 
 def planned_steps(config: Mapping[str, Any], epoch_size: int) -> int:
