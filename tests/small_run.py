@@ -28,3 +28,8 @@ def make_run(seed=0):
 
 
 RUN = make_run()
+
+
+def make_pairs(workdir, run=RUN, **settings):
+  """The folder of 40 pairs of its teacher."""
+  return runs.make_pairs(run, workdir, **{'num': 40, 'seed': 1, **settings})
