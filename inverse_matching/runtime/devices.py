@@ -21,6 +21,7 @@ from inverse_matching.runtime import onednn
 
 AXIS = 'devices'
 DEFAULT_CHUNK = 64  # examples per device and call when sampling and evaluating; part of what fixes the bits of a result
+ACCELERATOR_CHUNK = 256  # of a GPU or TPU, where the steps of an exact solver take as long for a few examples as for many
 CACHED = 4096  # places of examples, such as pixels or samples of a waveform, that a device of a CPU takes at once
 MOST_CPU_DEVICES = 8  # made without being asked for: each has its own copy of the parameters
 
@@ -192,6 +193,11 @@ def replicate(tree: Any, num_devices: int) -> Any:
   return copy(tree, np.zeros(num_devices))
 
 
+def default_chunk() -> int:
+  """Returns how many examples a device takes at once when sampling and evaluating, where nothing else is asked for."""
+  return DEFAULT_CHUNK if jax.default_backend() == 'cpu' else ACCELERATOR_CHUNK
+
+
 def map_examples(function: Callable, num_devices: int, chunk: int | None = None) -> Callable:
   """Maps function(params, *arrays [chunk, ...]) -> pytree of [chunk, ...] over examples, devices and chunks.
 
@@ -202,7 +208,7 @@ def map_examples(function: Callable, num_devices: int, chunk: int | None = None)
     run(params, *arrays [n, ...], progress=None) -> pytree of numpy arrays [n, ...]; `arrays` may be pytrees of such, and
     `progress` is called with the number of examples after each call.
   """
-  chunk = chunk or DEFAULT_CHUNK
+  chunk = chunk or default_chunk()
   programs = {}  # number of devices -> a program over so many
 
   def program(needed):
@@ -231,7 +237,7 @@ def map_chunks(function: Callable, num_devices: int, chunk: int | None = None) -
 
   Each device has a thread that takes chunk after chunk.
   """
-  chunk = chunk or DEFAULT_CHUNK
+  chunk = chunk or default_chunk()
 
   def run(params, *arrays, progress=None):
     total, parts = _size(arrays), []

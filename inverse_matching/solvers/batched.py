@@ -23,7 +23,7 @@ def solver_fn(teacher: Teacher, solver: str = 'auto', devices: int | None = None
     teacher: the teacher.
     solver: see solvers.solve.
     devices: number of local devices, or None for all.
-    chunk: examples per device and call, by default devices.DEFAULT_CHUNK; part of what fixes the bits of a result.
+    chunk: examples per device and call, by default devices.default_chunk(); part of what fixes the bits of a result.
     **settings: tolerance and max_sweeps, see solvers.solve.
 
   Returns:

@@ -171,6 +171,18 @@ def test_map_examples_leaves_out_devices_that_would_repeat():
   assert len(traced) == 3
 
 
+@pytest.mark.parametrize('backend,taken', [('cpu', devices.DEFAULT_CHUNK), ('gpu', devices.ACCELERATOR_CHUNK)])
+def test_an_accelerator_takes_more_examples_at_once(monkeypatch, backend, taken):
+  """Where no number is asked for; the function is called with that many."""
+  monkeypatch.setattr(devices.jax, 'default_backend', lambda: backend)
+  seen = []
+  map_examples(lambda _, x: seen.append(len(x)) or x, 1)(None, np.zeros(3))
+  assert seen == [taken]
+  seen.clear()
+  devices.map_chunks(lambda _, x: seen.append(len(x)) or x, 1)(None, np.zeros(3))
+  assert seen == [taken]
+
+
 @pytest.mark.parametrize('cores,made', [(1, 1), (2, 2), (8, 8), (64, 8)])
 def test_a_device_for_each_core(monkeypatch, cores, made):
   """As many as the process may use, up to eight, unless the environment or the caller says how many."""
