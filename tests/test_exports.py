@@ -53,9 +53,10 @@ class Program:
 def exporting(*platforms):
   """Inside, what jit and pmap make is exported at its call, not run, and returns zeros. Gives dicts platform -> Program.
 
-  It is an error to ask for the backend: a program is traced on one and may run on another.
+  It is an error to ask for the backend while tracing: a program is traced on one and may run on another. Otherwise it is the
+  first of the platforms.
   """
-  found = []
+  found, tracing = [], []
 
   def catching(transform):
 
@@ -65,7 +66,9 @@ def exporting(*platforms):
       def call(*args):
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args)):
           return made(*args)
+        tracing.append(True)
         exports = {platform: export.export(made, platforms=[platform])(*args) for platform in platforms}
+        tracing.pop()
         found.append({platform: Program(each) for platform, each in exports.items()})
         each = exports[platforms[0]]
         return jax.tree.unflatten(each.out_tree, [jnp.zeros(a.shape, a.dtype) for a in each.out_avals])
@@ -74,9 +77,12 @@ def exporting(*platforms):
 
     return make
 
+  def backend():
+    assert not tracing, 'The backend is asked for while tracing: use jax.lax.platform_dependent.'
+    return {'cuda': 'gpu'}.get(platforms[0], platforms[0])
+
   jax_jit = jax.jit
-  asked = AssertionError('The backend is asked for while tracing: use jax.lax.platform_dependent.')
-  with mock.patch.multiple(jax, jit=catching(jax.jit), pmap=catching(jax.pmap), default_backend=mock.Mock(side_effect=asked)):
+  with mock.patch.multiple(jax, jit=catching(jax.jit), pmap=catching(jax.pmap), default_backend=backend):
     yield found
 
 
@@ -179,7 +185,7 @@ def test_samplers_of_students(variant, arm):
       utterances.student_fn(student, 8)(params_of(student), zs, [cond] * len(zs))
     else:
       generate = processes.map_examples(lambda params, z: student.z_to_x(params, z).x, 8)
-      generate(params_of(student), np.zeros((8 * devices.DEFAULT_CHUNK, *space.event_shape), np.float32))
+      generate(params_of(student), np.zeros((8 * devices.ACCELERATOR_CHUNK, *space.event_shape), np.float32))
   check(programs)
   assert [each.num_devices for program in programs for each in program.values()] == [8, 8]
 

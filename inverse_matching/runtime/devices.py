@@ -80,8 +80,12 @@ def choose_microbatch(batch: Any, num_devices: int, compiler_options: Mapping[st
   share = _size(batch) // num_devices
   if compiler_options or jax.default_backend() != 'cpu':
     return share
-  most = CACHED // max(math.prod(leaf.shape[1:3]) for leaf in jax.tree.leaves(batch))  # the channels are not counted
-  return max(n for n in range(1, share + 1) if share % n == 0 and n <= max(1, most))
+  return max(n for n in range(1, share + 1) if share % n == 0 and n <= _cached(batch))
+
+
+def _cached(arrays: Any) -> int:
+  """Returns how many examples of a pytree of [N, ...] a CPU takes at once so that their activations stay in its cache."""
+  return max(1, CACHED // max(math.prod(leaf.shape[1:3]) for leaf in jax.tree.leaves(arrays)))  # the channels are not counted
 
 
 def _everywhere(num_devices: int) -> list[jax.Device]:
@@ -198,17 +202,21 @@ def default_chunk() -> int:
   return DEFAULT_CHUNK if jax.default_backend() == 'cpu' else ACCELERATOR_CHUNK
 
 
+def choose_chunk(arrays: Any) -> int:
+  """Returns the same for one pass over a pytree of [N, ...]: on a CPU as many images as stay in its cache (results/speed)."""
+  return min(default_chunk(), _cached(arrays)) if jax.default_backend() == 'cpu' else default_chunk()
+
+
 def map_examples(function: Callable, num_devices: int, chunk: int | None = None) -> Callable:
   """Maps function(params, *arrays [chunk, ...]) -> pytree of [chunk, ...] over examples, devices and chunks.
 
-  Every call sees `chunk` examples on each device, the last ones padded by repetition: an example's result is the same bits
-  whatever the number of examples and devices. Devices that would only repeat are left out.
+  Every call sees `chunk` examples on each device (None: see `choose_chunk`), the last ones padded by repetition: an example's
+  result is the same bits whatever the number of examples and devices. Devices that would only repeat are left out.
 
   Returns:
     run(params, *arrays [n, ...], progress=None) -> pytree of numpy arrays [n, ...]; `arrays` may be pytrees of such, and
     `progress` is called with the number of examples after each call.
   """
-  chunk = chunk or default_chunk()
   programs = {}  # number of devices -> a program over so many
 
   def program(needed):
@@ -219,9 +227,9 @@ def map_examples(function: Callable, num_devices: int, chunk: int | None = None)
     return programs[used], used
 
   def run(params, *arrays, progress=None):
-    total, parts = _size(arrays), []
-    mapped, used = program(min(num_devices, _num_chunks(total, chunk)))
-    step = used * chunk
+    total, parts, size = _size(arrays), [], chunk or choose_chunk(arrays)
+    mapped, used = program(min(num_devices, _num_chunks(total, size)))
+    step = used * size
     for start, part in _chunks(arrays, step):
       out = jax.device_get(mapped(_replicable(params), _split(part, used)))
       parts.append(jax.tree.map(lambda a: np.asarray(a).reshape(step, *a.shape[2:]), out))

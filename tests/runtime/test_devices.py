@@ -171,6 +171,15 @@ def test_map_examples_leaves_out_devices_that_would_repeat():
   assert len(traced) == 3
 
 
+@pytest.mark.parametrize('shape,taken', [
+    ((), 64), ((2,), 64), ((8, 8, 1), 64), ((28, 28, 1), 5), ((32, 32, 3), 4), ((9000,), 1)])
+def test_a_cpu_takes_as_many_images_as_stay_in_its_cache(shape, taken):
+  """64 of what is small, and at least one."""
+  seen = []
+  map_examples(lambda _, x: seen.append(x['x'].shape) or x['x'], 1)(None, {'x': np.zeros((70, *shape)), 'i': np.arange(70)})
+  assert seen == [(taken, *shape)]
+
+
 @pytest.mark.parametrize('backend,taken', [('cpu', devices.DEFAULT_CHUNK), ('gpu', devices.ACCELERATOR_CHUNK)])
 def test_an_accelerator_takes_more_examples_at_once(monkeypatch, backend, taken):
   """Where no number is asked for; the function is called with that many."""
