@@ -9,10 +9,9 @@ import jax
 import numpy as np
 
 from benchmarks import interleaved
+from benchmarks.rows import tell
 from inverse_matching import random, students, teachers
-from inverse_matching.evaluation import tables
-from inverse_matching.runtime import devices, files
-from launch import wording
+from inverse_matching.runtime import devices
 
 FLAGS = flags.FLAGS
 
@@ -42,11 +41,7 @@ def main(argv) -> None:
   network = dict(num_blocks=FLAGS.num_blocks, num_filters=FLAGS.num_filters, num_levels=FLAGS.num_levels)
   chunks = FLAGS.chunk or sorted({devices.choose_chunk(np.zeros((1, *shape))), 16, devices.DEFAULT_CHUNK})
   rows = measure(shape, network, FLAGS.num, chunks, FLAGS.rounds)
-  cell = lambda value: f'{value:.3g}' if isinstance(value, float) else str(value)
-  print(tables.plain([list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]))
-  if FLAGS.output:
-    files.write_json(FLAGS.output, {'command': wording.command(), 'settings': {
-        **network, 'num': FLAGS.num, 'rounds': FLAGS.rounds}, 'rows': rows})
+  tell(rows, {**network, 'num': FLAGS.num, 'rounds': FLAGS.rounds}, FLAGS.output)
 
 
 if __name__ == '__main__':

@@ -17,13 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.rows import tell
 from inverse_matching import losses, random, students, teachers
-from inverse_matching.evaluation import tables
-from inverse_matching.runtime import files, onednn
+from inverse_matching.runtime import onednn
 from inverse_matching.runtime.devices import choose_microbatch, map_step, peak_memory, replicate
 from inverse_matching.training.step import init_state, make_optimizer, make_train_step
 from inverse_matching.types import Batch
-from launch import wording
 
 FLAGS = flags.FLAGS
 MATRIX = 2048
@@ -105,11 +104,7 @@ def main(argv) -> None:
   network = dict(num_blocks=FLAGS.num_blocks, num_filters=FLAGS.num_filters, num_levels=FLAGS.num_levels)
   rows = measure((FLAGS.size, FLAGS.size, FLAGS.channels), network, FLAGS.batch_size, FLAGS.devices, FLAGS.rounds, FLAGS.steps,
                  FLAGS.precision, FLAGS.student, FLAGS.microbatch)
-  cell = lambda value: f'{value:.3g}' if isinstance(value, float) else str(value)
-  print(tables.plain([list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]))
-  if FLAGS.output:
-    files.write_json(FLAGS.output, {'command': wording.command(), 'settings': {
-        **network, 'rounds': FLAGS.rounds, 'precision': FLAGS.precision, 'student': FLAGS.student}, 'rows': rows})
+  tell(rows, {**network, 'rounds': FLAGS.rounds, 'precision': FLAGS.precision, 'student': FLAGS.student}, FLAGS.output)
 
 
 if __name__ == '__main__':

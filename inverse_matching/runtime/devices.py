@@ -204,7 +204,7 @@ def default_chunk() -> int:
 
 def choose_chunk(arrays: Any) -> int:
   """Returns the same for one pass over a pytree of [N, ...]: on a CPU as many images as stay in its cache (results/speed)."""
-  return min(default_chunk(), _cached(arrays)) if jax.default_backend() == 'cpu' else default_chunk()
+  return min(DEFAULT_CHUNK, _cached(arrays)) if jax.default_backend() == 'cpu' else ACCELERATOR_CHUNK
 
 
 def map_examples(function: Callable, num_devices: int, chunk: int | None = None) -> Callable:
