@@ -17,13 +17,12 @@ import jax
 import numpy as np
 
 from benchmarks import interleaved
+from benchmarks.rows import tell
 from inverse_matching import losses, random, teachers
-from inverse_matching.evaluation import tables
-from inverse_matching.runtime import devices, files, onednn
+from inverse_matching.runtime import devices, onednn
 from inverse_matching.runtime.devices import map_step, replicate
 from inverse_matching.training.step import init_state, make_optimizer, make_train_step
 from inverse_matching.types import Batch
-from launch import wording
 
 FLAGS = flags.FLAGS
 
@@ -113,12 +112,8 @@ def main(argv) -> None:
   settings = (FLAGS.size, FLAGS.size, FLAGS.channels), {**network, **dtype}
   make_runner = lambda *case: (_elsewhere if pinned else _runner)(*case, *settings)
   rows = measure(counts, make_runner, FLAGS.rounds, FLAGS.batch_size)
-  cell = lambda value: f'{value:.4g}' if isinstance(value, float) else '' if value is None else str(value)
-  print(tables.plain([list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]))
-  if FLAGS.output:
-    files.write_json(FLAGS.output, {'command': wording.command(), 'settings': {
-        **network, 'size': FLAGS.size, 'precision': FLAGS.precision, 'rounds': FLAGS.rounds,
-        'device': f'{device.platform} {device.device_kind}'}, 'rows': rows})
+  tell(rows, {**network, 'size': FLAGS.size, 'precision': FLAGS.precision, 'rounds': FLAGS.rounds,
+              'device': f'{device.platform} {device.device_kind}'}, FLAGS.output)
 
 
 if __name__ == '__main__':

@@ -13,13 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.rows import tell
 from inverse_matching import losses, random, solvers, students, teachers
-from inverse_matching.evaluation import tables
-from inverse_matching.runtime import files
 from inverse_matching.runtime.devices import map_step, replicate
 from inverse_matching.training.step import init_state, make_optimizer, make_train_step
 from inverse_matching.types import Batch
-from launch import wording
 
 FLAGS = flags.FLAGS
 STEPS = ('maximum_likelihood', 'x_reconstruction', 'regularized_kl')
@@ -114,11 +112,7 @@ def main(argv) -> None:
                   step_batches={name: FLAGS.teacher_batch if name == 'maximum_likelihood' else FLAGS.student_batch
                                 for name in FLAGS.steps}, crop=FLAGS.crop, rounds=FLAGS.rounds, microbatches=FLAGS.microbatch)
   rows = measure(teacher, student, **settings)
-  cell = lambda value: '' if value is None else f'{value:.3g}' if isinstance(value, float) else str(value)
-  print(tables.plain([list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]))
-  if FLAGS.output:
-    settings |= {'teacher': teacher, 'student': student}
-    files.write_json(FLAGS.output, {'command': wording.command(), 'settings': settings, 'rows': rows})
+  tell(rows, {**settings, 'teacher': teacher, 'student': student}, FLAGS.output)
 
 
 if __name__ == '__main__':
