@@ -53,6 +53,7 @@ def run(experiment: Experiment) -> str:
   """
   config, settings = experiment.config, experiment.config['budget']
   small, full = settings['small'], settings['full']
+  distillation.student_configs(config, settings['arms'])  # refuses unknown names before the first hour
   seeds = range(settings['num_seeds'])
   cases = [(arm, size, seed) for seed in seeds for size in small for arm in settings['arms']]
   chosen = ['the baseline', *(f'best {i + 1} of {small[-1]}' for i in range(settings['num_best']))]

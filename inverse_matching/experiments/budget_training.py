@@ -45,7 +45,7 @@ class Study(NamedTuple):
 def student_config(study: Study, student: Student, seed: int) -> dict[str, Any]:
   """The config of a student."""
   config = study.experiment.config
-  arm = merge(config, config['arms'][student.arm])
+  arm = distillation.config_of(config, student.arm)
   steps = {} if student.steps is None else {'num_steps': student.steps}
   return merge(arm, {'student': {**study.settings['sizes'][student.size][arm['student']['name']], **steps},
                      'train': {'seed': seed}})

@@ -50,6 +50,7 @@ def run(experiment: Experiment) -> str:
   """
   config, settings = experiment.config, experiment.config['crossed']
   seeds, tuning, arms = range(settings['num_seeds']), settings['num_seeds'], settings['arms']
+  distillation.student_configs(config, arms)  # refuses unknown names before the first hour
   goes_on = lambda seed, arm: arm in settings['further'] and seed < settings['further_seeds']
   students = [(seed, arm, (*settings['updates'], *(settings['further_updates'] if goes_on(seed, arm) else ())))
               for seed in seeds for arm in arms]
@@ -97,7 +98,7 @@ def _part(experiment: Experiment, seed: int) -> Part:
 
 
 def _train(experiment: Experiment, part: Part, arm: str, rate: float, updates: int, every: int) -> pathlib.Path:
-  config = merge(experiment.config, experiment.config['arms'][arm], {'train': {'seed': part.seed}})
+  config = merge(distillation.config_of(experiment.config, arm), {'train': {'seed': part.seed}})
   pairs = part.pairs if losses.stored(config['loss']) == 'pairs' else None
   return courses.train(experiment, config, part.folder / arm / f'rate_{rate:g}_{updates}', part.teacher_run, rate=rate,
                        updates=updates, every=every, pairs=pairs)

@@ -16,6 +16,7 @@ from inverse_matching.evaluation.context import Context, check_count, make_conte
 from inverse_matching.experiments import claims, figures, report
 from inverse_matching.experiments.experiment import Experiment, Rows, Stages
 from inverse_matching.losses import distances
+from inverse_matching.registry import choose
 from inverse_matching.runs import StudentRun, TeacherRun
 from inverse_matching.runtime import files
 from inverse_matching.runtime.overlays import merge
@@ -177,7 +178,12 @@ def _cost(stage: str) -> float:
 
 def student_configs(config: Mapping[str, Any], arms: Iterable[str]) -> dict[str, dict[str, Any]]:
   """The config of each of these arms."""
-  return {arm: merge(config, config['arms'][arm]) for arm in arms}
+  return {arm: config_of(config, arm) for arm in arms}
+
+
+def config_of(config: Mapping[str, Any], arm: str) -> dict[str, Any]:
+  """The config of one arm; InputError if config.arms has none of that name."""
+  return merge(config, choose('arm', config['arms'], arm))
 
 
 def sample_seeds(config: Mapping[str, Any], arms: Iterable[str]) -> range:

@@ -41,6 +41,7 @@ def run(experiment: Experiment) -> str:
   95% t interval over seeds.
   """
   config, settings = experiment.config, experiment.config['factors']
+  distillation.student_configs(config, [settings['arm']])  # refuses unknown names before the first hour
   cases = [(signs, seed) for seed in range(settings['num_seeds']) for signs in design()]
   outcome = distillation.carry_out(experiment, [settings['good']], more_stages=[_name(settings, *case) for case in cases])
   rows = Rows()
@@ -73,7 +74,7 @@ def _name(settings: Mapping[str, Any], signs: tuple[int, ...], seed: int) -> str
 def _measure(experiment: Experiment, levels: Mapping[str, Any], seed: int,
              outcome: distillation.Outcome) -> list[dict[str, Any]]:
   config, settings = experiment.config, experiment.config['factors']
-  config = merge(config, config['arms'][settings['arm']], {
+  config = merge(distillation.config_of(config, settings['arm']), {
       'train': {'seed': seed, 'batch_size': levels['batch_size'], 'ema_decay': levels['ema_decay']}})
   (of_good,) = distillation.student_configs(experiment.config, [settings['good']]).values()
   folder = experiment.path / 'factors' / '_'.join(f'{value}' for value in levels.values()) / f'seed{seed}'

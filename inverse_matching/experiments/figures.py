@@ -106,6 +106,8 @@ def forest(path: str | os.PathLike, rows: Rows, columns: Sequence[tuple[str, str
       axis.set_xscale('symlog', linthresh=0.01)
       axis.set_xticks([-0.01, 0, 0.01, 0.1, 1, 10], labels=['', '0', '.01', '.1', '1', '10'])
       axis.margins(x=0.1)
+    else:
+      axis.locator_params(axis='x', nbins=4)
     words = metric.replace('_', ' ')
     axis.set_title('\n'.join([textwrap.fill(words, 20), *([] if reference is None else [f'({reference.replace("_", " ")})'])]),
                    fontsize=8)

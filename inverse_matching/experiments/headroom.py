@@ -51,6 +51,7 @@ def run(experiment: Experiment) -> str:
   images; those of a student its train_seed. The summary has how much nearer each arm is than its teacher (claims.effect).
   """
   config, settings = experiment.config, experiment.config['headroom']
+  distillation.student_configs(config, [settings['control']])  # refuses unknown names before the first hour
   shares = [share for share in settings['shares'] if share < 1]
   controls = ['shuffled', 'untrained']
   longer = ['longer'] if settings['longer'] else []
@@ -150,7 +151,7 @@ def measures_to_data(experiment: Experiment, teacher_run: TeacherRun, num: int, 
 
 
 def _control(experiment: Experiment, teacher_run: TeacherRun, name: str) -> StudentRun:
-  config = merge(experiment.config, experiment.config['arms'][experiment.config['headroom']['control']])
+  config = distillation.config_of(experiment.config, experiment.config['headroom']['control'])
   folder = experiment.path / 'headroom' / name
   if name == 'shuffled':
     config = merge(config, {'loss': {**config['loss'], 'name': SHUFFLED}})

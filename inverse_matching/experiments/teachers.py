@@ -11,6 +11,7 @@ from inverse_matching.errors import InputError
 from inverse_matching.evaluation import tables
 from inverse_matching.experiments import distillation, figures
 from inverse_matching.experiments.experiment import Experiment
+from inverse_matching.registry import choose
 from inverse_matching.runtime.overlays import merge
 
 TABLE = (('bits_per_dim', 'train'), ('bits_per_dim', 'held_out'), ('kernel_distance', 'teacher'), ('kernel_distance', 'data'),
@@ -24,7 +25,7 @@ PANELS = 6  # beside each other
 def settings_of(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
   """The config of one kind: with the overlays that config.teachers_study and config.teacher_kinds have for it."""
   study = {name: fields for name, fields in config['teachers_study'].items() if name not in ('kinds', 'arms', 'training')}
-  return merge(config, study, config['teacher_kinds'][kind])
+  return merge(config, study, choose('kind of teacher', config['teacher_kinds'], kind))
 
 
 def run(experiment: Experiment) -> str:

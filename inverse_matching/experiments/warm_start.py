@@ -49,6 +49,7 @@ def run(experiment: Experiment) -> str:
   straight line from the good student (0) to where its first seed ended (1).
   """
   settings = experiment.config['warm_start']
+  distillation.student_configs(experiment.config, settings['arms'])  # refuses unknown names before the first hour
   starts = [(arm, start) for arm in settings['arms'] for start in settings['num_seeds']]
   cases = [Case(arm, start, seed) for arm, start in starts for seed in range(settings['num_seeds'][start])]
   outcome = distillation.carry_out(experiment, [settings['good']], more_stages=[
@@ -79,10 +80,10 @@ def run(experiment: Experiment) -> str:
 def _train(experiment: Experiment, teacher_run: TeacherRun, case: Case, rate: float, updates: int,
            folder: str | None = None) -> pathlib.Path:
   """Trains, and returns the workdir, whose checkpoints of every 100 updates are all kept."""
-  config, loss = experiment.config, merge(experiment.config, experiment.config['arms'][case.arm])['loss']
-  kind = distillation.store(config, loss)
+  config = distillation.config_of(experiment.config, case.arm)
+  kind = distillation.store(config, config['loss'])
   return courses.train(
-      experiment, merge(config, config['arms'][case.arm], config['warm_start']['training'], {'train': {'seed': case.seed}}),
+      experiment, merge(config, config['warm_start']['training'], {'train': {'seed': case.seed}}),
       experiment.path / 'warm_start' / case.arm / case.start / (folder or f'rate_{rate:g}'), teacher_run, rate=rate,
       updates=updates, every=EVERY, pairs=None if kind is None else distillation.make_store(experiment, teacher_run, kind),
       init_from=_good(experiment, case.seed) if case.start == 'good' else None)

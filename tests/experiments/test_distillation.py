@@ -8,9 +8,11 @@ import pytest
 import scipy.stats
 import tiny
 
+from configs import digits
 from inverse_matching.errors import InputError
-from inverse_matching.experiments import distillation, report
+from inverse_matching.experiments import budget, crossed, distillation, factors, headroom, report, warm_start
 from inverse_matching.experiments.experiment import Experiment, Rows
+from inverse_matching.recipes import tfds_images
 from inverse_matching.runtime.overlays import merge
 
 # Of 3,072 dimensions it takes two minutes, four times; tests/evaluation/test_jacobian.py looks at it.
@@ -72,6 +74,21 @@ def test_what_diverges_does_not_end_the_rest(tmp_path):
     assert rows.where(arm='flow/oracle_prediction').distinct('metric') == ['diverged']
     assert 'coverage' in rows.where(arm='flow/x_reconstruction').distinct('metric')
     assert Image.open(tmp_path / 'figure4.png').width > 100 and (tmp_path / 'report.md').exists()
+
+
+@pytest.mark.parametrize('study, section, name', [
+    (distillation.run, 'figures', '4'), (warm_start.run, 'warm_start', 'arms'), (crossed.run, 'crossed', 'arms'),
+    (budget.run, 'budget', 'arms'), (factors.run, 'factors', 'arm'), (headroom.run, 'headroom', 'control'),
+    (headroom.run, 'headroom', 'arms')])
+def test_an_arm_that_no_table_has_is_refused_before_the_teacher_is_trained(tmp_path, study, section, name):
+  """In one sentence with the nearest name, whatever of the config asks for it."""
+  config = (tfds_images.config('mnist', 'smoke') if section == 'headroom' else digits.get_config('smoke')).to_dict()
+  asked = 'flow/oracle_predictoin'
+  config[section][name] = asked if isinstance(config[section][name], str) else (asked,)
+  with pytest.raises(InputError, match="Unknown arm 'flow/oracle_predictoin' .did you mean 'flow/oracle_prediction'"):
+    figures = (['4'],) if section == 'figures' else ()
+    study(Experiment(config, tmp_path, 'command', 1), *figures)
+  assert not (tmp_path / 'teacher').exists() and not any(tmp_path.rglob('config.json'))
 
 
 def test_a_student_that_cannot_be_is_refused_before_the_teacher_is_trained(tmp_path):
