@@ -26,7 +26,8 @@ def space_of(data: Mapping[str, Any]) -> Space:
   name = data['name']
   if name in IMAGES:
     return catalogue.space(dict(kind='images', event_shape=IMAGES[name], levels=data['levels'],
-                                logit_lambda=data['logit_lambda'], epoch_size=1))
+                                logit_lambda=data['logit_lambda'], end_noise=data.get('end_noise'),
+                                epoch_size=1))
   rate = RATES[name]
   cepstra = world.default_num_cepstra(rate)
   size = len(world.names(rate, cepstra))

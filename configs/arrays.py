@@ -21,7 +21,7 @@ BASE = dict(
         name='arrays',
         path=placeholder(str),  # of the file
         levels=placeholder(int),  # grey levels; None: 256 if the largest value is 128 to 255, else one more than that
-        logit_lambda=0.01, held_out=0.1, split_seed=0, num_validation=placeholder(int)),
+        logit_lambda=0.01, end_noise=placeholder(str), held_out=0.1, split_seed=0, num_validation=placeholder(int)),
     teacher=dict(name='pixelcnn', num_blocks=1, num_filters=24, num_levels=3, dropout=0.3, **images.HEAD),
     student=dict(name='flow', num_blocks=1, num_filters=24, num_levels=3, dropout=0.0, order=placeholder(str)),
     loss=images.loss('x_reconstruction'),

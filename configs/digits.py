@@ -60,6 +60,7 @@ BASE = dict(
         name='digits',
         levels=17,  # grey levels of a pixel
         logit_lambda=0.01,  # x = logit(lambda + (1 - 2 lambda) (pixel + u) / levels), u uniform; None: x = pixel + u
+        end_noise=placeholder(str),  # gaussian: x of the first and the last level is normal; None: all are as above
         held_out=0.1,  # share of the images
         split_seed=0,  # of the choice of those
         num_validation=placeholder(int)),  # training images set apart for the held-out loss; None: it takes those held out

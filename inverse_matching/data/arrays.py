@@ -15,15 +15,17 @@ NAMES = ('x', 'labels', 'held_out', 'held_out_labels')  # of the arrays in an .n
 CHANNELS = (1, 3)
 
 
-def arrays(*, path: str | None = None, levels: int | None = None, logit_lambda: float | None = None, held_out: float = 0.1,
-           split_seed: int = 0, num_validation: int | None = None, sha256: str | None = None) -> Source:
+def arrays(*, path: str | None = None, levels: int | None = None, logit_lambda: float | None = None,
+           end_noise: str | None = None, held_out: float = 0.1, split_seed: int = 0, num_validation: int | None = None,
+           sha256: str | None = None) -> Source:
   """Returns the data in an .npy or .npz file: images, if they are integers, or a table of floats.
 
   Args:
     path: .npy with x; or .npz with x, and if there are, labels [N], held_out and held_out_labels. A single array may have any
       name. x is integers [N, H, W] or [N, H, W, C] in 0..levels - 1, or floats [N, D].
     levels: grey levels of images; None is 256 if the largest value is from 128 to 255, and else one more than that value.
-    logit_lambda: of images, see images.dataset.space.
+    logit_lambda: of images, see images.dataset.space; also for end_noise.
+    end_noise: of their end levels.
     held_out: share of x that is kept out of training where the file has no held_out.
     split_seed: of the permutation that chooses it.
     num_validation: how many training examples are set apart for validation; None is none.
@@ -42,9 +44,9 @@ def arrays(*, path: str | None = None, levels: int | None = None, logit_lambda: 
   else:
     train, rest = _split(found['x'], found.get('labels'), held_out, split_seed)
   if np.issubdtype(found['x'].dtype, np.floating):
-    if levels is not None or logit_lambda is not None:
-      raise InputError(f'config.data.levels and logit_lambda are for images, and {path} holds a table of floats: take a '
-                       'config such as configs/table.py, where they are not set.')
+    if (levels, logit_lambda, end_noise) != (None, None, None):
+      raise InputError(f'config.data.levels, logit_lambda and end_noise are for images, and {path} holds a table of floats: '
+                       'take a config such as configs/table.py, where they are not set.')
     return table.source(train['x'], rest['x'], num_validation=num_validation)
   largest = max(int(part['x'].max()) for part in (train, rest))
   levels = levels or (256 if 127 < largest < 256 else largest + 1)
@@ -53,7 +55,7 @@ def arrays(*, path: str | None = None, levels: int | None = None, logit_lambda: 
                      'more.')
   splits = (images.Split(part['x'], part['labels']) for part in (train, rest))
   return images.source(images.Images(*splits, levels=levels), name=str(path), logit_lambda=logit_lambda,
-                       num_validation=num_validation)
+                       end_noise=end_noise, num_validation=num_validation)
 
 
 def _read(path: str | None) -> dict[str, np.ndarray]:

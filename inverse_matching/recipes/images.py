@@ -23,7 +23,7 @@ def teacher_kinds(levels: int, transformer: Mapping[str, Any]) -> dict[str, Any]
   """
   # Discrete data: no logit, and so no intensity of one.
   levels_of = lambda **teacher: dict(teacher=dict(teacher, network_input=placeholder(str)),
-                                     data=dict(logit_lambda=placeholder(float)))
+                                     data=dict(logit_lambda=placeholder(float), end_noise=placeholder(str)))
   return {
       'gaussian': {},
       # In the space of the discrete ones: what differs from them is the head alone.

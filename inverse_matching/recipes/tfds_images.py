@@ -22,7 +22,7 @@ def base(name: str) -> dict[str, Any]:
   """The paper's setting, section 4.1.2. It does not state lambda, the ResNet, nor how many samples were looked at."""
   return dict(
       data=dict(
-          name=name, levels=256, logit_lambda=1e-6, split_seed=0,
+          name=name, levels=256, logit_lambda=1e-6, end_noise=placeholder(str), split_seed=0,
           data_dir=placeholder(str),  # folder of prepared data sets; None: the one that TFDS_DATA_DIR names
           num_train=placeholder(int), num_held_out=placeholder(int),  # images; None: all
           num_validation=placeholder(int)),

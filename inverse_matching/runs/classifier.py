@@ -71,7 +71,7 @@ def train_classifier(data: Mapping[str, Any], workdir: str | os.PathLike, device
   Dequantisation noise is the only augmentation: anything stronger would teach it to overlook what the metrics look for.
 
   Args:
-    data: config.data; its logit_lambda does not matter here.
+    data: config.data; its logit_lambda and end_noise do not matter here.
     workdir: of the classifier.
     devices: number of local devices, or None for the largest that divides the batch.
     config: with sections network (see nets.classifier.ConvClassifier), optimizer and train (see loop.fit).
@@ -124,7 +124,7 @@ def _depths(apply: Callable, params: Params, images: Array) -> list[Array]:
 def _trained(data: Mapping[str, Any], workdir: str | os.PathLike, devices: int | None,
              config: Mapping[str, Any]) -> tuple[Callable, Params, Images, int]:
   """(apply, parameters, images, number of classes)."""
-  data = {name: value for name, value in dict(data).items() if name != 'logit_lambda'}
+  data = {name: value for name, value in dict(data).items() if name not in ('logit_lambda', 'end_noise')}
   sections = {name: dict(config[name]) for name in ('network', 'optimizer', 'train')}
   images = catalogue.load(data).data
   if not isinstance(images, Images):

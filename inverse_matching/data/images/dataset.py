@@ -27,7 +27,8 @@ class Images(NamedTuple):
   validation: Split | None = None
 
 
-def space(*, event_shape: tuple[int, int, int], levels: int, logit_lambda: float | None, epoch_size: int) -> Space:
+def space(*, event_shape: tuple[int, int, int], levels: int, logit_lambda: float | None, epoch_size: int,
+          end_noise: str | None = None) -> Space:
   """Returns the space of integer images, dequantised anew whenever they are seen.
 
   Args:
@@ -35,9 +36,16 @@ def space(*, event_shape: tuple[int, int, int], levels: int, logit_lambda: float
     levels: number of grey levels.
     logit_lambda: of the logit, see dequantise.dequantise_logit; None is the space of pixel + u.
     epoch_size: training images.
+    end_noise: of the first and the last grey level in the logit, see dequantise.dequantise_logit.
+
+  Raises:
+    InputError: end_noise without the logit.
   """
+  if logit_lambda is None and end_noise is not None:
+    raise InputError(f'config.data.end_noise is {end_noise}, which is noise in the logit, and config.data.logit_lambda is '
+                     'None: set both, or neither.')
   codec = (dequantise.dequantise_uniform(levels) if logit_lambda is None else
-           dequantise.dequantise_logit(levels, logit_lambda))
+           dequantise.dequantise_logit(levels, logit_lambda, end_noise))
 
   def prepare(seed):
 
@@ -52,19 +60,20 @@ def space(*, event_shape: tuple[int, int, int], levels: int, logit_lambda: float
     return stored[count:], stack(stored[:min(count, JUDGED)])
 
   facts = {'kind': 'images', 'event_shape': list(event_shape), 'levels': levels, 'logit_lambda': logit_lambda,
-           'epoch_size': epoch_size}
+           'epoch_size': epoch_size, **({} if end_noise is None else {'end_noise': end_noise})}
   return Space(facts, tuple(event_shape), codec, prepare, of_pairs, epoch_size, levels=levels)
 
 
 def source(images: Images, *, name: str, levels: int | None = None, logit_lambda: float | None = None,
-           num_validation: int | None = None) -> Source:
+           end_noise: str | None = None, num_validation: int | None = None) -> Source:
   """Returns the Source of images.
 
   Args:
     images: the data.
     name: of the data set, for messages.
     levels: the number of grey levels that the config states; None is that of the data.
-    logit_lambda: see `space`.
+    logit_lambda: see `space`; also for end_noise.
+    end_noise: of the end levels.
     num_validation: how many training images, the last ones, are set apart for validation; None is none.
 
   Raises:
@@ -88,17 +97,18 @@ def source(images: Images, *, name: str, levels: int | None = None, logit_lambda
     images = images._replace(train=part(slice(count)), validation=part(slice(count, None)))
   examples = lambda split: {'pixels': split.pixels}
   return Source(space(event_shape=images.train.pixels.shape[1:], levels=images.levels, logit_lambda=logit_lambda,
-                      epoch_size=count),
+                      end_noise=end_noise, epoch_size=count),
                 examples(images.train), examples(images.validation or images.held_out), examples(images.held_out), images)
 
 
-def digits(*, levels: int | None = None, logit_lambda: float | None = None, held_out: float = 0.1, split_seed: int = 0,
-           num_validation: int | None = None) -> Source:
+def digits(*, levels: int | None = None, logit_lambda: float | None = None, end_noise: str | None = None,
+           held_out: float = 0.1, split_seed: int = 0, num_validation: int | None = None) -> Source:
   """Returns the handwritten digits of scikit-learn: 1,797 real 8x8 images with 17 grey levels (UCI optdigits, test part).
 
   Args:
-    levels: see `source`; also for the next one and the last.
+    levels: see `source`; also for the next two and the last.
     logit_lambda: of the logit.
+    end_noise: of the end levels.
     held_out: share of the images that is kept out of training.
     split_seed: of the permutation that chooses them.
     num_validation: images set apart for validation.
@@ -113,18 +123,19 @@ def digits(*, levels: int | None = None, logit_lambda: float | None = None, held
   count = round(held_out * len(pixels))
   splits = [Split(pixels[index], bunch.target[index].astype(np.int32)) for index in (order[count:], order[:count])]
   return source(Images(*splits, levels=17), name='digits', levels=levels, logit_lambda=logit_lambda,
-                num_validation=num_validation)
+                end_noise=end_noise, num_validation=num_validation)
 
 
-def prepared(name: str, *, levels: int | None = None, logit_lambda: float | None = None, data_dir: str | None = None,
-             num_train: int | None = None, num_held_out: int | None = None, num_validation: int | None = None,
-             split_seed: int = 0) -> Source:
+def prepared(name: str, *, levels: int | None = None, logit_lambda: float | None = None, end_noise: str | None = None,
+             data_dir: str | None = None, num_train: int | None = None, num_held_out: int | None = None,
+             num_validation: int | None = None, split_seed: int = 0) -> Source:
   """Returns a data set that launch.prepare_data wrote; its test split is held out.
 
   Args:
     name: a name in tfds_images.SETS.
-    levels: see `source`; also for logit_lambda and num_validation.
+    levels: see `source`; also for logit_lambda, end_noise and num_validation.
     logit_lambda: of the logit.
+    end_noise: of the end levels.
     data_dir: see tfds_images.read; also for the next two and the last.
     num_train: how many training images.
     num_held_out: how many test images.
@@ -133,4 +144,4 @@ def prepared(name: str, *, levels: int | None = None, logit_lambda: float | None
   """
   splits = tfds_images.read(name, data_dir=data_dir, num_train=num_train, num_held_out=num_held_out, split_seed=split_seed)
   return source(Images(*(Split(*arrays) for arrays in splits), levels=256), name=name, levels=levels,
-                logit_lambda=logit_lambda, num_validation=num_validation)
+                logit_lambda=logit_lambda, end_noise=end_noise, num_validation=num_validation)

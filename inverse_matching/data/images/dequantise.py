@@ -1,4 +1,4 @@
-"""The map from pixels to the teacher's space: uniform noise within a grey level, and for densities the logit."""
+"""The map from pixels to the teacher's space: noise within a grey level, uniform or not, and for densities the logit."""
 import math
 from typing import Callable, NamedTuple
 
@@ -10,38 +10,40 @@ from inverse_matching.elementwise import discrete
 from inverse_matching.errors import InputError
 from inverse_matching.types import Array
 
+END_NOISE = ('gaussian',)  # see dequantise_logit
+CUT = 3.5  # standard deviations to which that noise is cut
+
 
 class Preprocess(NamedTuple):
-  """The bijection between dequantised pixels and the teacher's space X, with its Jacobian.
+  """The map from integer pixels to the teacher's space X by noise within their grey levels, and back.
 
   Attributes:
     levels: number of grey levels.
-    to_x: (pixels [B, *event] integers, keys [B]) -> x [B, *event]; adds uniform noise.
+    to_x: (pixels [B, *event] integers, keys [B]) -> x [B, *event], one draw of q(x | pixels).
     to_data: x [B, *event] -> integers [B, *event] in 0..levels - 1.
     to_unit: x [B, *event] -> v = (pixel + u) / levels [B, *event] in (0, 1), with a gradient.
-    log_det: x [B, *event] -> log |dx/dv| [B] for v = (pixel + u) / levels in (0, 1).
-    bits_per_dim: (log p(x) [B], x) -> [B], of the integer data: the dequantised bound (Theis et al., 2016),
-      exact for discrete heads.
+    log_noise: x [B, *event] -> log q(x | to_data(x)) [B].
+    bits_per_dim: (log p(x) [B], x) -> [B], of the integer data: the dequantised bound, that is log q - log p in bits
+      (Theis et al., 2016; Ho et al., 2019, section 3.1), exact for discrete heads.
   """
   levels: int
   to_x: Callable[[Array, Array], Array]
   to_data: Callable[[Array], Array]
   to_unit: Callable[[Array], Array]
-  log_det: Callable[[Array], Array]
+  log_noise: Callable[[Array], Array]
   bits_per_dim: Callable[[Array, Array], Array]
 
 
 def _preprocess(levels: int, to_x: Callable[[Array, Array], Array], to_data: Callable[[Array], Array],
-                to_unit: Callable[[Array], Array], log_det: Callable[[Array], Array]) -> Preprocess:
+                to_unit: Callable[[Array], Array], log_noise: Callable[[Array], Array]) -> Preprocess:
 
-  def sum_log_det(x):
-    return jnp.sum(log_det(x).reshape(x.shape[0], -1), axis=-1)
+  def sum_log_noise(x):
+    return jnp.sum(log_noise(x).reshape(x.shape[0], -1), axis=-1)
 
   def bits_per_dim(log_prob, x):
-    num_dims = math.prod(x.shape[1:])
-    return math.log2(levels) - (log_prob + sum_log_det(x)) / (num_dims * math.log(2))
+    return (sum_log_noise(x) - log_prob) / (math.prod(x.shape[1:]) * math.log(2))
 
-  return Preprocess(levels, to_x, to_data, to_unit, sum_log_det, bits_per_dim)
+  return Preprocess(levels, to_x, to_data, to_unit, sum_log_noise, bits_per_dim)
 
 
 def dequantise_uniform(levels: int) -> Preprocess:
@@ -59,30 +61,49 @@ def dequantise_uniform(levels: int) -> Preprocess:
   def to_data(x):
     return discrete.level(x, levels).astype(jnp.int32)
 
-  return _preprocess(levels, to_x, to_data, lambda x: x / levels, lambda x: jnp.full_like(x, math.log(levels)))
+  return _preprocess(levels, to_x, to_data, lambda x: x / levels, jnp.zeros_like)
 
 
-def dequantise_logit(levels: int, logit_lambda: float) -> Preprocess:
+def dequantise_logit(levels: int, logit_lambda: float, end_noise: str | None = None) -> Preprocess:
   """Makes x = logit(lambda + (1 - 2 lambda) (pixel + u) / levels), u ~ U(0, 1) (Papamakarios et al., 2017, appendix).
 
   Lambda sets the scale of a black pixel's conditional, and with it how z-reconstruction and reverse KL behave: 0.99 at 1e-6,
   0.021 at 0.05 for 256 levels.
 
+  No Gaussian conditional maps the x of a black pixel to a normal z: what is uniform within a level is skewed in the logit. With
+  end_noise 'gaussian' x of the first and of the last level is normal instead, around the middle of what the level has of
+  the logit, 3.5 standard deviations of it to either side; inner levels stay as they are.
+
+  Args:
+    levels: number of grey levels.
+    logit_lambda: lambda.
+    end_noise: None or 'gaussian'.
+
   Raises:
-    InputError: levels below 2 or lambda outside (0, 1/2).
+    InputError: levels below 2, lambda outside (0, 1/2), or another end_noise.
   """
   if levels < 2 or not 0 < logit_lambda < 0.5:
     raise InputError(f'config.data.logit_lambda must lie between 0 and 0.5, and images have 2 levels or more, got '
                      f'{logit_lambda} and {levels}: without the logit, logit_lambda is None.')
+  if end_noise not in (None, *END_NOISE):
+    raise InputError(f'config.data.end_noise is {end_noise!r}: use gaussian, or None for uniform noise in every level.')
   width = 1 - 2 * logit_lambda
+  logit = lambda p: math.log(p) - math.log1p(-p)
+  first, last = logit(logit_lambda), logit(logit_lambda + width / levels)  # of x of a black pixel
+  middle, std = (first + last) / 2, (last - first) / 2 / (CUT + 0.01)  # the rest is for rounding
+  mass = math.erf(CUT / math.sqrt(2))
 
   def to_x(pixels, keys):
     noise = random.uniform(random.stream(keys, 'dequantise'), pixels.shape[1:])
-    pixels = pixels.astype(jnp.float32)
+    values = pixels.astype(jnp.float32)
     # 1 - p is formed by itself: at lambda = 1e-6 a float32 p near one has lost it.
-    p = logit_lambda + width * (pixels + noise) / levels
-    q = logit_lambda + width * ((levels - 1 - pixels) + (1 - noise)) / levels
-    return jnp.log(p) - jnp.log(q)
+    p = logit_lambda + width * (values + noise) / levels
+    q = logit_lambda + width * ((levels - 1 - values) + (1 - noise)) / levels
+    x = jnp.log(p) - jnp.log(q)
+    if end_noise is None:
+      return x
+    normal = std * jnp.clip(jax.scipy.special.ndtri((1 - mass) / 2 + mass * noise), -CUT, CUT)
+    return jnp.where(pixels == 0, middle + normal, jnp.where(pixels == levels - 1, normal - middle, x))
 
   def to_unit(x):
     return (jax.nn.sigmoid(x) - logit_lambda) / width
@@ -90,8 +111,12 @@ def dequantise_logit(levels: int, logit_lambda: float) -> Preprocess:
   def to_data(x):
     return jnp.clip(jnp.floor(to_unit(x) * levels), 0, levels - 1).astype(jnp.int32)
 
-  def log_det(x):
-    # p = sigmoid(x) and dx/dv = width / (p (1 - p)).
-    return math.log(width) + jax.nn.softplus(x) + jax.nn.softplus(-x)
+  def log_noise(x):
+    # With p = sigmoid(x) and v = (pixel + u) / levels, dv/dx = p (1 - p) / width.
+    uniform = math.log(levels / width) - jax.nn.softplus(x) - jax.nn.softplus(-x)
+    if end_noise is None:
+      return uniform
+    normal = -0.5 * jnp.square((jnp.abs(x) + middle) / std) - math.log(std * math.sqrt(2 * math.pi) * mass)
+    return jnp.where(jnp.abs(x) > -last, normal, uniform)
 
-  return _preprocess(levels, to_x, to_data, to_unit, log_det)
+  return _preprocess(levels, to_x, to_data, to_unit, log_noise)
