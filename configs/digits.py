@@ -109,8 +109,8 @@ BASE = dict(
     warm_start=images.WARM_START,
     factors=images.FACTORS,
     teacher_course=dict(num_samples=1000, seed=5),  # that are drawn at every checkpoint
-    convergence=dict(  # which students, and for how many epochs they and the teacher train on
-        arms=(*images.FIGURE_4, *images.FIGURE_5), num_epochs=20),
+    convergence=dict(  # which students, and for how many updates they and the teacher train on
+        arms=(*images.FIGURE_4, *images.FIGURE_5), updates=500),
     crossed=dict(  # students of every objective under every objective
         arms=images.FIGURE_4, num_seeds=5,  # teachers, with a student of each arm
         rates=(3e-4, 1e-3, 3e-3, 0.01), num_tuning=780,  # to choose from, after so many updates
@@ -120,7 +120,7 @@ BASE = dict(
         flow={'1/16': dict(num_filters=6), '1/4': dict(num_filters=12), '1': {}},
         resnet={'1/16': dict(num_filters=8), '1/4': dict(num_filters=16), '1': {}})),
     lambda_study=dict(  # figure 4 for each lambda; sections in here are an overlay for all of them
-        logit_lambdas=(1e-6, 1e-3, 0.01, 0.05),
+        logit_lambdas=(1e-6, 1e-3, 0.01, 0.05), evaluation=dict(num_train_seeds=3),
         train=dict(num_epochs=15)),
     teachers_study=dict(  # the arms for each kind of teacher; sections in here are an overlay for all of them
         kinds=images.KINDS, arms=images.TEACHERS_STUDY,
@@ -145,13 +145,14 @@ SCALES = {
         figures={'5': ('resnet/x_reconstruction_l1_noise',)},
         appendix_a=dict(num_directions=8, num_shown=8), sensitivity=dict(num_samples=12), warm_start=images.SMOKE_WARM_START,
         factors=images.SMOKE_FACTORS, teacher_course=dict(num_samples=40),
-        convergence=dict(arms=('flow/oracle_prediction',), num_epochs=1),
+        convergence=dict(arms=('flow/oracle_prediction',), updates=26),
         crossed=dict(num_seeds=2, rates=(1e-3, 3e-3), num_tuning=10, updates=(10, 20), every=10, further_updates=(30,),
                      further_seeds=1),
         budget=dict(images.SMOKE_BUDGET, sizes=images.sizes(
             flow={'1/4': dict(num_filters=4), '1': dict(num_filters=8)},
             resnet={'1/4': dict(num_filters=4), '1': dict(num_filters=8)})),
-        lambda_study=dict(logit_lambdas=(1e-6, 0.05), train=dict(num_epochs=1), figures={'4': ('flow/x_reconstruction',)}),
+        lambda_study=dict(logit_lambdas=(1e-6, 0.05), evaluation=dict(num_train_seeds=1), train=dict(num_epochs=1),
+                          figures={'4': ('flow/x_reconstruction',)}),
         teachers_study=dict(kinds=images.SMOKE_KINDS, train=dict(num_epochs=1)),
         sampling=dict(batches=(1, 4), large=dict(event_shape=(6, 6, 1)))),
 }

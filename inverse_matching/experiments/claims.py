@@ -77,6 +77,13 @@ class Difference(NamedTuple):
   is_decided: bool  # the interval excludes 0, and every seed agrees
   scale: scales.Scale  # that the numbers are in
 
+  def verdict(self, if_larger: str, if_smaller: str) -> str:
+    """What is decided, or with fewer than ENOUGH training seeds indicated."""
+    if not self.is_decided:
+      return 'not decided'
+    verdict = if_larger if self.value > 0 else if_smaller
+    return verdict if self.num_train_seeds >= ENOUGH else f'indicated: {verdict}'
+
   def __str__(self) -> str:
     value, low, high = map(self.scale.shown, self[:3])
     seeds = f'over {self.num_train_seeds} training seeds' if self.num_train_seeds >= ENOUGH else 'over examples'
@@ -108,42 +115,61 @@ def _by_train_seed(rows: Sequence[Mapping[str, Any]], arm: str, c: Comparison) -
 
 
 def difference(rows: Sequence[Mapping[str, Any]], c: Comparison) -> Difference | None:
-  """`higher` less `lower`; None where a value is not finite or has no interval.
+  """`higher` less `lower`; None where a value is not finite, has no interval, or no training seed is common to both.
 
   With ENOUGH training seeds that both arms have, over these: the variance of a seed is pooled over all arms that have as many,
-  unless Bartlett's test finds it unequal, and the seeds are then paired. Else over the examples of the first seed, from both
-  intervals (Zou and Donner, 2008): as if they were independent, which is too wide where arms share the reference.
+  unless Bartlett's test finds it unequal, and the seeds are then paired. A teacher has one training, and adds the interval over
+  its examples. Else over the examples of the first seed, from both intervals (Zou and Donner, 2008): as if they were
+  independent, which is too wide where arms share the reference; decided then if the other seeds agree.
   """
   lower, higher = (_by_train_seed(rows, arm, c) for arm in (c.lower, c.higher))
   scale = scales.of(c.metric)
   if any(row['value'] is None or row['value'] <= 0 and scale is scales.LOG for row in (*lower.values(), *higher.values())):
     return None
-  values = lambda of, seeds: scale.forward([of.get(seed, of.get(None))['value'] for seed in seeds])
   seeds = _common(lower, higher)
-  if len(seeds) >= ENOUGH:
-    differences = values(higher, seeds) - values(lower, seeds)
-    variance, degrees = _variance(rows, c, differences, scale, num_students=(None not in lower) + (None not in higher))
-    half = scipy.stats.t.ppf(0.975, degrees) * math.sqrt(variance / len(seeds))
-    mean = float(np.mean(differences))
-    same_sign = bool(np.all(differences > 0) or np.all(differences < 0))
-    return Difference(mean, mean - half, mean + half, len(seeds), abs(mean) > half and same_sign, scale)
-  (a, b) = (next(iter(of.values())) for of in (lower, higher))
-  if a['low'] is None or b['low'] is None or scale is scales.LOG and min(a['low'], b['low']) <= 0:
+  if not seeds:
     return None
-  (a, a_low, a_high), (b, b_low, b_high) = (scale.forward([row['value'], row['low'], row['high']]) for row in (a, b))
-  low, high = b - a - math.hypot(b - b_low, a_high - a), b - a + math.hypot(b_high - b, a - a_low)
-  return Difference(float(b - a), float(low), float(high), len(seeds), bool(low > 0 or high < 0), scale)
+  row_of = lambda of, seed: of.get(seed, of.get(None))
+  values = lambda of: scale.forward([row_of(of, seed)['value'] for seed in seeds])
+  differences = values(higher) - values(lower)
+  same_sign = bool(np.all(differences > 0) or np.all(differences < 0))
+  if len(seeds) >= ENOUGH:
+    variance, degrees = _variance(rows, c, differences, scale, num_students=(None not in lower) + (None not in higher))
+    half, mean = scipy.stats.t.ppf(0.975, degrees) * math.sqrt(variance / len(seeds)), float(np.mean(differences))
+    (lower_down, lower_up), (higher_down, higher_up) = (_reach(of.get(None), scale) or (0.0, 0.0) for of in (lower, higher))
+    low, high = mean - math.hypot(half, higher_down, lower_up), mean + math.hypot(half, higher_up, lower_down)
+    return Difference(mean, low, high, len(seeds), bool(low > 0 or high < 0) and same_sign, scale)
+  reaches = [_reach(row_of(of, seeds[0]), scale) for of in (lower, higher)]
+  if None in reaches:
+    return None
+  (lower_down, lower_up), (higher_down, higher_up) = reaches
+  first = float(differences[0])
+  low, high = first - math.hypot(higher_down, lower_up), first + math.hypot(higher_up, lower_down)
+  return Difference(first, low, high, len(seeds), bool(low > 0 or high < 0) and same_sign, scale)
+
+
+def _reach(row: Mapping[str, Any] | None, scale: scales.Scale) -> tuple[float, float] | None:
+  """How far the interval over the examples of a row reaches down and up; None: it has none."""
+  if row is None or row['low'] is None or scale is scales.LOG and row['low'] <= 0:
+    return None
+  value, low, high = map(float, scale.forward([row['value'], row['low'], row['high']]))
+  return value - low, high - value
 
 
 def effect(rows: Sequence[Mapping[str, Any]], arm: str, baseline: str, metric: str, reference: str) -> dict[str, Any] | None:
-  """How much smaller a metric of an arm is than that of a baseline, as a row of a summary; None: one has no such number."""
+  """How much smaller a metric of an arm is than that of a baseline, as a row of a summary; None: one has no such number.
+
+  Its verdict is nearer, farther or not decided; of fewer than ENOUGH training seeds it is an indication, see above.
+  """
   comparison = Comparison('', '', metric, reference, arm, baseline)
   if not _by_train_seed(rows, arm, comparison) or not _by_train_seed(rows, baseline, comparison):
     return None
   found = difference(rows, comparison)
-  return found and {'arm': arm, 'baseline': baseline, 'metric': metric, 'reference': reference, 'scale': found.scale.name,
-                    'nearer_by': found.value, 'low': found.low, 'high': found.high, 'num_train_seeds': found.num_train_seeds,
-                    'is_decided': found.is_decided}
+  if found is None:
+    return None
+  return {'arm': arm, 'baseline': baseline, 'metric': metric, 'reference': reference, 'scale': found.scale.name,
+          'nearer_by': found.value, 'low': found.low, 'high': found.high, 'num_train_seeds': found.num_train_seeds,
+          'verdict': found.verdict('nearer', 'farther')}
 
 
 def _common(lower: Mapping[int | None, Any], higher: Mapping[int | None, Any]) -> list[int | None]:
@@ -155,11 +181,13 @@ def _common(lower: Mapping[int | None, Any], higher: Mapping[int | None, Any]) -
 
 def _variance(rows: Sequence[Mapping[str, Any]], c: Comparison, differences: np.ndarray, scale: scales.Scale,
               num_students: int) -> tuple[float, int]:
-  """(variance of the difference of one seed, degrees of freedom). ARM@matched are the trainings of ARM: not counted again."""
+  """(variance of the difference of one seed, degrees of freedom). ARM@HOW are the trainings of ARM: not counted again."""
   of_arms: dict[str, list[float]] = {}
+  counted: dict[str, str] = {}  # ARM -> under what name
   for row in rows:
-    is_training = row.get('train_seed') is not None and '@' not in row['arm']
-    if is_training and (row['metric'], row['reference']) == (c.metric, c.reference):
+    is_training = row.get('train_seed') is not None
+    if is_training and (row['metric'], row['reference']) == (c.metric, c.reference) and row['arm'] == counted.setdefault(
+        row['arm'].partition('@')[0], row['arm']):
       if row['value'] is not None and (scale is not scales.LOG or row['value'] > 0):
         of_arms.setdefault(row['arm'], []).append(float(scale.forward(row['value'])))
   groups = [values for values in of_arms.values() if len(values) >= ENOUGH]
@@ -181,10 +209,7 @@ def _verdict(rows: Sequence[Mapping[str, Any]], c: Comparison, found: Difference
     return 'not meaningful at this scale'
   if scales.is_kernel_distance(c.metric) and high_row['low'] is not None and high_row['low'] <= high_row['floor']:
     return 'no headroom'
-  if found is None or not found.is_decided:
-    return 'not decided'
-  verdict = 'agrees' if found.value > 0 else 'disagrees'
-  return verdict if found.num_train_seeds >= ENOUGH else f'indicated: {verdict}'
+  return 'not decided' if found is None else found.verdict('agrees', 'disagrees')
 
 
 def _show(of: Mapping[int | None, Mapping[str, Any]]) -> str:

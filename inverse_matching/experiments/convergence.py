@@ -2,8 +2,9 @@
 import functools
 import math
 import pathlib
-from typing import Any
+from typing import Any, Callable
 
+from absl import logging
 import jax
 
 from inverse_matching import losses, runs
@@ -11,6 +12,7 @@ from inverse_matching.experiments import distillation
 from inverse_matching.experiments.experiment import Experiment
 from inverse_matching.runs import exported
 from inverse_matching.runtime.overlays import merge
+from inverse_matching.training.loop import NotFinite
 from inverse_matching.training.metrics import held_out_losses
 
 GAIN = 0.01  # of the held-out loss, below which a network counts as converged
@@ -19,10 +21,10 @@ GAIN = 0.01  # of the held-out loss, below which a network counts as converged
 def run(experiment: Experiment) -> str:
   """Writes convergence.json; returns the table.
 
-  config.convergence has arms, and num_epochs for which the teacher and each of these students train on, with a constant rate.
+  config.convergence has arms, and the updates for which the teacher and each of these students train on, with a constant rate.
 
-  Rows have the arm, the updates, the held-out loss before and after, gain (the share of it that was gained) and whether that is
-  below GAIN (`is_converged`).
+  Rows have the arm, the updates, the held-out loss before and after, its minimum before, gain (the share of it that was gained)
+  and the state, see `state`. convergence.json is written after every network.
   """
   config, path, _, devices = experiment
   settings = config['convergence']
@@ -33,28 +35,44 @@ def run(experiment: Experiment) -> str:
       'train the teacher on', *(f'train {arm} on' for arm in settings['arms'])])
   stages, teacher_run = outcome.stages, outcome.teacher_run
   constant = {'optimizer': {'schedule': None, 'decay_rate': 1.0, 'warmup_epochs': None},
-              'train': {'num_epochs': settings['num_epochs'], 'evaluate_every_epochs': settings['num_epochs'],
-                        'checkpoint_every_epochs': settings['num_epochs'], 'keep_checkpoints': 1}}
+              'train': {'num_epochs': 1, 'epoch_updates': settings['updates'], 'evaluate_every_epochs': 1,
+                        'checkpoint_every_epochs': 1, 'keep_checkpoints': 1}}
   folder = lambda arm: path / 'convergence' / arm
-  stages.run('train the teacher on', runs.train_teacher, merge(config, constant), folder('teacher'), devices,
-             init_from=path / 'teacher')
-  rows = [_row('teacher', path / 'teacher', folder('teacher'))]
+  about = {**distillation.settings(config, teacher_run), 'convergence': settings}
+  rows = [_row('teacher', path / 'teacher', folder('teacher'), functools.partial(
+      stages.run, 'train the teacher on', runs.train_teacher, merge(config, constant), folder('teacher'), devices,
+      init_from=path / 'teacher'))]
   for arm, of_arm in distillation.student_configs(config, settings['arms']).items():
     student = distillation.student_folder(path, arm, of_arm)
     pairs = outcome.stores.get(losses.stored(of_arm['loss']))
-    stages.run(f'train {arm} on', functools.partial(
-        runs.distill, merge(of_arm, constant), folder(arm), teacher_run, pairs, devices, init_from=student,
-        features=distillation.features_folder(path, of_arm)))
-    rows.append(_row(arm, student, folder(arm)))
+    rows.append(_row(arm, student, folder(arm), functools.partial(
+        stages.run, f'train {arm} on', runs.distill, merge(of_arm, constant), folder(arm), teacher_run, pairs, devices,
+        init_from=student, features=distillation.features_folder(path, of_arm))))
+    experiment.write('convergence', about, rows)
     jax.clear_caches()
-  about = {**distillation.settings(config, teacher_run), 'convergence': settings}
-  return experiment.write('convergence', about, rows).table(['arm', 'updates', 'before', 'after', 'gain', 'is_converged'])
+  return experiment.write('convergence', about, rows).table(['arm', 'updates', 'before', 'after', 'minimum', 'gain', 'state'])
 
 
-def _row(arm: str, workdir: pathlib.Path, continued: pathlib.Path) -> dict[str, Any]:
-  before, after = (held_out_losses(folder) for folder in (workdir, continued))
-  last = max(after)
-  before, after = before[max(before)], after[last]
-  gain = (before - after) / abs(before) if math.isfinite(after) else math.nan
-  return {'arm': arm, 'metric': 'held_out_loss', 'updates': last, 'before': before, 'after': after, 'gain': gain,
-          'is_converged': gain < GAIN}
+def _row(arm: str, workdir: pathlib.Path, continued: pathlib.Path, train_on: Callable[[], Any]) -> dict[str, Any]:
+  try:
+    train_on()
+  except NotFinite as error:  # one of several, which must not end the study
+    logging.warning('%s: %s', arm, error)
+  losses, after = held_out_losses(workdir), held_out_losses(continued)
+  before, minimum = losses[max(losses)], min(losses.values())
+  last = max(after, default=None)
+  after = after.get(last)
+  gain = None if after is None or not math.isfinite(after) else (before - after) / abs(before)
+  return {'arm': arm, 'metric': 'held_out_loss', 'updates': last, 'before': before, 'after': after, 'minimum': minimum,
+          'gain': gain, 'state': state(before, minimum, gain)}
+
+
+def state(before: float, minimum: float, gain: float | None) -> str:
+  """Of a network: it `gains`, more than GAIN of its loss; its loss is `past its minimum`, by more than GAIN, which is a matter
+  of too little data and not of too few updates; it `diverged` where it trained on; or it is `converged`."""
+  if gain is None:
+    return 'diverged'
+  if gain >= GAIN:
+    return 'gains'
+  return 'past its minimum' if before - minimum > GAIN * abs(minimum) else 'converged'
+

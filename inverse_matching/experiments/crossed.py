@@ -13,7 +13,7 @@ from inverse_matching import losses, runs
 from inverse_matching.data import pairs as pair_data
 from inverse_matching.evaluation import evaluate, statistics, tables
 from inverse_matching.evaluation.context import make_context, teacher_samples
-from inverse_matching.experiments import courses, distillation, figures
+from inverse_matching.experiments import courses, distillation, figures, scales
 from inverse_matching.experiments.experiment import Experiment, Rows, Stages
 from inverse_matching.experiments.verdicts import ENOUGH
 from inverse_matching.runs import TeacherRun, exported
@@ -25,6 +25,7 @@ from inverse_matching.training.metrics import held_out_losses
 # Name of a loss -> (metric, reference) of its value.
 OBJECTIVES = {'reverse_kl': ('reverse_kl', 'teacher'), 'z_reconstruction': ('z_reconstruction_l2', 'teacher'),
               'x_reconstruction': ('x_reconstruction_l2', 'held_out'), 'oracle_prediction': ('oracle_l2', 'teacher')}
+STUDENT_SEED = 1000  # more than that of the teacher: a flow student of the same seed begins with the weights of its teacher
 SHOWN = (*OBJECTIVES.values(), ('label_entropy', 'teacher'), ('coverage', 'teacher'), ('kernel_distance', 'teacher'))
 
 
@@ -39,14 +40,14 @@ class Part(NamedTuple):
 def run(experiment: Experiment) -> str:
   """Writes crossed.json and crossed.png; returns the tables.
 
-  config.crossed has: arms; num_seeds, of teachers, each with a student of every arm of the same seed; rates, of which an arm
+  config.crossed has: arms; num_seeds, of teachers, each with a student of every arm; rates, of which an arm
   takes the one whose own objective is lowest after num_tuning updates, with a teacher of a further seed; updates, at which the
   students are measured, and every, the updates between two checkpoints, a divisor of all; further, the arms that go on, and
   further_updates and further_seeds of these. A teacher is that of its checkpoints with the lowest held-out loss.
 
   Rows are those of evaluate_student with the fields train_seed, updates and learning_rate; a student whose loss became not
   finite has one with the metric `diverged`. The summary tells of every objective and other arm whether the objective is lower
-  there than at its own student, see `preferences`.
+  there than at its own student, see `preferences`. crossed.json is written after every student.
   """
   config, settings = experiment.config, experiment.config['crossed']
   seeds, tuning, arms = range(settings['num_seeds']), settings['num_seeds'], settings['arms']
@@ -67,14 +68,16 @@ def run(experiment: Experiment) -> str:
       measured = stages.run(_named(seed, arm, updates), _follow, experiment, parts[seed], arm, rates[arm], updates)
     except NotFinite as error:  # one of many, which must not end the study
       logging.warning('%s: %s', _named(seed, arm, updates), error)
-      measured = [{'arm': arm, 'metric': 'diverged', 'reference': None, 'value': 1.0, 'updates': updates[-1]}]
+      diverged = statistics.row(arm, 'diverged', None, 1.0, n=1, seed=config['evaluation']['seed'])
+      measured = [{**diverged, 'updates': updates[-1]}]
     rows += [{**row, **about} for row in measured]
-  preferred = preferences(rows)
-  rows = experiment.write('crossed', {**distillation.settings(config, parts[0].teacher_run), 'crossed': settings}, rows,
-                          summary=preferred)
+    preferred = preferences(rows)
+    written = experiment.write('crossed', {**distillation.settings(config, parts[0].teacher_run), 'crossed': settings}, rows,
+                               summary=preferred)
+  rows = written
   _draw(experiment.path / 'crossed.png', rows, settings)
   return '\n\n'.join([_table(rows, updates) for updates in rows.distinct('updates')] + [Rows(preferred).table(
-      ('updates', 'objective', 'at', 'difference', 'low', 'high', 'num_train_seeds', 'lower'))])
+      ('updates', 'objective', 'at', 'scale', 'difference', 'low', 'high', 'num_train_seeds', 'lower'))])
 
 
 def _named(seed: int, arm: str, updates: tuple[int, ...]) -> str:
@@ -98,7 +101,7 @@ def _part(experiment: Experiment, seed: int) -> Part:
 
 
 def _train(experiment: Experiment, part: Part, arm: str, rate: float, updates: int, every: int) -> pathlib.Path:
-  config = merge(distillation.config_of(experiment.config, arm), {'train': {'seed': part.seed}})
+  config = merge(distillation.config_of(experiment.config, arm), {'train': {'seed': STUDENT_SEED + part.seed}})
   pairs = part.pairs if losses.stored(config['loss']) == 'pairs' else None
   return courses.train(experiment, config, part.folder / arm / f'rate_{rate:g}_{updates}', part.teacher_run, rate=rate,
                        updates=updates, every=every, pairs=pairs)
@@ -133,7 +136,8 @@ def _follow(experiment: Experiment, part: Part, arm: str, rate: float, updates: 
 def preferences(rows: Rows) -> list[dict[str, Any]]:
   """Of each objective, number of updates and other arm: how much higher the objective is at its student than at its own.
 
-  An arm that did not go on so far is taken where it ended. The difference is the mean over seeds with a 95% t interval.
+  An arm that did not go on so far is taken where it ended. The difference is the mean over seeds with a 95% t interval, of
+  distances as a ratio.
   `lower` is where the objective is lower: 'own', 'other', or None if the interval holds 0, the seeds do not agree, or there are
   fewer than ENOUGH of them.
   """
@@ -150,7 +154,9 @@ def preferences(rows: Rows) -> list[dict[str, Any]]:
       for arm in at.distinct('arm'):
         seeds = [seed for seed in own if values[arm].get(seed) is not None and own[seed] is not None]
         if arm != own_arms[objective] and len(seeds) > 1:
-          found.append(_preference(updates, objective, arm, [values[arm][seed] - own[seed] for seed in seeds]))
+          scale = scales.IDENTITY if objective == 'reverse_kl' else scales.LOG
+          differences = [scale.forward(values[arm][seed]) - scale.forward(own[seed]) for seed in seeds]
+          found.append({'updates': updates, 'objective': objective, 'at': arm, **_preference(differences, scale)})
   return found
 
 
@@ -161,12 +167,13 @@ def _until(rows: Rows, updates: int) -> Rows:
   return Rows(row for row in rows if row['updates'] == last.get(row['arm']))
 
 
-def _preference(updates: int, objective: str, arm: str, differences: list[float]) -> dict[str, Any]:
+def _preference(differences: list[float], scale: scales.Scale) -> dict[str, Any]:
   value, low, high = statistics.over_seeds(differences)
   agree = len({difference > 0 for difference in differences}) == 1
   decided = len(differences) >= ENOUGH and agree and (low > 0 or high < 0)
-  return {'updates': updates, 'objective': objective, 'at': arm, 'difference': value, 'low': low, 'high': high,
-          'num_train_seeds': len(differences), 'lower': ('own' if value > 0 else 'other') if decided else None}
+  shown = (scale.shown(number) for number in (value, low, high))
+  return {'scale': scale.name, **dict(zip(('difference', 'low', 'high'), shown)), 'num_train_seeds': len(differences),
+          'lower': ('own' if value > 0 else 'other') if decided else None}
 
 
 def _table(rows: Rows, updates: int) -> str:

@@ -47,21 +47,23 @@ class Outcome(NamedTuple):
     return self._replace(students={arm: self.students[arm] for arm in arms if arm in self.students}, rows=rows)
 
 
-def run(experiment: Experiment, numbers: Iterable[str]) -> str:
+def run(experiment: Experiment, numbers: Iterable[str], *, with_timing: bool = True) -> str:
   """Trains what is missing, evaluates, and writes figureN.png, figureN.json, reconstructionsN.png, report.md, timing.json.
 
   Args:
     experiment: its config is as for `carry_out`, with the section figures (figure -> the names of its arms, in order).
     numbers: of the figures: '4' has the flow students, '5' the ResNet students, '6' one of them beside the teacher.
+    with_timing: whether sampling is timed in the end.
 
   Returns:
     The tables as text.
   """
   arms = {figure: experiment.config['figures'][figure] for figure in numbers}
   outcome = carry_out(experiment, dict.fromkeys(arm for each in arms.values() for arm in each),
-                      more_stages=[*(f'draw figure {figure}' for figure in arms), TIMED])
+                      more_stages=[*(f'draw figure {figure}' for figure in arms), *([TIMED] if with_timing else [])])
   tables_of = [_write(experiment, figure, outcome.of(each)) for figure, each in arms.items()]
-  outcome.stages.run(TIMED, _time, outcome, dict.fromkeys(each[0] for each in arms.values()))
+  if with_timing:
+    outcome.stages.run(TIMED, _time, outcome, dict.fromkeys(each[0] for each in arms.values()))
   return '\n\n'.join(tables_of)
 
 
@@ -186,6 +188,14 @@ def config_of(config: Mapping[str, Any], arm: str) -> dict[str, Any]:
   return merge(config, choose('arm', config['arms'], arm))
 
 
+def with_train_seeds(config: Mapping[str, Any], arm: str, num: int) -> dict[str, Any]:
+  """The config with `num` students of an arm, or more if it has more."""
+  has = len(train_seeds(config_of(config, arm)))
+  of_arm = config['arms'][arm]
+  more = {**of_arm, 'evaluation': {**of_arm.get('evaluation', {}), 'num_train_seeds': max(num, has)}}
+  return {**config, 'arms': {**config['arms'], arm: more}}
+
+
 def sample_seeds(config: Mapping[str, Any], arms: Iterable[str]) -> range:
   """The seeds of the z that samples are made of.
 
@@ -218,6 +228,13 @@ def student_folder(path: pathlib.Path, arm: str, config: Mapping[str, Any]) -> p
   if (folder / 'config.json').exists() and files.read_json(folder / 'config.json')['train']['seed'] == seed:
     return folder
   return folder / f'seed{seed}'
+
+
+def folder_of_training(experiment: Experiment, arm: str, number: int) -> pathlib.Path:
+  """The workdir of the student of an arm's training of that number, from 0; past as many as there are they begin anew."""
+  config = config_of(experiment.config, arm)
+  seeds = train_seeds(config)
+  return student_folder(experiment.path, arm, merge(config, {'train': {'seed': seeds[number % len(seeds)]}}))
 
 
 def _named(config: Mapping[str, Any], arm: str, train_seed: int) -> str:

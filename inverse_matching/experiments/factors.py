@@ -4,10 +4,10 @@ A half fraction of all combinations of four factors with two levels: 8 runs, in 
 other and from what two factors do together, and is confounded with what the three others do together (Box, Hunter and Hunter,
 2005, chapter 6).
 """
-import functools
 import itertools
 from typing import Any, Mapping
 
+from absl import logging
 from matplotlib import pyplot as plt
 import numpy as np
 
@@ -16,6 +16,8 @@ from inverse_matching.evaluation import evaluate, statistics
 from inverse_matching.experiments import courses, distillation, figures
 from inverse_matching.experiments.experiment import Experiment, Rows
 from inverse_matching.runtime.overlays import merge
+from inverse_matching.training import checkpoint
+from inverse_matching.training.loop import NotFinite
 
 FACTORS = ('batch_size', 'learning_rate', 'ema_decay', 'start')
 RESPONSES = ('reverse_kl', 'label_entropy')
@@ -34,33 +36,47 @@ def effects(values: np.ndarray) -> np.ndarray:
 def run(experiment: Experiment) -> str:
   """Writes factors.json and factors.png; returns the table of effects.
 
-  config.factors has arm, whose objective is followed; good, the arm whose student is the start `good`; levels, factor -> (low,
-  high); updates; and num_seeds.
+  config.factors has arm, whose objective is followed; good, the arm whose student is the start `good`, one for each seed;
+  levels, factor -> (low, high); updates; every, those between two checkpoints; and num_seeds.
 
   Rows have the run's levels, train_seed, metric and value; those of the summary the factor, the metric and its effect with a
-  95% t interval over seeds.
+  95% t interval over seeds, of those in which all runs stayed finite. factors.json is written after every run, and the summary
+  at the end.
   """
-  config, settings = experiment.config, experiment.config['factors']
-  distillation.student_configs(config, [settings['arm']])  # refuses unknown names before the first hour
+  settings = experiment.config['factors']
+  distillation.student_configs(experiment.config, [settings['arm']])  # refuses unknown names before the first hour
+  config = distillation.with_train_seeds(experiment.config, settings['good'], settings['num_seeds'])
+  experiment = experiment._replace(config=config)
   cases = [(signs, seed) for seed in range(settings['num_seeds']) for signs in design()]
   outcome = distillation.carry_out(experiment, [settings['good']], more_stages=[_name(settings, *case) for case in cases])
+  about = {**distillation.settings(config, outcome.teacher_run), 'factors': settings, **outcome.context.settings}
   rows = Rows()
   for signs, seed in cases:
     levels = _levels(settings, signs)
-    measured = outcome.stages.run(_name(settings, signs, seed), functools.partial(_measure, experiment, levels, seed, outcome))
+    try:
+      measured = outcome.stages.run(_name(settings, signs, seed), _measure, experiment, levels, seed, outcome)
+    except NotFinite as error:  # one of many, which must not end the study
+      logging.warning('%s: %s', _name(settings, signs, seed), error)
+      measured = [{'metric': 'diverged', 'value': 1.0, 'low': None, 'high': None, 'floor': None}]
     rows += [{**levels, 'train_seed': seed, **row} for row in measured]
-  summary = []
-  for metric in RESPONSES:
-    values = np.array([[row['value'] for row in rows.where(metric=metric, train_seed=seed)]
-                       for seed in range(settings['num_seeds'])])
-    for factor, of_seeds in zip(FACTORS, effects(values).T):
-      value, low, high = statistics.over_seeds(of_seeds)
-      summary.append({'factor': factor, 'metric': metric, 'effect': value, 'low': low, 'high': high,
-                      'num_train_seeds': settings['num_seeds']})
-  about = {**distillation.settings(config, outcome.teacher_run), 'factors': settings, **outcome.context.settings}
+    experiment.write('factors', about, rows)
+  summary = summarise(rows, settings['num_seeds'])
   experiment.write('factors', about, rows, summary=summary)
   _draw(experiment, settings, Rows(summary))
   return Rows(summary).table(('factor', 'metric', 'effect', 'low', 'high', 'num_train_seeds'))
+
+
+def summarise(rows: Rows, num_seeds: int) -> list[dict[str, Any]]:
+  """The effect of every factor on every response, over the seeds that have all runs."""
+  summary = []
+  for metric in RESPONSES:
+    of_seeds = [rows.where(metric=metric, train_seed=seed).values('value') for seed in range(num_seeds)]
+    complete = np.array([values for values in of_seeds if len(values) == len(design())])
+    for factor, of_factor in zip(FACTORS, effects(complete).T if len(complete) else ()):
+      value, low, high = statistics.over_seeds(of_factor)
+      summary.append({'factor': factor, 'metric': metric, 'effect': value, 'low': low, 'high': high,
+                      'num_train_seeds': len(complete)})
+  return summary
 
 
 def _levels(settings: Mapping[str, Any], signs: tuple[int, ...]) -> dict[str, Any]:
@@ -71,20 +87,21 @@ def _name(settings: Mapping[str, Any], signs: tuple[int, ...], seed: int) -> str
   return ', '.join(f'{name} {value}' for name, value in _levels(settings, signs).items()) + f', seed {seed}'
 
 
-def _measure(experiment: Experiment, levels: Mapping[str, Any], seed: int,
-             outcome: distillation.Outcome) -> list[dict[str, Any]]:
+def _measure(experiment: Experiment, levels: Mapping[str, Any], seed: int, outcome: distillation.Outcome) -> Rows:
   config, settings = experiment.config, experiment.config['factors']
   config = merge(distillation.config_of(config, settings['arm']), {
       'train': {'seed': seed, 'batch_size': levels['batch_size'], 'ema_decay': levels['ema_decay']}})
-  (of_good,) = distillation.student_configs(experiment.config, [settings['good']]).values()
   folder = experiment.path / 'factors' / '_'.join(f'{value}' for value in levels.values()) / f'seed{seed}'
   workdir = courses.train(
       experiment, config, folder, outcome.teacher_run, rate=levels['learning_rate'], updates=settings['updates'],
-      every=settings['updates'], init_from=distillation.student_folder(experiment.path, settings['good'], of_good)
+      every=settings['every'], init_from=distillation.folder_of_training(experiment, settings['good'], seed)
       if levels['start'] == 'good' else None)
-  rows = evaluate.sample_rows(settings['arm'], runs.load_student(workdir, outcome.teacher_run), outcome.context)
-  return [{name: row[name] for name in ('metric', 'value', 'low', 'high', 'floor')} for row in rows
-          if row['metric'] in RESPONSES and row['reference'] == 'teacher']
+  student_run = runs.load_student(workdir, outcome.teacher_run)
+  about = {**outcome.context.settings, 'student_hash': checkpoint.tree_hash(student_run.params)}
+  return experiment.cached(str((workdir / 'responses').relative_to(experiment.path)), about, lambda: [
+      {name: row[name] for name in ('metric', 'value', 'low', 'high', 'floor')}
+      for row in evaluate.sample_rows(settings['arm'], student_run, outcome.context)
+      if row['metric'] in RESPONSES and row['reference'] == 'teacher'])
 
 
 def _draw(experiment: Experiment, settings: Mapping[str, Any], summary: Rows) -> None:

@@ -4,6 +4,7 @@ import math
 import pathlib
 from typing import Any, Callable, Iterator, Mapping
 
+from absl import logging
 import jax
 import numpy as np
 
@@ -19,6 +20,7 @@ from inverse_matching.runs import StudentRun, TeacherRun, exported
 from inverse_matching.runs import classifier as classifiers
 from inverse_matching.runtime.overlays import merge
 from inverse_matching.training import checkpoint
+from inverse_matching.training.loop import NotFinite
 from inverse_matching.types import Batch, LossFn, Student, Teacher
 
 Distance = Callable[[np.ndarray], tuple[float, float, float]]  # integer images -> (distance to the data, low, high)
@@ -44,11 +46,13 @@ def run(experiment: Experiment) -> str:
 
   config.headroom has: arms; shares of the teacher's training, after which it is measured too (config.train.keep_checkpoints
   must have kept them); control, the arm with whose network and settings two controls are trained: `shuffled`, and `untrained`,
-  by x_reconstruction on encodings of a teacher of random weights; longer, sections of the config for the teacher that is
-  trained on, or None; and classifier_seed.
+  by x_reconstruction on encodings of a teacher of random weights; training, sections that overlay those of that arm in the
+  controls, or None; longer, sections of the config for the teacher that is trained on, or None; and classifier_seed.
 
   Rows have the arm, the metric, the distance to held-out images with its interval, and as the floor that of as many training
-  images; those of a student its train_seed. The summary has how much nearer each arm is than its teacher (claims.effect).
+  images; those of a student its train_seed. A control whose loss became not finite has the metric `diverged` alone. The summary
+  has how much nearer each student is than each teacher (claims.effect). What needs no training is measured first, and
+  headroom.json is written after every control.
   """
   config, settings = experiment.config, experiment.config['headroom']
   distillation.student_configs(config, [settings['control']])  # refuses unknown names before the first hour
@@ -59,38 +63,57 @@ def run(experiment: Experiment) -> str:
     exported.require_run(experiment.path / 'teacher')
     _check_kept(config['train'], min(shares))
   outcome = distillation.carry_out(experiment, settings['arms'], more_stages=[
-      'prepare the measures', *(f'measure the teacher at {share:.3g} of its training' for share in shares),
-      *(f'distil and measure {name}' for name in controls), *(f'train the teacher {name}' for name in longer), 'measure all'])
+      'prepare the measures', 'measure the teacher and the students',
+      *(f'measure the teacher at {share:.3g} of its training' for share in shares),
+      *(f'distil and measure {name}' for name in controls), *(f'train the teacher {name}' for name in longer)])
   stages, teacher_run, context = outcome.stages, outcome.teacher_run, outcome.context
   num, seed = len(context.samples.z), context.seed
   measures = stages.run('prepare the measures', measures_to_data, experiment, teacher_run, num, seed,
                         settings['classifier_seed'])
-  drawn = lambda run: examples.to_pixels(run, runs.draw_pairs(run, num, seed, devices=experiment.devices)['x'])
+  about = {**distillation.settings(config, teacher_run), 'headroom': settings, **context.settings}
   generated = lambda student_run: examples.to_pixels(
       teacher_run, runs.generate(student_run, context.samples.z, experiment.devices))
+  measured = lambda arm, pixels, train_seed=None: [
+      {**statistics.row(arm, metric, 'data', distance(pixels), n=num, seed=seed),
+       **({} if train_seed is None else {'train_seed': train_seed})} for metric, distance in measures.items()]
 
-  images = {FLOOR: choose(teacher_run.source.data.train.pixels, num, seed)}
+  def of_teacher(name: str, run: TeacherRun) -> list[dict[str, Any]]:
+    return experiment.cached(f'headroom/{name.replace(" ", "_")}', {**context.settings, 'teacher_hash': run.hash}, lambda: (
+        measured(name, examples.to_pixels(run, runs.draw_pairs(run, num, seed, devices=experiment.devices)['x']))))
+
+  def of_control(name: str) -> list[dict[str, Any]]:
+    try:
+      return measured(name, generated(_control(experiment, teacher_run, name)))
+    except NotFinite as error:
+      logging.warning('%s: %s', name, error)
+      return [statistics.row(name, 'diverged', None, 1.0, n=1, seed=seed)]
+
+  floors = {row['metric']: row['value'] for row in measured(
+      FLOOR, choose(teacher_run.source.data.train.pixels, num, seed))}
+  rows = Rows(stages.run('measure the teacher and the students', lambda: [
+      *measured('teacher', examples.to_pixels(teacher_run, context.samples.paired.x)),
+      *(row for (arm, train_seed), run in _students(experiment, teacher_run) for row in measured(
+          arm, generated(run), train_seed))]))
+
+  def write() -> Rows:
+    with_floors = Rows({**row, 'floor': floors.get(row['metric'])} for row in rows)
+    teachers = [arm for arm in rows.distinct('arm') if arm.startswith('teacher')]
+    summary = [effect for arm in rows.distinct('arm') for baseline in teachers for metric in measures if arm not in teachers
+               and (effect := claims.effect(with_floors, arm, baseline, metric, 'data'))]
+    return experiment.write('headroom', about, with_floors, summary=summary)
+
   for share in shares:
-    images[f'teacher at {share:.3g}'] = stages.run(
-        f'measure the teacher at {share:.3g} of its training',
-        lambda share=share: drawn(runs.load_teacher(experiment.path / 'teacher', _step(experiment.path / 'teacher', share))))
-  images['teacher'] = examples.to_pixels(teacher_run, context.samples.paired.x)
+    rows += stages.run(f'measure the teacher at {share:.3g} of its training', lambda share=share: of_teacher(
+        f'teacher at {share:.3g}', runs.load_teacher(experiment.path / 'teacher', _step(experiment.path / 'teacher', share))))
+  write()
   for name in controls:
-    images[name] = stages.run(f'distil and measure {name}',
-                              lambda name=name: generated(_control(experiment, teacher_run, name)))
+    rows += stages.run(f'distil and measure {name}', of_control, name)
+    write()
   for name in longer:
-    images[f'teacher {name}'] = stages.run(f'train the teacher {name}', lambda: drawn(runs.train_teacher(
+    rows += stages.run(f'train the teacher {name}', lambda: of_teacher('teacher longer', runs.train_teacher(
         merge(config, settings['longer']), experiment.path / 'headroom' / 'longer', experiment.devices,
         init_from=experiment.path / 'teacher')))
-  rows = stages.run('measure all', lambda: Rows(
-      [*_rows({(arm, None): pixels for arm, pixels in images.items()}, measures, num, seed),
-       *_rows({case: generated(run) for case, run in _students(experiment, teacher_run)}, measures, num, seed)]))
-  floors = {row['metric']: row['value'] for row in rows.where(arm=FLOOR)}
-  rows = Rows({**row, 'floor': floors[row['metric']]} for row in rows if row['arm'] != FLOOR)
-  summary = [effect for arm in rows.distinct('arm') for metric in measures if arm != 'teacher'
-             and (effect := claims.effect(rows, arm, 'teacher', metric, 'data'))]
-  rows = experiment.write('headroom', {**distillation.settings(config, teacher_run), 'headroom': settings, **context.settings},
-                          rows, summary=summary)
+  rows = write()
   figures.forest(experiment.path / 'headroom.png', rows, [(metric, 'data') for metric in measures],
                  title=f'Distance to held-out images; floor: {FLOOR}')
   return rows.table(('arm', 'metric', 'value', 'low', 'high', 'floor'))
@@ -151,7 +174,8 @@ def measures_to_data(experiment: Experiment, teacher_run: TeacherRun, num: int, 
 
 
 def _control(experiment: Experiment, teacher_run: TeacherRun, name: str) -> StudentRun:
-  config = distillation.config_of(experiment.config, experiment.config['headroom']['control'])
+  settings = experiment.config['headroom']
+  config = merge(distillation.config_of(experiment.config, settings['control']), settings.get('training') or {})
   folder = experiment.path / 'headroom' / name
   if name == 'shuffled':
     config = merge(config, {'loss': {**config['loss'], 'name': SHUFFLED}})
@@ -161,15 +185,9 @@ def _control(experiment: Experiment, teacher_run: TeacherRun, name: str) -> Stud
     teacher_run = teacher_run._replace(params=params, hash=checkpoint.tree_hash(params))
     config = merge(config, {'loss': {**config['loss'], 'name': 'x_reconstruction'}})
     kind = distillation.store(config, config['loss'])
-    pairs = None if kind is None else distillation.make_store(experiment._replace(path=folder), teacher_run, kind)
+    pairs = None if kind is None else distillation.make_store(
+        experiment._replace(path=folder, config=config), teacher_run, kind)
   student_run = runs.distill(config, folder / 'student', teacher_run, pairs, experiment.devices,
                              features=distillation.features_folder(experiment.path, config))
   jax.clear_caches()
   return student_run
-
-
-def _rows(images: Mapping[tuple[str, int | None], np.ndarray], measures: Mapping[str, Distance], num: int,
-          seed: int) -> list[dict[str, Any]]:
-  return [{**statistics.row(arm, metric, 'data', distance(pixels), n=num, seed=seed),
-           **({} if train_seed is None else {'train_seed': train_seed})}
-          for metric, distance in measures.items() for (arm, train_seed), pixels in images.items()]

@@ -57,7 +57,7 @@ def run(experiment: Experiment) -> str:
   for value in study['logit_lambdas']:
     settings = settings_of(experiment.config, value)
     folder, seed = experiment.path / 'lambda' / str(value), settings['evaluation']['seed']
-    distillation.run(experiment._replace(config=settings, path=folder), ['4'])
+    distillation.run(experiment._replace(config=settings, path=folder), ['4'], with_timing=False)
     teacher_run = runs.load_teacher(folder / 'teacher')
     rows_of_value = files.read_json(folder / 'figure4.json')['rows']
     if teacher_run.teacher.conditional is not None:
@@ -67,15 +67,18 @@ def run(experiment: Experiment) -> str:
   # The settings of the last value; each row has its own.
   rows = experiment.write('lambda', {**distillation.settings(settings, teacher_run), 'lambda_study': study}, rows)
   _draw(experiment.path / 'lambda.png', rows)
-  named = [{**row, 'arm': f'{row["logit_lambda"]:g} {row["arm"]}'} for row in rows.where(seed=seed)]
-  return 'Lambda\n' + tables.plain(tables.by_arm(named, SHOWN, intervals=False)[:-1])
+  named = Rows({**row, 'arm': f'{row["logit_lambda"]:g} {row["arm"]}'} for row in rows.where(seed=seed))
+  return 'Lambda\n' + tables.plain(tables.by_arm(named.of_first_training(), SHOWN, intervals=False)[:-1])
 
 
 def _draw(path: pathlib.Path, rows: Rows) -> None:
   figure, axes = plt.subplots(1, len(DRAWN), figsize=(3.4 * len(DRAWN), 3.6), layout='constrained')
   for axis, (metric, reference) in zip(axes, DRAWN):
-    for (arm,), line in rows.where(metric=metric, reference=reference).having('value').groups('arm').items():
-      axis.plot(line.values('logit_lambda'), line.values('value'), marker='o', markersize=4, label=arm)
+    for i, ((arm,), of_arm) in enumerate(rows.where(metric=metric, reference=reference).having('value').groups('arm').items()):
+      for train_seed in dict.fromkeys(row.get('train_seed') for row in of_arm):
+        line = Rows(row for row in of_arm if row.get('train_seed') == train_seed)
+        axis.plot(line.values('logit_lambda'), line.values('value'), marker='o', markersize=4, color=f'C{i}',
+                  label=None if train_seed else arm)
     axis.set(xscale='log', xlabel='lambda', title=f'{metric}\n({reference})')
     axis.title.set_fontsize(9)
     axis.grid(alpha=0.3)

@@ -3,6 +3,7 @@ import functools
 import pathlib
 from typing import Any, Mapping, NamedTuple
 
+from absl import logging
 import jax
 from matplotlib import pyplot as plt
 import numpy as np
@@ -15,14 +16,17 @@ from inverse_matching.experiments.experiment import Experiment, Rows
 from inverse_matching.runs import StudentRun, TeacherRun
 from inverse_matching.runtime.overlays import merge
 from inverse_matching.training import checkpoint
+from inverse_matching.training.loop import NotFinite
 from inverse_matching.training.metrics import held_out_losses
 
 EVERY = 100  # updates between two values of the objective; the numbers of updates in the config are multiples of it
 SHOWN = 8  # images of each
 OBJECTIVE = 'objective'  # the metric of a row, beside those of samples
+FIGURE = 'figure'  # the start of the student of figure 4: random weights, and a schedule of its own
 METRICS = ('reverse_kl', 'label_entropy', 'kernel_distance', 'coverage', 'precision')
-LINE = tuple(i / 10 for i in range(11))
-COLOURS = {'random': 'tab:red', 'good': 'tab:blue'}
+LINE = tuple(i / 5 for i in range(6))
+COLOURS = {'random': 'tab:red', 'good': 'tab:blue', 'figure': 'tab:orange', 'control': 'tab:grey'}
+CURVES = ('kernel_distance', 'coverage', 'label_entropy')  # that are drawn over the updates
 
 
 class Case(NamedTuple):
@@ -36,44 +40,55 @@ class Case(NamedTuple):
 
 
 def run(experiment: Experiment) -> str:
-  """Writes warm_start.json and warm_start.png; returns the table.
+  """Writes warm_start.json and a picture for each arm; returns the table.
 
-  config.warm_start has: good, the arm whose student is the good start; arms, whose objectives are followed; rates, of which
-  each arm takes for each start the one whose objective on the validation part is lowest after num_tuning updates; updates, at
-  which samples are measured and drawn, the last of which ends the run; num_seeds, start -> training seeds; and training,
-  sections that overlay those of the config in these runs. Each seed begins with a good student of its own, if the arm has as
-  many.
+  config.warm_start has: good, the arm whose students are the good starts, one for each seed; arms, whose objectives are
+  followed; control, an arm that trains on from the first good student at the rate of the first of `arms`, or None: what a
+  restart does by itself; rates, of which each arm takes for each start the one whose objective on the validation part is
+  lowest after num_tuning updates; updates, at which samples are measured and drawn, the last of which ends the run; num_seeds,
+  start -> training seeds; and training, sections that overlay those of the config in these runs. An arm whose student of
+  figure 4 is there already has its objective along that training too.
 
   Rows have the arm, start, train_seed, learning_rate, updates, metric and value: the objective on the validation part every 100
   updates, and what is measured on the samples of the same z as the teacher's. Those with `line` are measured at weights on the
-  straight line from the good student (0) to where its first seed ended (1).
+  straight line from the good student (0) to where its first seed ended (1). warm_start.json is written after every run.
   """
   settings = experiment.config['warm_start']
-  distillation.student_configs(experiment.config, settings['arms'])  # refuses unknown names before the first hour
-  starts = [(arm, start) for arm in settings['arms'] for start in settings['num_seeds']]
-  cases = [Case(arm, start, seed) for arm, start in starts for seed in range(settings['num_seeds'][start])]
+  arms, num_seeds, control = settings['arms'], settings['num_seeds'], settings.get('control')
+  distillation.student_configs(experiment.config, [*arms, *([control] if control else [])])  # refuses unknown names at once
+  experiment = experiment._replace(config=distillation.with_train_seeds(
+      experiment.config, settings['good'], num_seeds.get('good', 1)))
+  starts = [(arm, start) for arm in arms for start in num_seeds]
+  cases = [Case(arm, start, seed) for seed in range(max(num_seeds.values())) for arm, start in starts
+           if seed < num_seeds[start]]
+  controls = [Case(control, 'good', 0)] if control and control not in arms and 'good' in num_seeds else []
+  from_good = arms if 'good' in num_seeds else []
   outcome = distillation.carry_out(experiment, [settings['good']], more_stages=[
-      *(f'choose the rate of {arm} from {start} weights' for arm, start in starts), *map(str, cases),
-      *(f'from the good student to the end of {arm}' for arm in settings['arms'])])
+      *(f'choose the rate of {arm} from {start} weights' for arm, start in starts), *map(str, [*cases, *controls]),
+      *(f'from the good student to the end of {arm}' for arm in from_good)])
   teacher_run = outcome.teacher_run
+  about = {**distillation.settings(experiment.config, teacher_run), 'warm_start': settings, **outcome.context.settings}
   train = functools.partial(_train, experiment, teacher_run)
   rates = {(arm, start): outcome.stages.run(
       f'choose the rate of {arm} from {start} weights', courses.best_rate, settings['rates'], functools.partial(
           train, Case(arm, start, 0), updates=settings['num_tuning'])) for arm, start in starts}
   rows, images = Rows(), {}
-  for case in cases:
-    rate = rates[case.arm, case.start]
-    about = {'arm': case.arm, 'start': case.start, 'train_seed': case.seed, 'learning_rate': rate}
+  for arm in arms:
+    rows += _of_figure(experiment, arm)
+  for case in [*cases, *controls]:
+    rate = rates[arms[0] if case in controls else case.arm, case.start]
     more, images[case] = outcome.stages.run(str(case), _follow, experiment, train, case, rate, settings['updates'], outcome)
-    rows += [{**about, **row} for row in more]
-  for arm in settings['arms']:
-    rows += [{'arm': arm, 'start': 'good', 'train_seed': 0, 'learning_rate': rates[arm, 'good'], **row}
-             for row in outcome.stages.run(f'from the good student to the end of {arm}', _line, experiment, arm, outcome)]
-  rows = experiment.write('warm_start', {**distillation.settings(experiment.config, teacher_run), 'warm_start': settings,
-                                         **outcome.context.settings}, rows)
+    rows += [{'arm': case.arm, 'start': case.start, 'train_seed': case.seed, 'learning_rate': rate, **row} for row in more]
+    experiment.write('warm_start', about, rows)
+  for arm in from_good:
+    if images[Case(arm, 'good', 0)]:  # it came to its end
+      rows += [{'arm': arm, 'start': 'good', 'train_seed': 0, 'learning_rate': rates[arm, 'good'], **row}
+               for row in outcome.stages.run(f'from the good student to the end of {arm}', _line, experiment, arm, outcome)]
+  rows = experiment.write('warm_start', about, rows)
   pixels = examples.to_pixels(teacher_run, outcome.context.samples.paired.x[:SHOWN])
-  for arm in settings['arms']:
-    _draw(experiment.path / f'warm_start_{pathlib.Path(arm).name}.png', arm, rows, images, pixels, teacher_run.space.levels)
+  for arm in arms:
+    _draw(experiment.path / f'warm_start_{pathlib.Path(arm).name}.png', arm, control, rows, images, pixels,
+          teacher_run.space.levels)
   return rows.table(('arm', 'start', 'train_seed', 'updates', 'metric', 'value'))
 
 
@@ -91,16 +106,27 @@ def _train(experiment: Experiment, teacher_run: TeacherRun, case: Case, rate: fl
 
 def _good(experiment: Experiment, seed: int) -> pathlib.Path:
   """The workdir of the good student that a seed begins with."""
-  arm = experiment.config['warm_start']['good']
-  (config,) = distillation.student_configs(experiment.config, [arm]).values()
-  seeds = distillation.train_seeds(config)
-  return distillation.student_folder(experiment.path, arm, merge(config, {'train': {'seed': seeds[seed % len(seeds)]}}))
+  return distillation.folder_of_training(experiment, experiment.config['warm_start']['good'], seed)
+
+
+def _of_figure(experiment: Experiment, arm: str) -> list[dict[str, Any]]:
+  """Rows of the objective along the training of figure 4, if that is there."""
+  workdir, config = distillation.folder_of_training(experiment, arm, 0), distillation.config_of(experiment.config, arm)
+  if not (workdir / 'metrics.jsonl').exists():
+    return []
+  return [{'arm': arm, 'start': FIGURE, 'train_seed': config['train']['seed'],
+           'learning_rate': config['optimizer']['learning_rate'], 'updates': step, 'metric': OBJECTIVE, 'value': value}
+          for step, value in held_out_losses(workdir).items()]
 
 
 def _follow(experiment: Experiment, train: Any, case: Case, rate: float, updates: tuple[int, ...],
             outcome: distillation.Outcome) -> tuple[list[dict[str, Any]], dict[int, np.ndarray]]:
-  """Trains; returns rows, and updates -> integer images."""
-  workdir = train(case, rate, updates[-1], f'seed_{case.seed}')
+  """Trains; returns rows, and updates -> integer images, of which a run has none whose loss became not finite."""
+  try:
+    workdir = train(case, rate, updates[-1], f'seed_{case.seed}')
+  except NotFinite as error:  # one of many, which must not end the study
+    logging.warning('%s: %s', case, error)
+    return [{'updates': None, 'metric': 'diverged', 'value': 1.0}], {}
   rows = [{'updates': step, 'metric': OBJECTIVE, 'value': value} for step, value in held_out_losses(workdir).items()]
   images, z = {}, outcome.context.samples.z[:SHOWN]
   for step in updates:
@@ -143,26 +169,50 @@ def _measured(experiment: Experiment, file: pathlib.Path, student_run: StudentRu
   return experiment.cached(str(file.relative_to(experiment.path)), about, measure)
 
 
-def _draw(path: pathlib.Path, arm: str, rows: Rows, images: Mapping[Case, Mapping[int, np.ndarray]], teacher: np.ndarray,
-          levels: int) -> None:
-  """The objective over the updates, and below it samples of the same z."""
-  first = {case.start: shown for case, shown in reversed(images.items()) if case.arm == arm}  # of the first seed
-  updates = list(next(iter(first.values())))
-  figure = plt.figure(figsize=(1.5 * (len(updates) + 1), 3.2 + 0.9 * len(first)), layout='constrained')
-  grid = figure.add_gridspec(1 + len(first), len(updates) + 1, height_ratios=[3.2, *[0.9] * len(first)])
-  axis = figure.add_subplot(grid[0, :])
-  for (start, seed), line in rows.where(arm=arm, metric=OBJECTIVE).groups('start', 'train_seed').items():
-    axis.plot(line.values('updates'), line.values('value'), color=COLOURS[start],
-              label=None if seed else f'from {start} weights, rate {line[0]["learning_rate"]:g}')
+def _draw(path: pathlib.Path, arm: str, control: str | None, rows: Rows, images: Mapping[Case, Mapping[int, np.ndarray]],
+          teacher: np.ndarray, levels: int) -> None:
+  """The objective over the updates, what is measured of samples, and samples of the same z."""
+  first = {case.start: shown for case, shown in reversed(images.items()) if case.arm == arm and shown}  # of the first seed
+  updates = list(next(iter(first.values()), {}))
+  figure = plt.figure(figsize=(max(7.0, 1.5 * (len(updates) + 1)), 5.0 + 0.9 * len(first)), layout='constrained')
+  top, middle, *below = figure.subfigures(2 + bool(first), 1, height_ratios=[3, 2, *([0.9 * len(first)] if first else [])])
+  axis = top.subplots()
+  lines = [*rows.where(arm=arm).groups('start', 'train_seed').items()]
+  if control:
+    lines += [(('control', seed), line) for (seed,), line in rows.where(arm=control, start='good').groups('train_seed').items()]
+  for (start, seed), line in lines:
+    curve = [(row['updates'], row['value']) for row in line.where(metric=OBJECTIVE)]
+    if arm.endswith('/reverse_kl'):  # which is measured before the first update too
+      curve = [(0, row['value']) for row in line.where(metric='reverse_kl', updates=0)] + curve
+    words = f'from {start} weights' if start in ('random', 'good') else f'from {FIGURE} 4: random weights, its own schedule'
+    if start != 'control' and curve:
+      axis.plot(*zip(*curve), color=COLOURS[start], label=None if seed else f'{words}, rate {line[0]["learning_rate"]:g}')
   axis.set(xlabel='updates', ylabel=f'{arm.partition("/")[2].replace("_", " ")}, validation', yscale='log')
   axis.grid(alpha=0.3)
   axis.legend(fontsize=8)
-  for i, start in enumerate(('good', 'random')):
-    for j, step in enumerate([*updates, None]):
-      axis = figure.add_subplot(grid[1 + i, j])
-      figures.show(axis, teacher if step is None else first[start][step], 4, levels)
-      axis.set(xticks=[], yticks=[])
-      axis.set_title('the teacher' if step is None else f'{step} updates', fontsize=7)
-      if not j:
-        axis.set_ylabel(f'from {start}\nweights', fontsize=7)
+  for axis, metric in zip(middle.subplots(1, len(CURVES)), CURVES):
+    for (start, _), line in lines:
+      measured = line.where(metric=metric).having('updates')
+      axis.plot(measured.values('updates'), measured.values('value'), marker='o', markersize=3, color=COLOURS[start],
+                linestyle='--' if start == 'control' else '-')
+    floors = rows.where(metric=metric).having('floor').values('floor')
+    if len(floors):
+      axis.axhline(floors[0], color='tab:green', linewidth=1)
+    if metric == 'kernel_distance':
+      axis.set_yscale('symlog', linthresh=0.01)
+    axis.set_title(metric.replace('_', ' ') + ' (teacher)', fontsize=8)
+    axis.tick_params(labelsize=7)
+    axis.grid(alpha=0.3)
+  if control:
+    middle.supxlabel(f'updates; green: the floor; dashed: {control} from good weights at the same rate', fontsize=8)
+  for part in below:
+    axes = part.subplots(len(first), len(updates) + 1, squeeze=False)
+    for i, start in enumerate(sorted(first)):
+      for j, step in enumerate([*updates, None]):
+        axis = axes[i, j]
+        figures.show(axis, teacher if step is None else first[start][step], 4, levels)
+        axis.set(xticks=[], yticks=[])
+        axis.set_title('the teacher' if step is None else f'{step} updates', fontsize=7)
+        if not j:
+          axis.set_ylabel(f'from {start}\nweights', fontsize=7)
   figures.save(figure, path)

@@ -107,7 +107,7 @@ FIGURE_5 = ('resnet/x_reconstruction_l2', 'resnet/x_reconstruction_l1', 'resnet/
 FIGURE_6 = ('resnet/x_reconstruction_l1_noise',)
 WARM_START = dict(  # objectives from random weights and from those of a good student
     good='flow/oracle_prediction',  # the arm of that student
-    arms=('flow/reverse_kl',),
+    arms=('flow/reverse_kl',), control='flow/oracle_prediction',  # what trains on beside them
     rates=(3e-4, 1e-3, 3e-3),  # to choose from, after num_tuning updates
     num_tuning=300,
     updates=(0, 100, 500, 2000),  # at which samples are drawn; multiples of 100, and the last ends the run
@@ -116,8 +116,8 @@ WARM_START = dict(  # objectives from random weights and from those of a good st
 FACTORS = dict(  # what moves an objective: levels, low and high
     arm='flow/reverse_kl', good='flow/oracle_prediction',  # whose objective; whose student is a good start
     levels=dict(batch_size=(64, 256), learning_rate=(1e-4, 1e-3), ema_decay=(0.0, 0.999), start=('random', 'good')),
-    updates=1000, num_seeds=3)
-SMOKE_FACTORS = dict(FACTORS, levels=dict(FACTORS['levels'], batch_size=(32, 64)), updates=2, num_seeds=2)
+    updates=1000, every=250, num_seeds=3)
+SMOKE_FACTORS = dict(FACTORS, levels=dict(FACTORS['levels'], batch_size=(32, 64)), updates=2, every=1, num_seeds=2)
 SMOKE_WARM_START = dict(WARM_START, rates=(1e-3,), num_tuning=100, updates=(0, 100), num_seeds=dict(random=1, good=1))
 BUDGET = dict(  # what distillation buys
     arms=('resnet/oracle_prediction_l2', 'resnet/x_reconstruction_l2', 'resnet/energy_score',

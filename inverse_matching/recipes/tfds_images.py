@@ -49,7 +49,7 @@ def base(name: str) -> dict[str, Any]:
       warm_start=images.WARM_START,
       factors=images.FACTORS,
       teacher_course=dict(num_samples=1000, seed=5),
-      convergence=dict(arms=(*images.FIGURE_4, *images.FIGURE_5), num_epochs=1),
+      convergence=dict(arms=(*images.FIGURE_4, *images.FIGURE_5), updates=500),
       # Multiply-adds of a sample over those of a pass of the teacher.
       budget=dict(images.BUDGET, sizes=images.sizes(
           flow={'1/16': dict(num_blocks=1, num_filters=12), '1/4': dict(num_blocks=1, num_filters=24), '1': {}},
@@ -57,7 +57,8 @@ def base(name: str) -> dict[str, Any]:
       headroom=dict(
           arms=(*images.FIGURE_4[2:], *images.FIGURE_5),
           shares=(1 / 12, 1 / 3),  # of the teacher's training, of which checkpoints must be kept
-          control='flow/oracle_prediction',  # the arm whose settings the controls have
+          control='flow/oracle_prediction',  # the arm whose settings the controls have, with these changes
+          training={},
           longer=dict(train=dict(num_epochs=10)),  # sections of the config for the teacher that is trained on
           classifier_seed=1),
       teachers_study=dict(kinds=images.KINDS, arms=images.TEACHERS_STUDY))
@@ -90,7 +91,9 @@ SCALES = {
         budget=dict(sizes=images.sizes(
             flow={'1/16': dict(num_filters=8), '1/4': dict(num_filters=16), '1': dict(num_blocks=2)},
             resnet={'1/16': dict(num_filters=11), '1/4': dict(num_filters=22), '1': dict(num_filters=44)})),
-        headroom=dict(shares=(1 / 4, 1 / 2), longer=dict(optimizer=dict(learning_rate=0.0005), train=dict(num_epochs=3))),
+        # A decoder of shuffled z draws the mean soon, and encodings by random weights are far from the prior at once.
+        headroom=dict(shares=(1 / 4, 1 / 2), training=dict(train=dict(num_epochs=1), encodings=dict(num=58000)),
+                      longer=dict(optimizer=dict(learning_rate=0.0005), train=dict(num_epochs=3))),
         teacher_kinds=kinds(SMALL_TRANSFORMER),
         teachers_study=dict(training=dict(transformer=dict(train=dict(num_epochs=12), optimizer=dict(schedule='cosine'))))),
     'tiny': dict(
@@ -111,7 +114,7 @@ SCALES = {
         figures={'5': ('resnet/x_reconstruction_l1_noise',)},
         appendix_a=dict(num_directions=8), sensitivity=dict(num_samples=12), warm_start=images.SMOKE_WARM_START,
         factors=images.SMOKE_FACTORS, teacher_course=dict(num_samples=24),
-        convergence=dict(arms=('flow/oracle_prediction',), num_epochs=1),
+        convergence=dict(arms=('flow/oracle_prediction',), updates=2),
         budget=dict(images.SMOKE_BUDGET, sizes=images.sizes(
             flow={'1/4': dict(num_filters=2), '1': dict(num_filters=4)},
             resnet={'1/4': dict(num_filters=2), '1': dict(num_filters=4)})),

@@ -69,6 +69,7 @@ def test_one_training_seed_indicates():
 
 def test_two_training_seeds_indicate_only():
   assert smoother(seeds(X, [0.1, 0.1]) + seeds(ORACLE, [0.5, 0.5])).verdict == 'indicated: agrees'
+  assert smoother(seeds(X, [0.1, 0.6]) + seeds(ORACLE, [0.5, 0.5])).verdict == 'not decided'  # the second disagrees
 
 
 def test_three_training_seeds_decide():
@@ -98,14 +99,42 @@ def test_an_interval_does_not_decide_where_a_seed_disagrees():
 
 @pytest.mark.parametrize('lower,higher,num_students', [('a', 'b', 2), ('teacher', 'b', 1), ('a', 'teacher', 1)])
 def test_a_teacher_has_no_variance_over_seeds(lower, higher, num_students):
-  """That of a difference is the pooled one of a training, once for each student."""
+  """That of a difference is the pooled one of a training, once for each student; a teacher adds that of its examples."""
   values = {'a': [0.10, 0.12, 0.15], 'b': [0.30, 0.31, 0.36], 'teacher': [0.2] * 3}
   rows = [row('teacher', 0.15, 0.25, 'coverage'), *(row for arm in 'ab' for row in seeds(arm, values[arm], metric='coverage'))]
   found = claims.difference(rows, claims.Comparison('', '', 'coverage', 'teacher', lower, higher))
   pooled = np.mean([np.var(values[arm], ddof=1) for arm in 'ab'])
   half = scipy.stats.t.ppf(0.975, 4) * np.sqrt(num_students * pooled / 3)
   mean = np.mean(values[higher]) - np.mean(values[lower])
+  half = np.hypot(half, 0.05 * (num_students == 1))
   np.testing.assert_allclose(found[:3], [mean, mean - half, mean + half])
+
+
+def test_a_difference_within_the_error_of_the_teacher_does_not_decide():
+  """However little the trainings differ; and of a skewed interval it is the side towards the student that counts."""
+  students = seeds('a', [0.150, 0.152, 0.149], metric='coverage')
+  of = lambda low, high: claims.difference(
+      [{**row('teacher', low, high, 'coverage'), 'value': 0.17}, *students],
+      claims.Comparison('', '', 'coverage', 'teacher', 'a', 'teacher'))
+  assert not of(0.12, 0.22).is_decided and not of(0.12, 0.171).is_decided and of(0.169, 0.22).is_decided
+
+
+def test_the_trainings_of_an_arm_count_once_in_the_pooled_variance():
+  """Whatever it is measured as: ARM@HOW are those of ARM, and where there is no ARM the first stands for all."""
+  rows = seeds('a', [0.10, 0.12, 0.15], metric='coverage') + seeds('b@1 step', [0.30, 0.31, 0.36], metric='coverage')
+  c = claims.Comparison('', '', 'coverage', 'teacher', 'a', 'b@1 step')
+  again = seeds('b@2 steps', [0.20, 0.21, 0.26], metric='coverage')
+  assert claims.difference(rows + again, c) == claims.difference(rows, c)
+
+
+def test_an_effect_of_few_trainings_is_an_indication():
+  effect = lambda a, b: claims.effect(seeds('a', a, metric='coverage') + seeds('b', b, metric='coverage'), 'a', 'b', 'coverage',
+                                      'teacher')
+  assert effect([0.1], [0.3])['verdict'] == 'indicated: nearer'
+  assert effect([0.3, 0.3], [0.1, 0.1])['verdict'] == 'indicated: farther'
+  assert effect([0.5, 0.9], [0.7, 0.6])['verdict'] == 'not decided'
+  assert effect([0.10, 0.11, 0.12], [0.3, 0.31, 0.29])['verdict'] == 'nearer'
+  assert claims.effect(seeds('a', [0.1]), 'a', 'b', 'sharpness', 'teacher') is None
 
 
 def test_the_interval_over_examples_of_skewed_intervals():

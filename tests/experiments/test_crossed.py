@@ -2,10 +2,15 @@
 import json
 
 from commands import launched
+import numpy as np
 import pytest
+import scipy.stats
 
+from configs import digits
+from inverse_matching.evaluation import statistics
 from inverse_matching.experiments import crossed
-from inverse_matching.experiments.experiment import Rows
+from inverse_matching.experiments.experiment import Experiment, Rows
+from inverse_matching.training.loop import NotFinite
 
 METRICS = {'flow/reverse_kl': 'reverse_kl', 'flow/oracle_prediction': 'oracle_l2'}
 
@@ -36,6 +41,43 @@ def test_those_who_go_on_are_compared_with_where_the_others_ended():
   assert (first['updates'], first['lower']) == (780, 'other')
   assert (second['updates'], second['at'], second['lower']) == (3000, 'flow/oracle_prediction', 'own')
   assert second['difference'] == pytest.approx(8.8 - 7.1)
+
+
+def test_distances_are_compared_as_ratios():
+  """A collapsed student, at which an objective is larger by a wide factor that differs between seeds, does not hide that."""
+  values = {'flow/oracle_prediction': [1.0, 1.1, 0.9], 'flow/reverse_kl': [4.0, 40.0, 9.0]}
+  rows = Rows({'arm': arm, 'metric': 'oracle_l2', 'reference': 'teacher', 'value': value, 'train_seed': seed, 'updates': 780}
+              for arm, of in values.items() for seed, value in enumerate(of))
+  found, = crossed.preferences(rows)
+  ratios = np.divide(values['flow/reverse_kl'], values['flow/oracle_prediction'])
+  low, high = scipy.stats.ttest_1samp(np.log(ratios), 0).confidence_interval(0.95)
+  assert (found['scale'], found['num_train_seeds']) == ('ratio', 3)
+  np.testing.assert_allclose([found['difference'], found['low'], found['high']],
+                             [scipy.stats.gmean(ratios), np.exp(low), np.exp(high)])
+
+
+def test_a_student_that_diverges_is_a_row_of_the_study(tmp_path, monkeypatch):
+  """The table and the picture are made of the others, and its seed is left out of the comparison."""
+  config = digits.get_config('smoke').to_dict()
+  arms = config['crossed']['arms'] = ('flow/reverse_kl', 'flow/oracle_prediction')
+  config['crossed'] |= {'num_seeds': 4, 'updates': (10,), 'further': (), 'further_updates': ()}
+
+  def follow(experiment, part, arm, rate, updates):
+    if (arm, part.seed) == (arms[0], 1):
+      raise NotFinite(tmp_path, 3, np.nan, 1.0)
+    return [{**statistics.row(arm, metric, reference, 1.0 + 0.1 * part.seed, n=1, seed=100), 'updates': 10}
+            for metric, reference in crossed.SHOWN]
+
+  part = lambda experiment, seed: crossed.Part(seed, None, None, tmp_path)
+  for name, function in (('_follow', follow), ('_part', part)):
+    monkeypatch.setattr(crossed, name, function)
+  monkeypatch.setattr(crossed.courses, 'best_rate', lambda rates, trained: 1e-3)
+  monkeypatch.setattr(crossed.distillation, 'settings', lambda config, run: {})
+  text = crossed.run(Experiment(config, tmp_path, 'command', 1))
+  document = json.loads((tmp_path / 'crossed.json').read_text())
+  assert [(row['arm'], row['train_seed']) for row in document['rows'] if row['metric'] == 'diverged'] == [(arms[0], 1)]
+  assert {row['num_train_seeds'] for row in document['summary']} == {3} and 'flow/reverse_kl' in text
+  assert (tmp_path / 'crossed.png').exists()
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def test_a_study_from_training_to_picture(tmp_path):
   launched('reproduce', '--figure=headroom', '--config=configs/mnist.py:smoke', f'--config.data.data_dir={tmp_path}/data',
            f'--workdir={tmp_path}/run')
   rows = Rows(json.loads((tmp_path / 'run' / 'headroom.json').read_text())['rows'])
-  assert rows.distinct('arm') == ['teacher', 'shuffled', 'untrained', 'teacher longer', 'flow/oracle_prediction']
+  assert rows.distinct('arm') == ['teacher', 'flow/oracle_prediction', 'shuffled', 'untrained', 'teacher longer']
   assert len(rows.distinct('metric')) == 3 and len(rows) == 15
   assert all(row['low'] <= row['value'] <= row['high'] and row['floor'] is not None for row in rows)
   assert (tmp_path / 'run' / 'headroom.png').exists()

@@ -1,5 +1,6 @@
 """An objective from random and from good weights."""
 import json
+import math
 
 from commands import launched
 from PIL import Image
@@ -7,6 +8,7 @@ import pytest
 
 from inverse_matching.experiments import warm_start
 from inverse_matching.experiments.experiment import Experiment, Rows
+from inverse_matching.training.loop import NotFinite
 
 
 @pytest.mark.slow
@@ -24,9 +26,36 @@ def test_a_run_from_both_starts(tmp_path):
   assert rows.where(start='good', updates=0, metric='reverse_kl')[0]['value'] == same[0]['value']
   assert rows.where(start='random', updates=0, metric='reverse_kl')[0]['value'] != same[0]['value']
   line = rows.where(start='good', metric='reverse_kl').having('line')
-  assert line.distinct('line') == [i / 10 for i in range(11)] and line[0]['value'] == pytest.approx(same[0]['value'], rel=1e-5)
+  assert line.distinct('line') == [i / 5 for i in range(6)] and line[0]['value'] == pytest.approx(same[0]['value'], rel=1e-5)
   assert line[-1]['value'] == pytest.approx(rows.where(start='good', updates=100, metric='reverse_kl')[0]['value'], rel=1e-5)
+  control = rows.where(arm='flow/oracle_prediction', start='good')
+  assert control.where(metric='objective').distinct('updates') == [100]
+  assert control.where(updates=0, metric='reverse_kl')[0]['value'] == same[0]['value']
   assert Image.open(tmp_path / 'warm_start_reverse_kl.png').width > 300
+
+
+def test_the_training_of_figure_4_stands_beside_them(tmp_path):
+  """Its held-out losses are the objective from random weights on a schedule of its own; where it is missing, nothing."""
+  config = {'train': {'seed': 0}, 'evaluation': {}, 'optimizer': {'learning_rate': 0.01}, 'arms': {'flow/reverse_kl': {}}}
+  experiment = Experiment(config, tmp_path, 'command')
+  assert warm_start._of_figure(experiment, 'flow/reverse_kl') == []
+  folder = tmp_path / 'students' / 'flow' / 'reverse_kl' / 'seed0'
+  folder.mkdir(parents=True)
+  (folder / 'metrics.jsonl').write_text('{"step": 5, "held_out_loss": 3.0}\n{"step": 6, "loss": 1.0}\n'
+                                        '{"step": 10, "held_out_loss": 2.0}\n')
+  rows = Rows(warm_start._of_figure(experiment, 'flow/reverse_kl'))
+  assert rows.distinct('start') == ['figure'] and rows.values('updates').tolist() == [5, 10]
+  assert rows.values('value').tolist() == [3.0, 2.0] and rows.distinct('learning_rate') == [0.01]
+
+
+def test_what_diverges_has_no_samples(tmp_path):
+  """And does not end the study."""
+
+  def train(*_):
+    raise NotFinite(tmp_path, 3, math.nan, 1.0)
+
+  rows, images = warm_start._follow(None, train, warm_start.Case('flow/a', 'good', 0), 1.0, (0, 100), None)
+  assert [row['metric'] for row in rows] == ['diverged'] and images == {}
 
 
 def test_each_seed_begins_with_a_good_student_of_its_own(tmp_path):
