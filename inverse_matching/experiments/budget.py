@@ -17,11 +17,13 @@ from inverse_matching.experiments.budget_training import (
   Study,
   Trained,
   distance_to_validation,
+  distances_along,
   load,
   pairs_of,
   student_config,
   trained,
 )
+from inverse_matching.experiments.courses import NoRate
 from inverse_matching.experiments.experiment import Experiment, Rows
 from inverse_matching.runs import StudentRun
 from inverse_matching.training import checkpoint
@@ -34,48 +36,52 @@ ONE_PASS = 'teacher pass'  # of timing.sampling_rows; no sampler
 
 
 def run(experiment: Experiment) -> str:
-  """Writes budget.json, budget.png, budget_pareto.png and budget_samples.png; returns the table.
+  """Writes budget.json, budget_pareto.png, and for each size budget_SIZE.png and budget_samples_SIZE.png; returns the table.
 
   config.budget has: arms, in order; sizes, name -> network -> settings of config.student; small, the sizes of all arms, and
   full, that of the baseline and of the num_best further arms that are nearest to the validation part in the last small one;
   num_seeds, of training; passes, of the student over a batch, forward and backward, that an arm may take; every, those between
   two checkpoints; rates, of which an arm in a size takes the one whose own held-out objective is lowest after tuning passes,
-  with a further seed; steps, of the student few_step; baseline, the arm that others are compared with; classifier_seed, of one
-  that measures beside the evaluation's.
+  with a further seed; steps, of the student few_step; baseline, the arm that others are compared with; comparisons, further
+  pairs of arms in the same size, named before the run; course, samples of which each checkpoint of the first seed is measured;
+  and classifier_seed, of one that measures beside the evaluation's.
 
   config.budget.then has, name of an arm -> first, the arm whose student it begins with after all but `passes` of the budget,
   the rate, and every. It stops where samples of other noise are nearest to the validation part, after a multiple of `every`.
 
   Rows have the arm with its size and steps, train_seed, learning_rate, and a metric; the cost of training in calls of S, T and
-  T^-1, and of a sample in multiply-adds and seconds, are metrics too. A student whose loss became not finite has the metric
-  `diverged` alone. The summary has the effects over training seeds against the baseline of the same size, and of what
-  config.budget.then names against what it began with. budget.json is written after every seed.
+  T^-1, and of a sample in multiply-adds and seconds, are metrics too. Of the first seed rows with the metric `course` tell of
+  the distance to the validation part after so many `passes`, and those with `tuning` of the objective there at each rate that
+  was tried. A student whose loss became not finite has the metric `diverged` alone. The summary has the effects over training
+  seeds: against the baseline of the same size, the teacher and the same arm in the next larger size, and those of
+  config.budget.comparisons. One size is done before the next begins; budget.json is written after every student, and the
+  pictures after every size.
   """
   config, settings = experiment.config, experiment.config['budget']
   small, full = settings['small'], settings['full']
   distillation.student_configs(config, settings['arms'])  # refuses unknown names before the first hour
   seeds = range(settings['num_seeds'])
-  cases = [(arm, size, seed) for seed in seeds for size in small for arm in settings['arms']]
+  cases = [(arm, size, seed) for size in small for seed in seeds for arm in settings['arms']]
   chosen = ['the baseline', *(f'best {i + 1} of {small[-1]}' for i in range(settings['num_best']))]
   outcome = distillation.carry_out(experiment, [], more_stages=[
-      'prepare the measures', *(f'{arm} at {size}, seed {seed}' for arm, size, seed in cases),
-      *(f'{name} at {full}, seed {seed}' for name in chosen for seed in seeds), 'time sampling', 'draw'])
+      'prepare the measures', 'time sampling', *(f'{arm} at {size}, seed {seed}' for arm, size, seed in cases),
+      *(f'{name} at {full}, seed {seed}' for name in chosen for seed in seeds)])
   stages = outcome.stages
   study = stages.run('prepare the measures', _prepare, experiment, outcome)
   about = {**distillation.settings(config, outcome.teacher_run), 'budget': settings, **outcome.context.settings}
   write = lambda rows: experiment.write('budget', about, rows, summary=_effects(rows, settings))
-  rows = _teacher_rows(study)
+  rows = Rows([*_teacher_rows(study), *stages.run('time sampling', _timed, study)])
   for arm, size, seed in cases:
     rows += stages.run(f'{arm} at {size}, seed {seed}', _train_and_measure, study, arm, size, seed)
-    if (arm, size) == cases[-1][:2]:
-      write(rows)
+    written = write(rows)
+    if (arm, seed) == (settings['arms'][-1], seeds[-1]):
+      _draw(study, written, size)
   for name, arm in zip(chosen, [settings['baseline'], *_best(rows, settings, small[-1])]):
     for seed in seeds:
       rows += stages.run(f'{name} at {full}, seed {seed}', _train_and_measure, study, arm, full, seed)
-    write(rows)
-  rows += stages.run('time sampling', _timed, study, rows)
-  rows = write(rows)
-  stages.run('draw', _draw, study, rows)
+      written = write(rows)
+  _draw(study, written, full)
+  rows = written
   return tables.plain(tables.by_arm([*rows.where(arm='teacher'), *rows.over_training()], [
       ('kernel_distance', 'data'), ('kernel_distance', 'teacher'), ('coverage', 'data'), ('multiply_adds', None)]))
 
@@ -102,7 +108,7 @@ def _train_and_measure(study: Study, arm: str, size: str, seed: int) -> Rows:
   """Rows of a student, or of one in several numbers of steps."""
   try:
     from_run = trained(study, Student(arm, size), seed)
-  except NotFinite as error:  # one of many, which must not end the study
+  except (NotFinite, NoRate) as error:  # one of many, which must not end the study
     logging.warning('%s at %s, seed %d: %s', arm, size, seed, error)
     return Rows({**_count(str(student), 'diverged', 1.0, study), 'train_seed': seed}
                 for student in _students(arm, size, study.settings))
@@ -116,7 +122,18 @@ def _train_and_measure(study: Study, arm: str, size: str, seed: int) -> Rows:
     rows += [{**row, 'train_seed': seed, 'learning_rate': from_run.rate}
              for row in (*measured, *_cost_rows(study, student, seed, student_run, from_run))]
   jax.clear_caches()
-  return rows
+  return rows if seed else Rows([*rows, *_course_rows(study, Student(arm, size), from_run)])
+
+
+def _course_rows(study: Study, student: Student, from_run: Trained) -> list[dict[str, Any]]:
+  """How the first training of a student went: the distance to the validation part along it, and what each rate reached."""
+  each = costs.passes(student_config(study, student, 0)['loss'])
+  before = study.settings['passes'] - study.settings['then'][student.arm]['passes'] if from_run.first else 0
+  along = distances_along(study, from_run.workdir, study.settings['course'])
+  about = lambda metric, value: {**_count(str(student), metric, value, study), 'train_seed': 0}
+  return [*({**about('course', value), 'passes': before + step * each} for step, value in along.items()),
+          *({**about('tuning', value if math.isfinite(value) else None), 'learning_rate': rate}
+            for rate, value in from_run.tuning.items())]
 
 
 def _measure(labelled: str, student_run: StudentRun, study: Study) -> list[dict[str, Any]]:
@@ -147,8 +164,10 @@ def _cost_rows(study: Study, student: Student, seed: int, student_run: StudentRu
   for arm, part in parts:
     config = student_config(study, student._replace(arm=arm, steps=None), seed)
     num_examples, pairs = part.step * config['train']['batch_size'], pairs_of(study, config['loss'])
-    counts.update({f'calls of {name}': count for name, count in costs.calls(
-        config['loss'], num_examples, None if pairs is None else manifest(pairs)['num']).items()})
+    found = costs.calls(config['loss'], num_examples, None if pairs is None else manifest(pairs)['num'])
+    for name, count in found.items():  # both parts share the pairs
+      counts[f'calls of {name}'] = max(counts[f'calls of {name}'], count) if name == 'T^-1' else (
+          counts[f'calls of {name}'] + count)
     counts['training_seconds'] += num_examples / examples_per_second(part.workdir)
   counts['multiply_adds'] = costs.multiply_adds(student_run.student.z_to_x, student_run.params, student_run.student.event_shape)
   return [_count(str(student), name, count, study) for name, count in counts.items()]
@@ -183,11 +202,18 @@ def _all_students(settings: Mapping[str, Any], rows: Rows) -> list[Student]:
           if str(student) in labels]
 
 
-def _timed(study: Study, rows: Rows) -> Rows:
-  """Seconds a sample of the exact solvers and of every student; students of one form share theirs, as weights do not matter."""
+def _timed(study: Study) -> Rows:
+  """Seconds a sample of the exact solvers and of every student, measured once."""
+  about = {**study.outcome.context.settings, 'budget': study.settings}
+  return study.experiment.cached('budget/seconds', about, lambda: _seconds(study))
+
+
+def _seconds(study: Study) -> Rows:
+  """Students of one form share theirs, as weights do not matter."""
   teacher_run, seed = study.outcome.teacher_run, study.outcome.context.seed
   forms: dict[str, tuple[Any, list[str]]] = {}  # -> the student with random weights, the labels
-  for student in _all_students(study.settings, rows):
+  for student in (student for size in _sizes(study.settings) for arm in study.settings['arms']
+                  for student in _students(arm, size, study.settings)):
     config = student_config(study, student, 0)
     model = runs.models.make_student(config, teacher_run.space)
     name = f'{config["student"]["name"]}, {student.size}, {student.steps}'
@@ -204,34 +230,40 @@ def _timed(study: Study, rows: Rows) -> Rows:
 
 
 def _effects(rows: Rows, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-  """How much nearer an arm is than the baseline of its size, and than what it began with, for every measure."""
-  effects = []
+  """How much nearer an arm is than what it is compared with, for every measure."""
   measures = [key for key in rows.groups('metric', 'reference') if key[1] in ('data', 'teacher') and 'distance' in key[0]]
-  for size in _sizes(settings):
-    baseline = str(Student(settings['baseline'], size))
-    labels = {str(student) for arm in settings['arms'] for student in _students(arm, size, settings)} - {baseline}
-    for arm in (arm for arm in rows.distinct('arm') if arm in labels):
-      effects += [claims.effect(rows, arm, baseline, *measure) for measure in measures]
-    for arm, then in settings['then'].items():
-      effects += [claims.effect(rows, str(Student(arm, size)), str(Student(then['first'], size)), *measure)
-                  for measure in measures]
+  sizes, labels, compared = _sizes(settings), rows.distinct('arm'), []
+  for size, larger in zip(sizes, [*sizes[1:], None]):
+    of_size = [student for arm in settings['arms'] for student in _students(arm, size, settings) if str(student) in labels]
+    for student in of_size:
+      compared += [(student, str(student._replace(arm=settings['baseline'], steps=None))), (student, 'teacher')]
+      compared += [] if larger is None else [(student._replace(size=larger), str(student))]
+    for arm, other in settings['comparisons']:
+      compared += [(student, str(baseline)) for student, baseline in zip(
+          _students(arm, size, settings), _students(other, size, settings))]
+    for first, *further in (_students(arm, size, settings) for arm in settings['arms']):
+      compared += [(student, str(first)) for student in further]
+  pairs = dict.fromkeys((str(student), baseline) for student, baseline in compared if str(student) != baseline)
+  effects = [claims.effect(rows, arm, baseline, *measure) for arm, baseline in pairs for measure in measures]
   return [effect for effect in effects if effect]
 
 
-def _draw(study: Study, rows: Rows) -> None:
+def _draw(study: Study, rows: Rows, size: str) -> None:
+  """Numbers and samples of a size, and quality over speed of all that there are."""
   path, measures = study.experiment.path, study.measures
-  figures.forest(path / 'budget.png', rows, [('kernel_distance', 'data'), ('kernel_distance', 'teacher'), ('coverage', 'data'),
-                                             *((metric, 'data') for metric in measures)],
-                 title=f'Students after {study.settings["passes"]} passes')
-  pareto.draw(path / 'budget_pareto.png', rows, [(student.arm, student.size, str(student)) for student in
-                                                 _all_students(study.settings, rows)])
+  students, name = _all_students(study.settings, rows), size.replace('/', '_')
+  labels = {'teacher', *(str(student) for student in students if student.size == size)}
+  figures.forest(path / f'budget_{name}.png', Rows(row for row in rows if row['arm'] in labels), [
+      ('kernel_distance', 'data'), ('kernel_distance', 'teacher'), ('coverage', 'data'),
+      *((metric, 'data') for metric in measures)], title=f'Students of size {size} after {study.settings["passes"]} passes')
+  pareto.draw(path / 'budget_pareto.png', rows, [(student.arm, student.size, str(student)) for student in students])
   teacher_run, context = study.outcome.teacher_run, study.outcome.context
   pictures = {'data': teacher_run.source.data.held_out.pixels[:SHOWN],
               'teacher': examples.to_pixels(teacher_run, context.samples.paired.x[:SHOWN])}
-  for student in _all_students(study.settings, rows):
+  for student in (student for student in students if student.size == size):
     seed = rows.where(arm=str(student), metric='kernel_distance')[0]['train_seed']
     student_run = load(study, student, trained(study, student._replace(steps=None), seed))
     drawn = runs.generate(student_run, context.samples.z[:SHOWN], study.experiment.devices)
-    pictures[str(student)] = examples.to_pixels(teacher_run, drawn)
-  figures.panels(path / 'budget_samples.png', pictures, levels=teacher_run.space.levels, columns=5, per_row=8,
+    pictures[str(student).replace(f' at {size}', '')] = examples.to_pixels(teacher_run, drawn)
+  figures.panels(path / f'budget_samples_{name}.png', pictures, levels=teacher_run.space.levels, columns=5, per_row=8,
                  title='Samples: the same noise z for the teacher and every student')

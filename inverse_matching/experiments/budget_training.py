@@ -20,8 +20,8 @@ class Student(NamedTuple):
   steps: int | None = None  # of few_step
 
   def __str__(self) -> str:
-    steps = '' if self.steps is None else f', {self.steps} step{"s" if self.steps > 1 else ""}'
-    return f'{self.arm}{steps} at {self.size}'
+    steps = '' if self.steps is None else f'@{self.steps} step{"s" if self.steps > 1 else ""}'  # one training, see Outcome.of
+    return f'{self.arm} at {self.size}{steps}'
 
 
 class Trained(NamedTuple):
@@ -30,6 +30,7 @@ class Trained(NamedTuple):
   step: int  # of the checkpoint to take
   rate: float
   first: 'Trained | None' = None  # what it began with
+  tuning: Mapping[float, float] = {}  # the rates that were tried -> the objective on the validation part in the end
 
 
 class Study(NamedTuple):
@@ -84,10 +85,11 @@ def trained(study: Study, student: Student, seed: int) -> Trained:
   """The student of an arm after all of its budget, trained as far as that is not done."""
   settings, then = study.settings, study.settings['then'].get(student.arm)
   if then is None:
-    rate = courses.best_rate(settings['rates'], lambda rate: _train(
+    tuning = courses.reached(settings['rates'], lambda rate: _train(
         study, student, settings['num_seeds'], rate, settings['tuning'], settings['tuning'], name=f'rate_{rate:g}'))
+    rate = courses.best_of(tuning)
     workdir = _train(study, student, seed, rate, settings['passes'], settings['every'], name=f'seed{seed}')
-    return Trained(workdir, checkpoint.steps(workdir)[-1], rate)
+    return Trained(workdir, checkpoint.steps(workdir)[-1], rate, tuning=tuning)
   first = trained(study, student._replace(arm=then['first']), seed)
   begin = (settings['passes'] - then['passes']) * first.step // settings['passes']
   workdir = _train(study, student, seed, then['rate'], then['passes'], then['every'], name=f'seed{seed}',
@@ -122,15 +124,22 @@ def _best_step(study: Study, workdir: pathlib.Path) -> int:
 
   It is the evaluation's classifier that chooses: the measures of other networks judge without having chosen.
   """
+  found = distances_along(study, workdir, len(study.outcome.context.samples.z))
+  return min(found, key=found.get)
+
+
+def distances_along(study: Study, workdir: pathlib.Path, num: int) -> dict[int, float]:
+  """Step of each checkpoint -> the distance to the validation part of `num` samples of noise that nothing else uses."""
   context, teacher_run = study.outcome.context, study.outcome.teacher_run
-  z = runs.prior_draws(teacher_run.teacher, context.seed + 1, np.arange(len(context.samples.z)))
+  z = runs.prior_draws(teacher_run.teacher, context.seed + 1, np.arange(num))
 
   def distance(step: int) -> float:
     drawn = runs.generate(runs.load_student(workdir, teacher_run, step), z, study.experiment.devices)
     return study.to_validation(examples.to_pixels(teacher_run, drawn))
 
-  name = str((workdir / 'steps').relative_to(study.experiment.path))
-  about = {**context.settings, 'student_hash': checkpoint.tree_hash(runs.load_student(workdir, teacher_run).params)}
+  name = str((workdir / f'steps_{num}').relative_to(study.experiment.path))
+  student_hash = checkpoint.tree_hash(runs.load_student(workdir, teacher_run).params)
+  about = {**context.settings, 'student_hash': student_hash}
   rows = study.experiment.cached(name, about, lambda: [
       {'step': step, 'distance_to_validation': distance(step)} for step in checkpoint.steps(workdir)])
-  return min(rows, key=lambda row: row['distance_to_validation'])['step']
+  return {row['step']: row['distance_to_validation'] for row in rows}

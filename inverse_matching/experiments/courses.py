@@ -42,14 +42,14 @@ def train(experiment: Experiment, config: Mapping[str, Any], workdir: pathlib.Pa
   return workdir
 
 
-def best_rate(rates: Iterable[float], trained: Callable[[float], pathlib.Path]) -> float:
-  """The rate after which the held-out loss is lowest at the end, of those with which `trained` trains.
+class NoRate(InputError):
+  """With none of the rates the loss is finite."""
 
-  Raises:
-    InputError: with none is the loss finite at the end.
-  """
 
-  def reached(rate):
+def reached(rates: Iterable[float], trained: Callable[[float], pathlib.Path]) -> dict[float, float]:
+  """Rate -> the held-out loss at the end of what `trained` trains with it, inf if it is not finite."""
+
+  def of(rate):
     try:
       losses = held_out_losses(trained(rate))
     except loop.NotFinite as error:
@@ -57,9 +57,25 @@ def best_rate(rates: Iterable[float], trained: Callable[[float], pathlib.Path]) 
       return math.inf
     return losses[max(losses)]
 
-  found = {rate: reached(rate) for rate in rates}
+  return {rate: of(rate) for rate in rates}
+
+
+def best_of(found: Mapping[float, float]) -> float:
+  """The rate with the lowest loss, of those that `reached` returns.
+
+  Raises:
+    NoRate: none is finite.
+  """
   best = min(found, key=found.get)
   if not math.isfinite(found[best]):
-    raise InputError(f'With none of the rates {", ".join(f"{rate:g}" for rate in found)} the loss is finite at the end: name '
-                     'lower ones in the config.')
+    raise NoRate(f'With none of the rates {", ".join(f"{rate:g}" for rate in found)} the loss is finite at the end: name '
+                 'lower ones in the config.')
+  if len(found) > 1 and best in (min(found), max(found)):
+    logging.info('The best rate, %g, is at the edge of those that were tried: another one may be better.', best)
   return best
+
+
+def best_rate(rates: Iterable[float], trained: Callable[[float], pathlib.Path]) -> float:
+  """The rate after which the held-out loss is lowest at the end, of those with which `trained` trains; see `best_of`."""
+  return best_of(reached(rates, trained))
+

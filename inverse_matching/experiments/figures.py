@@ -69,6 +69,7 @@ def panels(path: str | os.PathLike, pictures: Mapping[str, np.ndarray], *, level
 
 
 FOREST_COLUMNS = 5  # panels beside each other
+FAR = 0.05  # kernel distance above which all must be for a panel to begin there
 
 
 def forest(path: str | os.PathLike, rows: Rows, columns: Sequence[tuple[str, str | None]], *, title: str = '') -> None:
@@ -99,10 +100,12 @@ def forest(path: str | os.PathLike, rows: Rows, columns: Sequence[tuple[str, str
         if row['low'] is not None:
           axis.plot([row['low'], row['high']], [i, i], color=colour, linewidth=1.5)
       axis.plot(of_arm.values('value'), [i] * len(of_arm), 'o', color=colour, markersize=3.5)
-    floors = panel.having('floor').values('floor')
-    if len(floors):
+    floors, values = panel.having('floor').values('floor'), panel.values('value')
+    # Where all are far above it, the floor is left out, or nothing else could be seen.
+    is_far = metric.startswith('kernel') and len(values) and values.min() > FAR
+    if len(floors) and not is_far:
       axis.axvline(floors[0], color='tab:green', linewidth=1, label='floor')
-    if metric.startswith('kernel'):
+    if metric.startswith('kernel') and not is_far:
       axis.set_xscale('symlog', linthresh=0.01)
       axis.set_xticks([-0.01, 0, 0.01, 0.1, 1, 10], labels=['', '0', '.01', '.1', '1', '10'])
       axis.margins(x=0.1)
@@ -115,7 +118,9 @@ def forest(path: str | os.PathLike, rows: Rows, columns: Sequence[tuple[str, str
     axis.tick_params(labelsize=7)
     axis.grid(alpha=0.3)
   axes[0, 0].invert_yaxis()
-  axes[0, 0].legend(fontsize=7)
+  with_floor = [axis for axis in axes.flat if axis.get_legend_handles_labels()[0]]
+  if with_floor:
+    with_floor[0].legend(fontsize=7)
   if title:
     figure.suptitle(title, fontsize=10)
   save(figure, path)

@@ -44,9 +44,12 @@ def draw(path: pathlib.Path, rows: Rows, students: Sequence[tuple[str, str, str]
         axis.annotate(arm.partition(', ')[2].replace('_', ' '), at, fontsize=7, rotation=60, xytext=(0, 5),
                       textcoords='offset points')
       axis.set_xscale('log')
-      axis.set_yscale('symlog', linthresh=0.01)
       axis.margins(x=0.1, y=0.15)
       axis.grid(alpha=0.3)
+    if min(np.min(line.get_ydata(), initial=np.inf) for axis in row_of_axes for line in axis.lines) > figures.FAR:
+      row_of_axes[0].set_yscale('log')
+    else:
+      row_of_axes[0].set_yscale('symlog', linthresh=0.01)
   for axis, batch in zip(axes[0], BATCHES):
     axis.set_title(f'batches of {batch}', fontsize=9)
   for axis in axes[-1]:

@@ -78,6 +78,7 @@ def arms(resnet: Mapping[str, Any], **sections: Mapping[str, Any]) -> dict[str, 
       'flow/oracle_prediction': dict(loss=loss('oracle_prediction')),
       # Not the paper's.
       'flow/mixture': dict(loss=dict(loss('mixture'), alpha_end=0.5)),
+      'flow/oracle_prediction_on': dict(loss=loss('oracle_prediction')),  # trained on, beside other objectives that are
       'flow/energy_score': dict(loss=loss('energy_score')),
       'flow/energy_oracle': dict(loss=loss('energy_oracle')),
       'resnet/energy_score': dict(student=dict(resnet), loss=loss('energy_score')),
@@ -124,18 +125,25 @@ BUDGET = dict(  # what distillation buys
           'resnet/oracle_prediction_features', 'few_step/flow_matching', 'few_step/flow_matching_independent',
           'resnet/x_reconstruction_l2_noise',
           'resnet/energy_oracle', 'resnet/oracle_prediction_l1', 'flow/oracle_prediction', 'flow/reverse_kl', 'flow/mixture',
-          'resnet/x_reconstruction_l2_denoising'),
+          'resnet/x_reconstruction_l2_denoising', 'flow/oracle_prediction_on'),
     baseline='resnet/oracle_prediction_l2',  # that others are compared with
+    comparisons=(  # further ones in the same size; reverse KL and the mixture begin with a trained student, as does `_on`
+        ('resnet/x_reconstruction_l2_noise', 'resnet/x_reconstruction_l2'),
+        ('resnet/x_reconstruction_l2_denoising', 'resnet/x_reconstruction_l2'),
+        ('resnet/energy_oracle', 'resnet/energy_score'), ('few_step/flow_matching', 'few_step/flow_matching_independent'),
+        ('flow/reverse_kl', 'flow/oracle_prediction_on'), ('flow/mixture', 'flow/oracle_prediction_on'),
+        ('flow/oracle_prediction_on', 'flow/oracle_prediction')),
     classifier_seed=1,  # of one that measures, beside that of the evaluation
     small=('1/16', '1/4'), full='1',  # the sizes of all arms, and that of the best ones
     num_seeds=3, num_best=2,  # of training; arms beside the baseline that are trained in the full size too
     passes=1500, every=300, tuning=300,  # of the student; in all, between checkpoints, and to choose the rate by
-    rates=(5e-4, 2e-3, 8e-3), steps=(1, 2, 4),  # to choose from; of few_step
+    rates=(5e-4, 2e-3, 8e-3), steps=(1, 2, 4), course=1000,  # to choose from; of few_step; samples at each checkpoint
     then={arm: dict(first='flow/oracle_prediction', passes=300, every=30, rate=1e-4)  # how an arm begins
-          for arm in ('flow/reverse_kl', 'flow/mixture')})
+          for arm in ('flow/reverse_kl', 'flow/mixture', 'flow/oracle_prediction_on')})
 SMOKE_BUDGET = dict(
-    BUDGET, small=('1/4',), num_seeds=2, num_best=1, passes=12, every=6, tuning=6, rates=(1e-3,), steps=(1, 2),
-    then={'flow/reverse_kl': dict(first='flow/oracle_prediction', passes=6, every=3, rate=1e-4)})
+    BUDGET, small=('1/4',), num_seeds=2, num_best=1, passes=12, every=6, tuning=6, rates=(1e-3,), steps=(1, 2), course=40,
+    then={arm: dict(first='flow/oracle_prediction', passes=6, every=3, rate=1e-4)
+          for arm in ('flow/reverse_kl', 'flow/oracle_prediction_on')})
 
 
 def sizes(flow: Mapping[str, Mapping[str, Any]], resnet: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

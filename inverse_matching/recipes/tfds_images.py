@@ -69,6 +69,8 @@ def cpu_arms(num_epochs=6, several=('flow/x_reconstruction', 'flow/oracle_predic
   students = images.arms(SMALL_RESNET, train=dict(num_epochs=num_epochs, keep_checkpoints=2), optimizer=dict(schedule='cosine'))
   # The noise within a grey level serves for that on the data, and encodings are stored.
   students['few_step/flow_matching']['loss']['data_noise_std'] = 0.0
+  students['resnet/x_reconstruction_l2_denoising']['loss']['data_noise_std'] = 0.165  # 5% of the spread of x
+  students['resnet/energy_oracle']['loss']['weight'] = 0.2  # with which both parts have gradients of about one size
   return {**students, **{arm: {**students[arm], 'evaluation': dict(num_train_seeds=3)} for arm in several}}
 
 

@@ -25,19 +25,24 @@ def test_budget(tmp_path):
   document = json.loads((tmp_path / 'budget.json').read_text())
   rows = Rows(document['rows'])
   labels = [arm for arm in rows.where(metric='kernel_distance', reference='data').distinct('arm') if ' at 1/4' in arm]
-  assert labels == [f'{arm} at 1/4' for arm in (
-      'resnet/oracle_prediction_l2', 'few_step/flow_matching, 1 step', 'few_step/flow_matching, 2 steps', 'flow/reverse_kl')]
+  assert labels == ['resnet/oracle_prediction_l2 at 1/4', 'few_step/flow_matching at 1/4@1 step',
+                    'few_step/flow_matching at 1/4@2 steps', 'flow/reverse_kl at 1/4']
   for label in labels:
     assert rows.where(arm=label, metric='calls of S').values('value').tolist() == pytest.approx([12 * 64], rel=0.5)
     assert len(rows.where(arm=label, metric='seconds_per_sample')) == 2
-  one, two = (rows.where(arm=f'few_step/flow_matching, {steps} at 1/4', metric='multiply_adds')[0]['value']
+  one, two = (rows.where(arm=f'few_step/flow_matching at 1/4@{steps}', metric='multiply_adds')[0]['value']
               for steps in ('1 step', '2 steps'))
   assert two == pytest.approx(2 * one, rel=0.01)
   assert rows.where(arm='teacher, cached', metric='seconds_per_sample')
-  assert {row['baseline'] for row in document['summary']} <= {f'resnet/oracle_prediction_l2 at {size}' for size in ('1/4', '1')}
+  course = rows.where(metric='course', arm='flow/reverse_kl at 1/4')
+  assert course.values('passes').tolist() == [9, 12] and course.distinct('train_seed') == [0]
+  assert rows.where(metric='course', arm='few_step/flow_matching at 1/4').values('passes').tolist() == [6, 12]
+  assert rows.where(metric='tuning', arm='resnet/oracle_prediction_l2 at 1/4').distinct('learning_rate') == [1e-3]
+  baselines = {row['baseline'] for row in document['summary']}
+  assert {'teacher', 'resnet/oracle_prediction_l2 at 1/4', 'few_step/flow_matching at 1/4@1 step'} <= baselines
   config = json.loads((tmp_path / 'budget/flow/reverse_kl/1_4/seed0/config.json').read_text())
   assert config['init_hash']
-  for name in ('budget', 'budget_pareto', 'budget_samples'):
+  for name in ('budget_1_4', 'budget_1', 'budget_pareto', 'budget_samples_1_4', 'budget_samples_1'):
     assert Image.open(tmp_path / f'{name}.png').width > 300
   before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('evaluation*.json')}
   launched(*command)
@@ -46,8 +51,8 @@ def test_budget(tmp_path):
 
 def test_the_arms_that_are_nearest_are_trained_in_full():
   """In the last small size, to the validation part, over training seeds, in their best number of steps; who diverged last."""
-  near = {'flow/a at 1/2': (0.4, 0.6), 'flow/b at 1/2': (0.1, 0.5), 'few_step/c, 1 step at 1/2': (0.9, 0.9),
-          'few_step/c, 2 steps at 1/2': (0.2, 0.2), 'flow/base at 1/2': (0.0, 0.0), 'flow/a at 1/4': (0.0, 0.0)}
+  near = {'flow/a at 1/2': (0.4, 0.6), 'flow/b at 1/2': (0.1, 0.5), 'few_step/c at 1/2@1 step': (0.9, 0.9),
+          'few_step/c at 1/2@2 steps': (0.2, 0.2), 'flow/base at 1/2': (0.0, 0.0), 'flow/a at 1/4': (0.0, 0.0)}
   rows = Rows({'arm': arm, 'metric': 'kernel_distance', 'reference': reference, 'value': value if is_validation else 1 - value}
               for arm, values in near.items() for value in values
               for reference, is_validation in (('validation', True), ('data', False), ('teacher', False)))
@@ -55,6 +60,40 @@ def test_the_arms_that_are_nearest_are_trained_in_full():
   settings = {'arms': ('flow/d', 'flow/base', 'flow/a', 'few_step/c', 'flow/b'), 'baseline': 'flow/base', 'steps': (1, 2)}
   best = lambda num: budget._best(rows, {**settings, 'num_best': num}, '1/2')
   assert best(2) == ['few_step/c', 'flow/b'] and best(9) == ['few_step/c', 'flow/b', 'flow/a', 'flow/d']
+
+
+def test_what_is_compared():
+  """Every student with the baseline of its size, the teacher, itself in the next size and in one step; and what is named."""
+  settings = {'arms': ('r/base', 'r/a', 'few_step/c'), 'baseline': 'r/base', 'steps': (1, 2), 'small': ('1/4',), 'full': '1',
+              'comparisons': (('r/a', 'r/absent'), ('few_step/c', 'r/a'))}
+  labels = ('r/base at 1/4', 'r/a at 1/4', 'few_step/c at 1/4@1 step', 'few_step/c at 1/4@2 steps', 'r/base at 1', 'r/a at 1')
+  rows = Rows({'arm': arm, 'metric': 'kernel_distance', 'reference': 'data', 'value': 0.1 * i, 'low': 0.1 * i - 0.01,
+               'high': 0.1 * i + 0.01, 'floor': 0.0, 'train_seed': seed}
+              for seed in range(3) for i, arm in enumerate(labels, 1))
+  rows += [{**rows[0], 'arm': 'teacher', 'train_seed': None}]
+  found = [(row['arm'], row['baseline']) for row in budget._effects(rows, settings)]
+  assert len(set(found)) == len(found) and set(found) == {
+      *((arm, 'r/base at 1/4') for arm in labels[1:4]), ('r/a at 1', 'r/base at 1'), *((arm, 'teacher') for arm in labels),
+      ('r/base at 1', 'r/base at 1/4'), ('r/a at 1', 'r/a at 1/4'), ('few_step/c at 1/4@2 steps', 'few_step/c at 1/4@1 step'),
+      ('few_step/c at 1/4@1 step', 'r/a at 1/4')}
+
+
+def test_pairs_that_two_parts_share_are_counted_once(monkeypatch):
+  """A student that goes on from another one saw the same pairs."""
+  monkeypatch.setattr(budget, 'student_config', lambda study, student, seed: {
+      'loss': {'name': 'mixture' if student.arm == 'flow/mixture' else 'oracle_prediction'}, 'train': {'batch_size': 10}})
+  monkeypatch.setattr(budget, 'pairs_of', lambda study, loss: 'pairs')
+  monkeypatch.setattr(budget, 'manifest', lambda pairs: {'num': 30})
+  monkeypatch.setattr(budget, 'examples_per_second', lambda workdir: 1.0)
+  monkeypatch.setattr(budget.costs, 'multiply_adds', lambda *_: 1.0)
+  first = budget_training.Trained('a', 8, 0.1)
+  student = types.SimpleNamespace(student=types.SimpleNamespace(z_to_x=None, event_shape=(1,)), params=None)
+  study = types.SimpleNamespace(settings={'then': {'flow/mixture': {'first': 'flow/oracle_prediction'}}},
+                                outcome=types.SimpleNamespace(context=types.SimpleNamespace(seed=7)))
+  rows = Rows(budget._cost_rows(study, budget_training.Student('flow/mixture', '1'), 0, student,
+                                budget_training.Trained('b', 2, 0.1, first)))
+  of = lambda metric: rows.where(metric=metric)[0]['value']
+  assert of('calls of T^-1') == 30 and of('calls of S') == 80 + 40 and of('calls of T') == 20
 
 
 def outcome_of(images, num):
@@ -99,4 +138,4 @@ def test_the_checkpoint_nearest_to_validation_is_chosen(tmp_path, monkeypatch):
   study = budget_training.Study(Experiment({}, tmp_path, 'command'), {}, outcome, {}, {}, to_validation)
   for _ in range(2):
     assert budget_training._best_step(study, tmp_path / 'student') == 200
-  assert drawn == list(distances) and (tmp_path / 'student' / 'steps.json').exists()
+  assert drawn == list(distances) and (tmp_path / 'student' / 'steps_12.json').exists()

@@ -115,15 +115,16 @@ def test_pairs_and_independent_noise(params):
     np.testing.assert_allclose(at(given, coupling='independent'), mixed(params, draw), rtol=1e-4)
 
 
-def test_times_are_logistic_normal(params):
-  """Where the loss is the time itself."""
+def test_times_are_logistic_normal_or_one(params):
+  """A tenth of them 1, of which the others know nothing. Where the loss is the time itself."""
   keys = random.keys_at(1, np.arange(20_000, dtype=np.uint32))
   x = jnp.zeros((len(keys), *EVENT))
   shown = STUDENT._replace(velocity=lambda params, x, t, cond=None, key=None: jnp.broadcast_to(t[:, None, None, None], x.shape))
   squared = losses.make('flow_matching', TEACHER, shown, data_noise_std=0.0)(params[1], params[0], Batch(x=x, z=x, key=keys))[0]
   t = np.sqrt(np.asarray(squared, np.float64))
-  logit = np.log(t / (1 - t))
-  assert abs(logit.mean() + 0.2) < 0.03 and abs(logit.std() - 1) < 0.03
+  assert abs(np.mean(t == 1) - 0.1) < 0.01
+  logit = np.log(t[t < 1] / (1 - t[t < 1]))
+  assert abs(logit.mean() + 0.2) < 0.03 and abs(logit.std() - 1) < 0.03 and np.max(t[t < 1]) > 0.95
 
 
 @pytest.mark.parametrize('settings,message', [
