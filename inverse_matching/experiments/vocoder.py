@@ -10,13 +10,15 @@ import numpy as np
 from inverse_matching import losses, runs
 from inverse_matching.data.speech import audio
 from inverse_matching.data.speech.dataset import by_recording
+from inverse_matching.errors import InputError
 from inverse_matching.evaluation import speech as measures
-from inverse_matching.evaluation import tables, voices
+from inverse_matching.evaluation import statistics, tables, voices
 from inverse_matching.experiments import distillation, figures, voice_criteria
 from inverse_matching.experiments.experiment import Experiment, Rows, Stages
 from inverse_matching.runs import StudentRun, TeacherRun
 from inverse_matching.runtime import files
 from inverse_matching.runtime.overlays import merge
+from inverse_matching.training.loop import NotFinite
 
 MAIN = (('voiced_recall', 'data'), ('voicing_f1', 'data'), ('periodicity_ratio', 'data'), ('f0_error_cents', 'data'),
         ('mel_cepstral_distortion_db', 'data'), ('log_spectral_distance_db', 'data'), ('band_mean_db', 'data'),
@@ -40,11 +42,17 @@ def run(experiment: Experiment) -> str:
   """Trains what is missing, speaks the held-out utterances, and writes vocoder.json, .md and .png, forest.png and wav/ARM.wav.
 
   Beside the sections of distillation.carry_out, the config has teacher_study (sections that take the place of those of the
-  students while the teacher trains) and figures.vocoder (names of arms); config.encodings.num may be None, for all recordings.
-  Beside the teacher and each student, the encodings z = T(x) and the pairs (z, T^-1(z)) get a folder, where an arm takes them.
+  students while the teacher trains; and least_recall, of voiced parts on the validation part, below which students are not
+  trained) and figures.vocoder (names of arms; with none the teacher is listened to, and that is all: nothing is measured on
+  held-out utterances); config.encodings.num may be None, for all recordings. Beside the teacher and each student, the encodings
+  z = T(x) and the pairs (z, T^-1(z)) get a folder, where an arm takes them. A student whose loss becomes not finite has a row
+  of the metric `diverged`.
 
   Returns:
     The table and the verdicts as text.
+
+  Raises:
+    InputError: the teacher is below least_recall.
   """
   config, path, command, devices = experiment
   configs = distillation.student_configs(config, config['figures']['vocoder'])
@@ -56,22 +64,29 @@ def run(experiment: Experiment) -> str:
       'train the teacher', 'listen to the teacher', *(f'make {kind}' for kind in kinds),
       *(distillation.distil_stage(config, *training) for training in trainings),
       *(f'speak and measure, seed {seed}' for seed in seeds), 'reconstruct'])
-  teacher_run = stages.run('train the teacher', runs.train_teacher, merge(config, config['teacher_study']), path / 'teacher',
-                           devices)
-  stages.run('listen to the teacher', _listen, experiment, teacher_run, seeds[0])
+  study = {name: section for name, section in config['teacher_study'].items() if name != 'least_recall'}
+  teacher_run = stages.run('train the teacher', runs.train_teacher, merge(config, study), path / 'teacher', devices)
+  heard = stages.run('listen to the teacher', _listen, experiment, teacher_run, seeds)
+  if not configs:
+    return heard
   all_recordings = {'encodings': {'num': config['encodings']['num'] or len(teacher_run.source.data.train)}}
   storing = experiment._replace(config=merge(config, all_recordings))
   stores = {kind: stages.run(f'make {kind}', distillation.make_store, storing, teacher_run, kind) for kind in kinds}
   students: dict[str, dict[int, StudentRun]] = {arm: {} for arm in configs}
+  diverged: list[dict[str, Any]] = []
   for arm, seed in trainings:
     of_seed = merge(configs[arm], {'train': {'seed': seed}})
-    students[arm][seed] = distillation.distil(experiment, arm, of_seed, teacher_run, stores, stages)
+    try:
+      students[arm][seed] = distillation.distil(experiment, arm, of_seed, teacher_run, stores, stages)
+    except NotFinite as error:  # one of many, which must not end the study
+      logging.warning('%s, training seed %d: %s', arm, seed, error)
+      diverged.append({**statistics.row(arm, 'diverged', None, 1.0, n=1, seed=seeds[0]), 'train_seed': seed})
 
   likelihood = voices.Likelihood(teacher_run, devices)
   spoken = {seed: stages.run(f'speak and measure, seed {seed}', _speak, teacher_run, students, likelihood, seed,
                              seed == seeds[0], config['pairs']['solver'], devices) for seed in seeds}
   rows = Rows([*(row for of_seed in spoken.values() for row in of_seed.rows),
-               *stages.run('reconstruct', _reconstruct, teacher_run, students, seeds[0], devices)])
+               *stages.run('reconstruct', _reconstruct, teacher_run, students, seeds[0], devices), *diverged])
   measured = {seed: of_seed.measured for seed, of_seed in spoken.items()}
   verdicts = voice_criteria.judge(measured)
   decided = [['criterion', 'number', 'training seeds', 'verdict'], *map(_cells, verdicts)]
@@ -81,21 +96,28 @@ def run(experiment: Experiment) -> str:
   return '\n\n'.join(map(tables.plain, (table, decided, named)))
 
 
-def _listen(experiment: Experiment, teacher_run: TeacherRun, seed: int) -> None:
-  """Warns of a teacher that does not speak before students are trained, by the validation part (held-out utterances, where
-  there is none); writes teacher/voice.json."""
+def _listen(experiment: Experiment, teacher_run: TeacherRun, seeds: Sequence[int]) -> str:
+  """Warns of a teacher that does not speak, or refuses it, before students are trained, by the validation part (held-out
+  utterances, where there is none) over the seeds; writes teacher/voice.json and returns its table."""
   part = 'validation' if teacher_run.source.data.validation else 'held_out'
 
-  def measure():
+  def measure(seed):
     voice = voices.speak(teacher_run, None, voices.prior_draws(teacher_run, seed, part), devices=experiment.devices,
                          solver=experiment.config['pairs']['solver'], part=part)
     return measures.rows('teacher', voices.measure(teacher_run, voice.waveforms, part), seed=seed)
 
-  rows = experiment.cached('teacher/voice', {'teacher_hash': teacher_run.hash, 'part': part, 'seed': seed}, measure)
-  recall = rows.where(metric='voiced_recall')[0]['value']
-  if not recall >= voice_criteria.TEACHER_RECALL:
-    logging.warning('The teacher has a voiced recall of %.2f on the %s utterances, below %g: its students can say nothing '
-                    'about the paper.', recall, part.replace('_', '-'), voice_criteria.TEACHER_RECALL)
+  about = {'teacher_hash': teacher_run.hash, 'part': part, 'seeds': list(seeds)}
+  rows = experiment.cached('teacher/voice', about, lambda: [row for seed in seeds for row in measure(seed)])
+  recall = float(np.mean(rows.where(metric='voiced_recall').values('value')))
+  least = experiment.config['teacher_study'].get('least_recall')
+  threshold = voice_criteria.TEACHER_RECALL if least is None else least
+  if not recall >= threshold:
+    words = (f'The teacher has a voiced recall of {recall:.2f} on the {part.replace("_", "-")} utterances, below '
+             f'{threshold:g}: its students can say nothing about the paper')
+    if least is not None and experiment.config['figures']['vocoder']:
+      raise InputError(f'{words}. Set config.teacher_study.least_recall=None to train them all the same.')
+    logging.warning('%s.', words)
+  return tables.plain(tables.by_arm([{**row, 'arm': f'teacher, seed {row["seed"]}'} for row in rows], MAIN))
 
 
 def _cells(verdict: Mapping[str, Any]) -> list[str]:

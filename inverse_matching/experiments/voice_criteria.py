@@ -32,7 +32,9 @@ class Criterion(NamedTuple):
 def criteria(arms: Mapping[str, Any]) -> list[Criterion]:
   """Those of the arms that are there: of the teacher, of each under x-reconstruction, and of the regularised KL."""
   found = [Criterion(f'the teacher speaks, or the run is void: voiced recall {TEACHER_RECALL} or more', TEACHER, None,
-                     'voiced_recall', 1, TEACHER_RECALL)]
+                     'voiced_recall', 1, TEACHER_RECALL),
+           Criterion(f'the teacher: periodicity ratio {speech.VOICED_RATIO} or more', TEACHER, None, 'periodicity_ratio', 1,
+                     speech.VOICED_RATIO)]
   for arm in (arm for arm in arms if arm.startswith(X_RECONSTRUCTION)):
     found += [
         Criterion(f'{arm}: voiced recall {speech.VOICED_RECALL} or more', arm, None, 'voiced_recall', 1, speech.VOICED_RECALL),

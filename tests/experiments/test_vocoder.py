@@ -2,6 +2,7 @@
 import json
 import subprocess
 import sys
+import types
 import wave
 
 import numpy as np
@@ -10,9 +11,11 @@ import small_speech
 
 from inverse_matching.data.speech import audio, world
 from inverse_matching.data.speech import dataset as speech
+from inverse_matching.errors import InputError
 from inverse_matching.evaluation import speech as measures
 from inverse_matching.evaluation import statistics, voices
-from inverse_matching.experiments import voice_criteria
+from inverse_matching.experiments import vocoder, voice_criteria
+from inverse_matching.experiments.experiment import Experiment
 from inverse_matching.experiments.voice_criteria import KL, TEACHER, X_RECONSTRUCTION
 from inverse_matching.runs import StudentRun, utterances
 from inverse_matching.types import Student
@@ -62,7 +65,7 @@ def test_what_decides(controls):
   """Three training seeds that agree; fewer indicate; one that disagrees leaves it open; the value is the mean."""
   voice, whisper = controls['recording'], controls['whisper']
   words = verdicts(voice, [voice] * 2, [whisper])
-  assert words[0] == 'yes' and set(words[1:]) == {'indicated: yes'}
+  assert words[:2] == ['yes', 'yes'] and set(words[2:]) == {'indicated: yes'}  # the teacher is one
   mixed = {0: voices_of(voice, [voice, whisper, voice], [whisper] * 3)}
   rows = voice_criteria.judge(mixed)
   recall = next(row for row in rows if row['criterion'].startswith(f'{X_RECONSTRUCTION}: voiced recall 0.8'))
@@ -86,6 +89,7 @@ WHISPER = dict(recall=0.3, distortion=7.0, stoi=0.7)
 
 @pytest.mark.parametrize('who,criterion,passes,fails', [
     (TEACHER, 'the teacher speaks', dict(recall=0.86), dict(recall=0.84)),
+    (TEACHER, 'the teacher: periodicity ratio', dict(ratio=0.86), dict(ratio=0.84)),
     (X_RECONSTRUCTION, f'{X_RECONSTRUCTION}: voiced recall 0.8 or more', dict(recall=0.81), dict(recall=0.79)),
     (X_RECONSTRUCTION, f'{X_RECONSTRUCTION}: voiced recall at most', dict(recall=0.86), dict(recall=0.84)),  # the teacher: 0.95
     (X_RECONSTRUCTION, f'{X_RECONSTRUCTION}: periodicity ratio', dict(ratio=0.86), dict(ratio=0.84)),
@@ -120,6 +124,28 @@ def test_seeds_that_agree_and_an_interval_without_the_threshold_decide(recalls, 
   assert row['verdict'] == verdict
   _, low, high = statistics.over_seeds(recalls)
   assert (row['low'], row['high']) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize('recalls,least,arms,refused', [
+    ((0.80, 0.82), 0.85, ('flow/a',), True), ((0.84, 0.88), 0.85, ('flow/a',), False), ((0.80, 0.82), None, ('flow/a',), False),
+    ((0.80, 0.82), 0.85, (), False)])
+def test_students_of_a_teacher_that_does_not_speak_are_not_trained(tmp_path, monkeypatch, recalls, least, arms, refused):
+  """By the mean over the seeds of z, on the validation part; where there are no students to train, it is told alone."""
+  config = {'pairs': {'solver': 'auto'}, 'teacher_study': {'least_recall': least}, 'figures': {'vocoder': arms}}
+  run = types.SimpleNamespace(hash='h', source=types.SimpleNamespace(data=types.SimpleNamespace(validation=[1])))
+  parts = []
+  monkeypatch.setattr(vocoder.voices, 'prior_draws', lambda run, seed, part: seed)
+  monkeypatch.setattr(vocoder.voices, 'speak', lambda run, student, z, part, **_: types.SimpleNamespace(waveforms=z))
+  monkeypatch.setattr(vocoder.voices, 'measure', lambda run, waveforms, part: parts.append(part) or waveforms)
+  monkeypatch.setattr(vocoder.measures, 'rows', lambda arm, seed_of, seed: [
+      statistics.row(arm, 'voiced_recall', 'data', recalls[seed_of], n=1, seed=seed)])
+  listen = lambda: vocoder._listen(Experiment(config, tmp_path, 'command', 1), run, range(2))
+  if refused:
+    with pytest.raises(InputError, match='voiced recall of 0.81 on the validation utterances, below 0.85'):
+      listen()
+  else:
+    assert f'{recalls[0]:.3g}' in listen() and set(parts) == {'validation'}
+  assert (tmp_path / 'teacher' / 'voice.json').exists()
 
 
 def test_signal_to_noise_of_reconstructions():
