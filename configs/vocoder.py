@@ -45,6 +45,7 @@ BASE = dict(
         name='samplernn',
         frame_sizes=(40, 8),  # samples in a frame of the top tier, 5 ms as of the features, and of the middle one
         width=128,
+        min_log_scale=placeholder(float),  # floor of log sigma; None: -7
         next_frame=placeholder(bool)),  # whether it sees the features of the next frame, as the student does; None: it does not
     student=dict(name='wavenet', num_flows=6, num_layers=7, width=24),
     loss=dict(name='x_reconstruction', distance='l1', noise_std=0.0),
@@ -118,11 +119,14 @@ SCALES = {
 SEVERAL = {'cpu': {arm: dict(evaluation=dict(num_train_seeds=3)) for arm in ('flow/x_reconstruction', 'flow/regularized_kl')}}
 
 
-def arms(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Name of a student -> overlay. A window of the spectra is 50 ms and moves by 12.5 (ClariNet)."""
+def arms(config: Mapping[str, Any], floor: float) -> dict[str, Any]:
+  """Name of a student -> overlay; `floor` is that of the teacher's log sigma.
+
+  A window of the spectra is 50 ms and moves by 12.5 (ClariNet).
+  """
   hop = config['teacher']['frame_sizes'][0]  # 5 ms
   spectrum = dict(kind='magnitude', weight=1.0, fft_size=2**(10 * hop - 1).bit_length(), window=10 * hop, hop=5 * hop // 2)
-  kl = dict(name='regularized_kl', regularization=4.0, floor=config['teacher'].get('min_log_scale', -7.0))
+  kl = dict(name='regularized_kl', regularization=4.0, floor=floor)
   return {
       'flow/x_reconstruction': dict(loss=dict(name='x_reconstruction', distance='l1', noise_std=0.0)),
       'flow/x_reconstruction_noise': dict(loss=dict(name='x_reconstruction', distance='l1', noise_std=0.3)),
@@ -143,6 +147,6 @@ def arms(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def get_config(variant: str = 'demo') -> ml_collections.ConfigDict:
   """Config of a variant; see above."""
-  scales = {name: dict(overlay, arms=merge(arms(merge(BASE, overlay)), SEVERAL.get(name, {}))) for name, overlay in
-            SCALES.items()}
+  scales = {name: dict(overlay, arms=merge(arms(merge(BASE, overlay), overlay.get('teacher', {}).get('min_log_scale', -7.0)),
+                                        SEVERAL.get(name, {}))) for name, overlay in SCALES.items()}
   return variants.build('configs/vocoder.py', variant, BASE, scales)

@@ -8,9 +8,11 @@ from inverse_matching.nets import samplernn as net
 from inverse_matching.teachers import build
 from inverse_matching.types import Teacher
 
+MIN_LOG_SCALE = -7.0
+
 
 def samplernn(event_shape: tuple[int | None] = (None,), *, num_features: int, frame_sizes: Sequence[int] = (80, 10),
-              width: int = 1024, min_log_scale: float = -7.0, initial_scale: float = 0.05,
+              width: int = 1024, min_log_scale: float | None = None, initial_scale: float = 0.05,
               next_frame: bool | None = False, dtype: str | None = None) -> Teacher:
   """An autoregressive teacher over waveforms [T], T a multiple of frame_sizes[0].
 
@@ -23,7 +25,7 @@ def samplernn(event_shape: tuple[int | None] = (None,), *, num_features: int, fr
     num_features: of a frame; 0 for an unconditional teacher, whose cond is None.
     frame_sizes: samples in a frame of the top tier and of the middle one, which divides it.
     width: units of each tier.
-    min_log_scale: floor of log sigma, smooth.
+    min_log_scale: floor of log sigma, smooth; None is -7.
     initial_scale: sigma at initialisation, where the mean is 0. The networks see x in units of it: take about the standard
       deviation of the waveforms. They do not tell apart what lies beyond 20 such units.
     next_frame: whether the features of the next frame are seen too, as the student sees them; zeros behind the last one.
@@ -38,6 +40,7 @@ def samplernn(event_shape: tuple[int | None] = (None,), *, num_features: int, fr
   if len(event_shape) != 1 or (event_shape[0] or 0) % sizes[0]:
     raise InputError(f'SampleRNN is over waveforms of shape (T,), T a multiple of {sizes[0]} samples or None, got event shape '
                      f'{tuple(event_shape)}.')
+  min_log_scale = MIN_LOG_SCALE if min_log_scale is None else min_log_scale
   check_at_least(1, width=width)
   check_at_least(0, num_features=num_features)
   if initial_scale <= math.exp(min_log_scale):
