@@ -115,6 +115,15 @@ def test_gpu_has_the_width_of_the_paper():
   assert 10 <= gpu['train']['num_epochs'] <= 20
 
 
+def test_what_one_data_set_has_of_its_own():
+  """CIFAR-10 at the scale cpu: fewer images and longer trainings, and all else as the others have it."""
+  cifar, common = (config(name, 'cpu').to_dict() for name in ('cifar10', 'fashion_mnist'))
+  assert cifar['data'] == {**common['data'], 'name': 'cifar10', 'num_train': 25000}
+  assert cifar['train'] == {**common['train'], 'num_epochs': 12}
+  assert all(cifar[section] == common[section] for section in ('teacher', 'student', 'optimizer', 'pairs', 'evaluation'))
+  assert cifar['figures'].keys() == common['figures'].keys() and cifar['figures']['4'] == common['figures']['4']
+
+
 def test_parts_of_a_variant():
   """An arm puts its sections in; path adds an arm; what is unknown or contradictory is refused."""
   each = mnist.get_config('smoke,path,resnet/x_reconstruction_l1').to_dict()

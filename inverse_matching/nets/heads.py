@@ -20,7 +20,7 @@ class Head(NamedTuple):
   theta: Callable[[Array, Array], Any]  # (raw [..., num_outputs], x [..., C]) -> theta [..., C]
 
 
-def make(elementwise: Elementwise, channels: int) -> Head:
+def make(elementwise: Elementwise, channels: int, max_log_scale: float | None = None) -> Head:
   """The head of an elementwise map.
 
   Sub-pixels are ordered within a pixel: the means of a channel (its logits, where there are none) depend linearly on the
@@ -30,13 +30,19 @@ def make(elementwise: Elementwise, channels: int) -> Head:
   Args:
     elementwise: whose theta is a named tuple; one with a field `mean` or `logits` if there are several channels.
     channels: C.
+    max_log_scale: the smooth bound of log-scales on either side; None is MAX_LOG_SCALE.
 
   Raises:
-    InputError: several channels and nothing that could depend on them.
+    InputError: several channels and nothing that could depend on them, or a bound that is not positive, or one of log-scales that
+      there are none of.
   """
   num_params, levels = elementwise.num_params, elementwise.levels
   raw_shape = jax.ShapeDtypeStruct((channels, num_params), jnp.float32)
   shapes = jax.eval_shape(elementwise.split, raw_shape)
+  if max_log_scale is not None and (max_log_scale <= 0 or not hasattr(shapes, 'log_scale')):
+    raise InputError(f'max_log_scale is {max_log_scale}: set it to a positive number, for an elementwise map with log-scales (its '
+                     'theta has a field log_scale), or leave it out.')
+  bound = max_log_scale or MAX_LOG_SCALE
   location = next((name for name in ('mean', 'logits') if hasattr(shapes, name)), None)
   if channels > 1 and location is None:
     raise InputError(f'The images have {channels} channels, and theta of this elementwise map has no field mean or logits, '
@@ -58,7 +64,7 @@ def make(elementwise: Elementwise, channels: int) -> Head:
       shift = jnp.einsum('...ijl,...j->...il', matrix, see(x), precision=jax.lax.Precision.HIGHEST)
       value = value._replace(**{location: mean + shift.reshape(mean.shape)})
     if hasattr(value, 'log_scale'):
-      value = value._replace(log_scale=MAX_LOG_SCALE * jnp.tanh(value.log_scale / MAX_LOG_SCALE))
+      value = value._replace(log_scale=bound * jnp.tanh(value.log_scale / bound))
     return value
 
   return Head(split_at + len(later) * size, see, theta)

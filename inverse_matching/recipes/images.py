@@ -10,6 +10,7 @@ HEAD = dict(
     num_units=placeholder(int), num_layers=placeholder(int),  # of `neural`
     prior=placeholder(str),  # of z: normal or uniform
     levels=placeholder(int),  # of discrete data
+    max_log_scale=placeholder(float),  # the bound of log sigma; None is 7
     network_input=placeholder(str),  # intensity: tanh(x / 2), with data.logit_lambda; None is x
     order=placeholder(str))  # of the pixels: raster, reversed, columns or random
 

@@ -1,5 +1,5 @@
 """The tables of MNIST, Fashion-MNIST and CIFAR-10, which are one experiment; the fields are explained in configs/digits.py."""
-from typing import Any
+from typing import Any, Mapping
 
 import ml_collections
 from ml_collections.config_dict import placeholder
@@ -128,12 +128,17 @@ SCALES = {
 L1_AND_L2 = (*images.FIGURE_6, 'resnet/x_reconstruction_l2_noise')
 OF_DATA = {  # sections of the scales for one data set
     'cifar10': {'cpu': dict(
-        # 2,000 are for validation, and students have as many updates of 23,000 images as of 58,000.
-        data=dict(num_train=25000), arms=cpu_arms(num_epochs=15, several=L1_AND_L2), encodings=dict(num=69000),
-        figures={'6': L1_AND_L2})}}
+        # 2,000 are for validation, and all have as many updates of 23,000 images as of 58,000; the teacher a few more.
+        data=dict(num_train=25000), train=dict(num_epochs=12), arms=cpu_arms(num_epochs=15, several=L1_AND_L2),
+        encodings=dict(num=69000), figures={'6': L1_AND_L2})}}
 
 
 def config(name: str, variant: str) -> ml_collections.ConfigDict:
   """Config of a data set: a scale, `path`, a kind of teacher, the name of an arm, or several with commas between."""
-  scales = {scale: {**overlay, **OF_DATA.get(name, {}).get(scale, {})} for scale, overlay in SCALES.items()}
+  scales = {scale: _both(overlay, OF_DATA.get(name, {}).get(scale, {})) for scale, overlay in SCALES.items()}
   return variants.build(f'configs/{name}.py', variant, base(name), scales, {'path': images.PATH})
+
+
+def _both(overlay: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+  """One overlay of two: where both have a section, the fields of the second stand beside those of the first."""
+  return {**overlay, **{section: {**overlay.get(section, {}), **fields} for section, fields in more.items()}}

@@ -13,7 +13,8 @@ from inverse_matching.types import Teacher, check_image
 def pixelcnn(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num_filters: int = 32, num_levels: int = 3,
              dropout: float = 0.0, elementwise: str | None = None, num_mixtures: int | None = None,
              num_units: int | None = None, num_layers: int | None = None, prior: str | None = None, levels: int | None = None,
-             network_input: str | None = None, order: str | Sequence[int] | None = None, dtype: str | None = None) -> Teacher:
+             max_log_scale: float | None = None, network_input: str | None = None, order: str | Sequence[int] | None = None,
+             dtype: str | None = None) -> Teacher:
   """An autoregressive teacher over (H, W, C) images.
 
   Args:
@@ -22,6 +23,8 @@ def pixelcnn(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num_filt
     elementwise: name of the scalar map, see elementwise.MAPS; None is 'gaussian'. Those of discrete data need
       data.logit_lambda = None.
     num_mixtures, num_units, num_layers, prior, levels: settings of some maps, see there; None is the default of the map.
+    max_log_scale: the smooth bound of log sigma (of the log-scales of a map), above and below; None is 7. Lower, a sub-pixel is
+      never drawn far out, where the network has seen nothing.
     network_input: 'intensity' shows the network tanh(x / 2) in place of a logit x: the grey level, from -1 for black to 1 for
       white, as in PixelCNN++. At lambda = 1e-6 the two darkest of 256 levels are as far apart as 64 and 128, and samples of
       a Gaussian leave the darkest one by chance. None is x. A discrete x is always seen as its grey level.
@@ -29,12 +32,12 @@ def pixelcnn(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num_filt
     dtype: of the numbers inside the network, see nets.precision; None is float32.
 
   Raises:
-    InputError: an unknown network_input, or one for discrete data.
+    InputError: an unknown network_input, or one for discrete data; a bound of log-scales that is not positive, or of a map without.
   """
   check_image('pixelcnn', event_shape)
   scalar_map = maps.make(elementwise or 'gaussian', num_mixtures=num_mixtures, num_units=num_units, num_layers=num_layers,
                          prior=prior, levels=levels)
-  head = heads.make(scalar_map, event_shape[-1])
+  head = heads.make(scalar_map, event_shape[-1], max_log_scale)
   if network_input is not None:
     if network_input != 'intensity' or scalar_map.levels is not None:
       raise InputError(f'config.teacher.network_input is {network_input!r}: set it to intensity, for data of a '

@@ -84,3 +84,13 @@ def test_the_teacher_says_what_a_map_does_not_have():
     teachers.make('pixelcnn', (4, 4, 1), elementwise='mixture_of_logistics', levels=4)
   teacher = teachers.make('pixelcnn', (4, 4, 1), elementwise='categorical', levels=4, num_blocks=1, num_filters=2, num_levels=1)
   assert teacher.levels == 4 and not teacher.differentiable and teacher.cached is not None
+
+
+def test_log_scales_have_the_bound_that_is_given():
+  """Approached at large outputs, and the value itself at small ones; a map without log-scales has nothing to bound."""
+  head = heads.make(elementwise.gaussian, 1, max_log_scale=2.0)
+  raw = jnp.array([[0.0, 1e3], [0.0, -1e3], [0.0, 0.01]])
+  np.testing.assert_allclose(head.theta(raw, jnp.zeros((3, 1))).log_scale[:, 0], [2, -2, 0.01], rtol=1e-4)
+  for wrong, scalar_map in ((0.0, elementwise.gaussian), (2.0, elementwise.make('categorical', levels=4))):
+    with pytest.raises(InputError, match='max_log_scale is .* positive number, for an elementwise map with log-scales'):
+      heads.make(scalar_map, 1, max_log_scale=wrong)
