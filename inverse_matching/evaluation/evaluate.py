@@ -31,8 +31,9 @@ def sample_rows(arm: str, student_run: StudentRun, context: Context) -> list[dic
 
 def quality_rows(arm: str, x: np.ndarray, context: Context) -> list[dict[str, Any]]:
   """Rows of the quality of samples x [N, *event], which does not ask the teacher."""
-  return sample_metrics.sample_rows(arm, examples.to_values(context.run, x), context.references, context.observer,
+  rows = sample_metrics.sample_rows(arm, examples.to_values(context.run, x), context.references, context.observer,
                                     memorisation=context.memorisation, levels=context.run.space.levels, seed=context.seed)
+  return rows + examples.range_rows(arm, context.run, x, seed=context.seed)
 
 
 def _reverse_kl_rows(arm: str, student: Student, output: Any, log_teacher: np.ndarray,

@@ -1,12 +1,17 @@
 """Examples as the metrics see them, integer images or standardised rows, and as the teacher does."""
+from typing import Any
+
 import numpy as np
 
 from inverse_matching import random
 from inverse_matching.data.images.dataset import Images, Split
 from inverse_matching.data.table import Table
 from inverse_matching.errors import InputError
+from inverse_matching.evaluation import statistics
 from inverse_matching.runs import TeacherRun
 from inverse_matching.runtime.processes import map_examples
+
+OUT = 1.5
 
 
 def values_of(run: TeacherRun, part: str) -> np.ndarray:
@@ -36,6 +41,17 @@ def images_of(run: TeacherRun) -> Images:
 def to_pixels(run: TeacherRun, x: np.ndarray) -> np.ndarray:
   """Integers [N, *event] of x [N, *event] in the teacher's space."""
   return np.asarray(run.space.codec.to_data(x))
+
+
+def range_rows(arm: str, run: TeacherRun, x: np.ndarray, *, seed: int) -> list[dict[str, Any]]:
+  """The share of samples x [N, *event] of images that have a sub-pixel far out of the range of all images, by OUT times half of
+  its width from its middle: of a sampler that runs away, one sub-pixel drawing the next one farther out. Its floor is 0."""
+  if run.space.levels is None:
+    return []
+  low, high = run.space.codec.range
+  farthest = np.abs(np.asarray(x) - (low + high) / 2).reshape(len(x), -1).max(-1)
+  is_out = ~(farthest <= OUT * (high - low) / 2)  # which what is not finite is too
+  return [statistics.row(arm, 'out_of_range', None, statistics.share(is_out), n=len(x), seed=seed, floor=0.0)]
 
 
 def encode_split(run: TeacherRun, split: Split | np.ndarray, seed: int, devices: int | None = None, *,

@@ -1,6 +1,6 @@
 """Rows for the quality of an arm's samples, and for its encodings."""
 import functools
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple
 
 import numpy as np
 import scipy.special
@@ -11,6 +11,7 @@ from inverse_matching.runs.classifier import Observer
 FLOOR_DRAWS = 4  # sets of prior draws that the floors of encodings are means over
 SHARE = (0.0, 1.0)
 POSITIVE = (0.0, None)
+MOST_SPECTRA = 1024  # dimensions in which the spectrum of a covariance is computed again and again, for an interval
 
 
 class SampleSet(NamedTuple):
@@ -60,12 +61,14 @@ def sample_rows(arm: str, values: np.ndarray, references: Mapping[str, Reference
   the arm (see make_reference). For what a set has by itself (entropy, confidence, sharpness, stripes): the reference's own.
   For memorisation, which has the reference 'train': the held-out images' own.
 
-  kernel_distance is of the observer's features, kernel_distance_8x8 of images downsampled to 8x8, from -1 to 1; outliers is a
-  share, see texture.outliers. Metrics of classes are there if the observer knows classes, those of texture for images.
+  kernel_distance is of the observer's features, kernel_distance_8x8 of images downsampled to 8x8, from -1 to 1;
+  log_power_ratio_* is the logarithm of the power of samples in a band of frequencies (texture.BANDS) over that of the
+  reference, 0 where they have the same, and fine_power_error its absolute value in the finest. Metrics of classes are there
+  if the observer knows classes, those of texture for images.
 
-  Intervals of kernel and Frechet distance, precision, recall, density, coverage, sliced Wasserstein distance, entropy and
-  total variation are by the jackknife over both sets (see statistics.jackknife), that of outliers is Clopper and
-  Pearson's; the others are by the bootstrap over the arm's samples, for the two-sample test over its held-out predictions.
+  Intervals of kernel and Frechet distance, precision, recall, density, coverage, sliced Wasserstein distance, power, entropy
+  and total variation are by the jackknife over both sets (see statistics.jackknife); the others are by the bootstrap over
+  the arm's samples, for the two-sample test over its held-out predictions.
 
   Args:
     arm: its name; for the teacher, 'teacher' with a second set of samples.
@@ -104,8 +107,10 @@ def _against(a: SampleSet, b: SampleSet, levels: int | None, seed: int, interval
   out['kernel_distance'], = jackknife(set_distances.kernel_statistic(a.features, b.features), (None, None))
   if levels is not None:
     a_coarse, b_coarse = (2 * texture.downsample(s.values) / scale - 1 for s in (a, b))
-    out['outliers'] = statistics.share(texture.outliers(a.values, b.values, levels))
     out['kernel_distance_8x8'], = jackknife(set_distances.kernel_statistic(a_coarse, b_coarse), (None, None))
+    *of_bands, out['fine_power_error'] = jackknife(_power_statistic(a.values, b.values, scale),
+                                                   ([-np.inf] * 3 + [0.0], None))
+    out |= {f'log_power_ratio_{band}': value for band, value in zip(texture.BANDS, of_bands)}
   out['frechet_distance'], = jackknife(set_distances.frechet_statistic(a.features, b.features), POSITIVE)
   # In the order of samples.Manifolds.
   out['precision'], out['recall'], out['density'], out['coverage'] = jackknife(neighbours, (0.0, [1.0, 1.0, np.inf, 1.0]))
@@ -122,6 +127,18 @@ def _against(a: SampleSet, b: SampleSet, levels: int | None, seed: int, interval
   out['classes_present'] = statistics.bootstrap(
       lambda labels: set_distances.num_classes_present(shares(labels), shares(b_labels)), a_labels, seed=seed)
   return out
+
+
+def _power_statistic(a: np.ndarray, b: np.ndarray, scale: int) -> Callable[..., list[float]]:
+  """(indices of a, indices of b) -> log ratio of the mean power of images a and b in each of texture.BANDS, and the absolute
+  value of the last. To either is added that of rounding to grey levels, 0 to `scale`, without which blank ones had none."""
+  of_a, of_b = (texture.band_power(images / scale) + 1 / (12 * scale**2) for images in (a, b))
+
+  def statistic(i, j):
+    ratios = np.log(of_a[i].mean(0) / of_b[j].mean(0))
+    return [*ratios, abs(ratios[-1])]
+
+  return statistic
 
 
 def _alone(a: SampleSet, levels: int | None, seed: int) -> dict[str, tuple[float, float, float]]:
@@ -143,9 +160,10 @@ def encoding_rows(arm: str, z: np.ndarray, *, seed: int) -> list[dict[str, Any]]
   """How far encodings are from the standard normal prior, with 95% intervals and the floor: as many prior draws.
 
   The floor of the norm and its spread is that of a chi variable, that of the spectrum is the Marchenko-Pastur edges, the
-  others are means over 4 sets of prior draws. Intervals are by the jackknife (see statistics.jackknife), those of the largest
-  and the mean Kolmogorov-Smirnov distance by a band that holds for all dimensions at once (statistics.ks_band). The share of
-  dimensions that a test rejects has none: it is itself the outcome of tests, and with 99% confidence so many differ or more.
+  others are means over 4 sets of prior draws. Intervals are by the jackknife (see statistics.jackknife; eigenvalues of more
+  than 1,024 dimensions, of which each takes seconds, have none), those of the largest and the mean Kolmogorov-Smirnov
+  distance by a band that holds for all dimensions at once (statistics.ks_band). The share of dimensions that a test rejects
+  has none: it is itself the outcome of tests, and with 99% confidence so many differ or more.
 
   Args:
     arm: what was encoded, such as 'train', 'held_out', 'teacher', or an arm for T(S(z)).
@@ -155,9 +173,10 @@ def encoding_rows(arm: str, z: np.ndarray, *, seed: int) -> list[dict[str, Any]]
   z = np.asarray(z, np.float64).reshape(len(z), -1)
   n, num_dims = z.shape
   with np.errstate(invalid='ignore'):  # encodings that are not finite give rows without a number
-    values = {metric: value for metrics, statistic in _encoding_statistics(z).items()
-              for metric, value in zip(metrics, statistics.jackknife(statistic, [n], seed=seed))}
-  values = {metric: (value, *_cut(low, high, metric)) for metric, (value, low, high) in values.items()}
+    values = {metric: (value, *_cut(low, high, metric)) for metrics, statistic in _encoding_statistics(z).items()
+              for metric, (value, low, high) in zip(metrics, statistics.jackknife(statistic, [n], seed=seed))}
+    if num_dims > MOST_SPECTRA:
+      values |= zip(SPECTRUM, encodings.covariance_spectrum(z))
   distances, band = _ks_values(z), statistics.ks_band(n, 0.05 / num_dims)
   values |= {metric: (value, max(0.0, value - band), min(1.0, value + band)) for metric, value in distances.items()}
   values['encoding_ks_rejected'] = distances['encoding_ks_rejected']
@@ -166,8 +185,9 @@ def encoding_rows(arm: str, z: np.ndarray, *, seed: int) -> list[dict[str, Any]]
           for metric in ENCODING_METRICS]
 
 
+SPECTRUM = ('encoding_min_eigenvalue', 'encoding_max_eigenvalue')
 ENCODING_METRICS = ('encoding_kernel_distance', 'encoding_ks_max', 'encoding_ks_mean', 'encoding_ks_rejected',
-                    'encoding_norm', 'encoding_norm_std', 'encoding_min_eigenvalue', 'encoding_max_eigenvalue')
+                    'encoding_norm', 'encoding_norm_std', *SPECTRUM)
 
 
 def _cut(low: float, high: float, metric: str) -> tuple[float, float]:
@@ -176,11 +196,11 @@ def _cut(low: float, high: float, metric: str) -> tuple[float, float]:
 
 
 def _encoding_statistics(z: np.ndarray) -> dict[tuple[str, ...], Any]:
-  """Metrics -> the statistic of the indices that are kept, which gives their values."""
+  """Metrics -> the statistic of the indices that are kept, which gives their values; of those that have intervals."""
   norms = np.linalg.norm(z, axis=1) / np.sqrt(z.shape[1])
   return {('encoding_kernel_distance',): encodings.kernel_statistic(z),
           ('encoding_norm', 'encoding_norm_std'): lambda i: (norms[i].mean(), norms[i].std(ddof=1)),
-          ('encoding_min_eigenvalue', 'encoding_max_eigenvalue'): lambda i: encodings.covariance_spectrum(z[i])}
+          **({SPECTRUM: lambda i: encodings.covariance_spectrum(z[i])} if z.shape[1] <= MOST_SPECTRA else {})}
 
 
 def _ks_values(z: np.ndarray) -> dict[str, float]:

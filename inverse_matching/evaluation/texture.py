@@ -1,6 +1,6 @@
-"""What the paper says of samples in words, smooth (section 4.1.2) and striped (figure 4b), as numbers per image.
+"""What the paper says of samples in words, smooth (section 4.1.2), striped (figure 4b), imprecise (section 4.1.3), as numbers.
 
-Both look at the energy of an image over spatial frequencies, from the two-dimensional discrete Fourier transform of the
+All look at the energy of an image over spatial frequencies, from the two-dimensional discrete Fourier transform of the
 image mirrored at its borders (the cosine transform DCT-II): an image that is cut off at the border has no false edge there.
 Fine means a period of at most 4 pixels (0.25 cycles per pixel, half the Nyquist frequency). Constant images give 0.
 """
@@ -8,20 +8,26 @@ import numpy as np
 import scipy.fft
 
 COARSE = 8  # pixels on a side
-USUAL = 0.999  # the quantile of a reference up to which an image is no outlier
 FINEST_COARSE = 0.25  # cycles per pixel
+BANDS = {'coarse': (0.0, 1 / 8), 'middle': (1 / 8, FINEST_COARSE), 'fine': (FINEST_COARSE, 1.0)}  # from, and up to
 
 
 def _energy(images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """(share of the energy about the mean [N, H, W], vertical frequency [H, 1], horizontal frequency [1, W])."""
+  """(energy about the mean [N, H, W], vertical frequency [H, 1], horizontal frequency [1, W])."""
   images = np.asarray(images, np.float64)
   energy = np.sum(scipy.fft.dctn(images, axes=(1, 2), norm='ortho')**2, axis=-1)
-  scale = energy.sum((1, 2), keepdims=True)
+  rounding = 1e-12 * energy.sum((1, 2), keepdims=True)  # all that a constant image has about its mean
   energy[:, 0, 0] = 0
-  total = energy.sum((1, 2), keepdims=True)
-  share = np.divide(energy, total, out=np.zeros_like(energy), where=total > 1e-12 * scale)  # else rounding of a constant
+  energy = np.where(energy.sum((1, 2), keepdims=True) > rounding, energy, 0)
   height, width = images.shape[1:3]
-  return share, np.arange(height)[:, None] / (2 * height), np.arange(width) / (2 * width)
+  return energy, np.arange(height)[:, None] / (2 * height), np.arange(width) / (2 * width)
+
+
+def _share(images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """The same as shares of the energy of an image."""
+  energy, *frequencies = _energy(images)
+  total = energy.sum((1, 2), keepdims=True)
+  return np.divide(energy, total, out=np.zeros_like(energy), where=total > 0), *frequencies
 
 
 def downsample(images: np.ndarray, size: int = COARSE) -> np.ndarray:
@@ -43,19 +49,20 @@ def _cells(side: int, size: int) -> np.ndarray:
 
 def sharpness(images: np.ndarray) -> np.ndarray:
   """Share of an image's energy (about its mean) at fine scales in any direction, [N] of images [N, H, W, C]."""
-  share, vertical, horizontal = _energy(images)
+  share, vertical, horizontal = _share(images)
   return share[:, np.hypot(vertical, horizontal) >= FINEST_COARSE].sum(-1)
 
 
-def outliers(images: np.ndarray, reference: np.ndarray, levels: int) -> np.ndarray:
-  """Whether an image is noise or saturated as hardly one of the reference is, bool [N] of integer images [N, H, W, C].
+def band_power(images: np.ndarray) -> np.ndarray:
+  """Mean squared deviation of a sub-pixel from the mean of its channel that is of each of BANDS, [N, 3] of images [N, H, W, C].
 
-  Its sharpness, or its share of sub-pixels at either end of the scale, is above the quantile USUAL of the reference. A sampler
-  that runs away, one sub-pixel drawing the next one farther out, ends so.
+  A band has the frequencies from its lower end up to its upper one, in any direction. Together they are the variance of an
+  image over its pixels.
   """
-  ends = lambda pixels: np.mean((pixels == 0) | (pixels == levels - 1), axis=(1, 2, 3))
-  above = [measure(images) > np.quantile(measure(reference), USUAL) for measure in (sharpness, ends)]
-  return np.logical_or(*above)
+  energy, vertical, horizontal = _energy(images)
+  frequency = np.hypot(vertical, horizontal)
+  of_band = [energy[:, (low <= frequency) & (frequency < high)].sum(-1) for low, high in BANDS.values()]
+  return np.stack(of_band, -1) / np.prod(images.shape[1:])
 
 
 def stripe_score(images: np.ndarray) -> np.ndarray:
@@ -67,7 +74,7 @@ def stripe_score(images: np.ndarray) -> np.ndarray:
   1 for stripes of either direction or a mixture. The difference of the row and column autocorrelation, the plain choice, is
   far from 0 for upright writing, and stripes of two directions cancel in it.
   """
-  share, vertical, horizontal = _energy(images)
+  share, vertical, horizontal = _share(images)
   fine = ((vertical >= FINEST_COARSE) & (horizontal == 0)) | ((horizontal >= FINEST_COARSE) & (vertical == 0))
   expected = fine.sum() / (fine.size - 1)
   return np.where(share.sum((1, 2)) > 0, share[:, fine].sum(-1) - expected, 0.0)

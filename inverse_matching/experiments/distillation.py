@@ -70,8 +70,9 @@ def run(experiment: Experiment, numbers: Iterable[str], *, with_timing: bool = T
 def _write(experiment: Experiment, figure: str, outcome: Outcome) -> str:
   """Writes what belongs to a figure; returns its table."""
   outcome.stages.run(f'draw figure {figure}', _draw, experiment, figure, outcome)
-  rows = experiment.write(f'figure{figure}', settings(experiment.config, outcome.teacher_run), outcome.rows,
-                          summary=Rows(outcome.rows).over_training())
+  about = {**settings(experiment.config, outcome.teacher_run),
+           'classifier_accuracy': outcome.context.settings['classifier_accuracy']}
+  rows = experiment.write(f'figure{figure}', about, outcome.rows, summary=Rows(outcome.rows).over_training())
   report.write(experiment.path)
   first = rows.where(seed=experiment.config['evaluation']['seed'])
   table = tables.by_arm(first.of_first_training(), report.MAIN, intervals=False)

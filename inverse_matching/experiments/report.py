@@ -25,7 +25,9 @@ SECTIONS = {
     'Samples against held-out data': tuple((metric, 'data') for metric in _QUALITY),
     'Texture, diversity, memory': (
         ('sharpness', 'teacher'), ('stripe_score', 'teacher'), ('label_entropy', 'teacher'), ('max_probability', 'teacher'),
-        ('variance_ratio', 'teacher'), ('jacobian_rank', None), ('memorisation_ratio', 'train')),
+        ('variance_ratio', 'teacher'), ('jacobian_rank', None), ('memorisation_ratio', 'train'), ('out_of_range', None)),
+    'Power by frequency': tuple((metric, reference) for reference in ('teacher', 'data') for metric in (
+        'log_power_ratio_coarse', 'log_power_ratio_middle', 'log_power_ratio_fine')),
     'Likelihood under the teacher': (
         ('log_prob_mean_shift', 'teacher'), ('log_prob_ks', 'teacher'), ('log_prob_wasserstein', 'teacher')),
     'Encodings T(x) against the prior': tuple((metric, 'prior') for metric in ENCODING_METRICS),

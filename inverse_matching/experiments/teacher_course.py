@@ -73,7 +73,7 @@ def _measure(experiment: Experiment, step: int, measure: Any) -> tuple[list[dict
   error = 1.96 * np.hypot(of_data.std() / np.sqrt(len(of_data)), of_samples.std() / np.sqrt(len(of_samples)))
   rows = [{**row('bits_per_dim', 'held_out', statistics.mean(bits, seed=seed)), 'n': len(bits)},
           row(PER_SAMPLE, 'held_out', (below, below - float(error), below + float(error)), floor=0.0),
-          *measure(values=pixels)]
+          *measure(values=pixels), *examples.range_rows('teacher', teacher_run, drawn, seed=seed)]
   jax.clear_caches()
   return rows, pixels[:SHOWN]
 

@@ -33,15 +33,15 @@ def make(elementwise: Elementwise, channels: int, max_log_scale: float | None = 
     max_log_scale: the smooth bound of log-scales on either side; None is MAX_LOG_SCALE.
 
   Raises:
-    InputError: several channels and nothing that could depend on them, or a bound that is not positive, or one of log-scales that
-      there are none of.
+    InputError: several channels and nothing that could depend on them; a bound that is not positive, or of a map without
+      log-scales.
   """
   num_params, levels = elementwise.num_params, elementwise.levels
   raw_shape = jax.ShapeDtypeStruct((channels, num_params), jnp.float32)
   shapes = jax.eval_shape(elementwise.split, raw_shape)
   if max_log_scale is not None and (max_log_scale <= 0 or not hasattr(shapes, 'log_scale')):
-    raise InputError(f'max_log_scale is {max_log_scale}: set it to a positive number, for an elementwise map with log-scales (its '
-                     'theta has a field log_scale), or leave it out.')
+    raise InputError(f'max_log_scale is {max_log_scale}: set it to a positive number, for an elementwise map with log-scales '
+                     '(its theta has a field log_scale), or leave it out.')
   bound = max_log_scale or MAX_LOG_SCALE
   location = next((name for name in ('mean', 'logits') if hasattr(shapes, name)), None)
   if channels > 1 and location is None:

@@ -32,7 +32,8 @@ def pixelcnn(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num_filt
     dtype: of the numbers inside the network, see nets.precision; None is float32.
 
   Raises:
-    InputError: an unknown network_input, or one for discrete data; a bound of log-scales that is not positive, or of a map without.
+    InputError: an unknown network_input, or one for discrete data; a bound of log-scales that is not positive, or of a map
+      without.
   """
   check_image('pixelcnn', event_shape)
   scalar_map = maps.make(elementwise or 'gaussian', num_mixtures=num_mixtures, num_units=num_units, num_layers=num_layers,

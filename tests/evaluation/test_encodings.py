@@ -144,3 +144,12 @@ def test_encodings_that_are_not_finite_give_rows():
   z[0, 0] = np.inf
   rows = rows_of(z)
   assert np.isnan(rows['encoding_max_eigenvalue']['value']) and np.isfinite(rows['encoding_ks_max']['value'])
+
+
+def test_eigenvalues_of_many_dimensions_have_no_interval():
+  """They would take minutes; the values are the same, and all else has its interval."""
+  z = RNG(8).normal(size=(40, sample_metrics.MOST_SPECTRA + 1))
+  rows, few = rows_of(z), rows_of(z[:, :-1])
+  assert tuple(rows[metric]['value'] for metric in sample_metrics.SPECTRUM) == encodings.covariance_spectrum(z)
+  assert {metric for metric, row in rows.items() if row['low'] is None} == {*sample_metrics.SPECTRUM, 'encoding_ks_rejected'}
+  assert {metric for metric, row in few.items() if row['low'] is None} == {'encoding_ks_rejected'}

@@ -33,6 +33,23 @@ def context(samples, monkeypatch):
   return Context(run, samples, None, {}, None, data, see, 3, None)
 
 
+def test_samples_that_run_away():
+  """The share of samples with any sub-pixel out of 1.5 times the range, or not a number; images never are; Clopper-Pearson."""
+  run = small_run.RUN
+  low, high = run.space.codec.range
+  x = examples.encode_split(run, run.source.data.held_out, 3)
+  rows = lambda x: examples.range_rows('arm', run, x, seed=0)
+  assert low <= x.min() and x.max() <= high and rows(x)[0]['value'] == 0 < rows(x)[0]['high']
+  moved = x.copy()
+  middle, half = (low + high) / 2, (high - low) / 2
+  moved[0, 0, 0, 0], moved[1, -1, -1, 0], moved[2, 0, 1, 0], moved[3, 1, 0, 0] = (
+      middle + 1.51 * half, middle - 1.51 * half, np.nan, middle + 1.49 * half)
+  row, = rows(moved)
+  interval = scipy.stats.binomtest(3, len(x)).proportion_ci(0.95)
+  assert (row['metric'], row['value'], row['floor']) == ('out_of_range', 3 / len(x), 0.0)
+  np.testing.assert_allclose([row['low'], row['high']], [interval.low, interval.high])
+
+
 def test_teacher_samples(samples):
   """x = T^-1(z), log p_T of each; the floor is made of other samples; the same bits on one device."""
   run = small_run.RUN

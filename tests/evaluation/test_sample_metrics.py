@@ -113,15 +113,17 @@ def test_large_references_are_thinned():
 
 
 def test_metrics_of_images_by_hand():
-  """The coarse kernel distance is of pixels from -1 to 1; outliers are those of the arm; sharpness and stripes are two."""
+  """The coarse kernel distance is of pixels from -1 to 1; ratios of power are those of means; sharpness and stripes are two."""
   noise = np.random.default_rng(1).integers(0, 17, FROM_TRAIN.shape)
   unit = lambda pixels: 2 * pixels / 16 - 1
   arm, reference = (sample_metrics.sample_set(pixels, CLASSIFIER) for pixels in (noise, FROM_TRAIN))
   found = {metric: value for metric, (value, _, _) in sample_metrics._against(arm, reference, 17, 0, intervals=False).items()}
   coarse = set_distances.kernel_statistic(unit(noise), unit(FROM_TRAIN))(np.arange(300), np.arange(300))
   assert found['kernel_distance_8x8'] == pytest.approx(coarse) != pytest.approx(found['kernel_distance'])
-  there, back = (texture.outliers(a, b, 17).mean() for a, b in ((noise, FROM_TRAIN), (FROM_TRAIN, noise)))
-  assert found['outliers'] == there != back
+  powers = [texture.band_power(pixels / 16).mean(0) for pixels in (noise, FROM_TRAIN)]
+  ratios = [found[f'log_power_ratio_{band}'] for band in texture.BANDS]
+  np.testing.assert_allclose(ratios, np.log(powers[0] / powers[1]), atol=0.05)  # but for the power of rounding
+  assert found['fine_power_error'] == abs(ratios[-1]) > 0.3
   alone = sample_metrics._alone(arm, 17, 0)
   for metric, of_image in (('sharpness', texture.sharpness), ('stripe_score', texture.stripe_score)):
     assert alone[metric][0] == pytest.approx(of_image(noise).mean())

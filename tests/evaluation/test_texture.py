@@ -84,12 +84,17 @@ def test_downsampling():
   np.testing.assert_allclose(texture.downsample(images).mean((1, 2)), images.mean((1, 2)), atol=1e-12)
 
 
-def test_outliers():
-  """One in a thousand of the reference at most by each measure, all of what is noise or saturated."""
-  digits, levels = DIGITS.train.pixels, DIGITS.levels
-  assert texture.outliers(digits, digits, levels).mean() <= 0.003
-  rng = np.random.default_rng(0)
-  noise = rng.integers(0, levels, (50, *digits.shape[1:]))
-  assert texture.outliers(noise, digits, levels).all()
-  saturated = (levels - 1) * np.repeat(rng.integers(0, 2, (50, 1, *digits.shape[2:])), digits.shape[1], axis=1)
-  assert texture.outliers(saturated, digits, levels).all()
+def test_band_power_of_pure_frequencies():
+  """All of a cosine's power is in the band of its frequency: a half for each direction that it varies in."""
+  for k_vertical, k_horizontal, band in (
+      (1, 0, 0), (3, 0, 0), (0, 4, 1), (7, 0, 1), (8, 0, 2), (0, 8, 2), (6, 6, 2), (15, 15, 2)):
+    image = cosine((16, 16), k_vertical, k_horizontal)
+    expected = np.eye(3)[band] * 0.5 ** ((k_vertical > 0) + (k_horizontal > 0))
+    np.testing.assert_allclose(texture.band_power(image), [expected], atol=1e-12)
+
+
+def test_band_power_is_the_variance_over_pixels():
+  """The bands together, of images of several channels; a constant image has none."""
+  images = np.random.default_rng(0).normal(size=(5, 12, 28, 3)) + [1.0, 2.0, 3.0]
+  np.testing.assert_allclose(texture.band_power(images).sum(-1), images.var((1, 2)).mean(-1))
+  assert not texture.band_power(np.full((2, 8, 8, 3), 0.1)).any()

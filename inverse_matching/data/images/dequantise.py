@@ -19,6 +19,7 @@ class Preprocess(NamedTuple):
 
   Attributes:
     levels: number of grey levels.
+    range: (lowest, highest) x of any image.
     to_x: (pixels [B, *event] integers, keys [B]) -> x [B, *event], one draw of q(x | pixels).
     to_data: x [B, *event] -> integers [B, *event] in 0..levels - 1.
     to_unit: x [B, *event] -> v = (pixel + u) / levels [B, *event] in (0, 1), with a gradient.
@@ -27,6 +28,7 @@ class Preprocess(NamedTuple):
       (Theis et al., 2016; Ho et al., 2019, section 3.1), exact for discrete heads.
   """
   levels: int
+  range: tuple[float, float]
   to_x: Callable[[Array, Array], Array]
   to_data: Callable[[Array], Array]
   to_unit: Callable[[Array], Array]
@@ -34,8 +36,9 @@ class Preprocess(NamedTuple):
   bits_per_dim: Callable[[Array, Array], Array]
 
 
-def _preprocess(levels: int, to_x: Callable[[Array, Array], Array], to_data: Callable[[Array], Array],
-                to_unit: Callable[[Array], Array], log_noise: Callable[[Array], Array]) -> Preprocess:
+def _preprocess(levels: int, ends: tuple[float, float], to_x: Callable[[Array, Array], Array],
+                to_data: Callable[[Array], Array], to_unit: Callable[[Array], Array],
+                log_noise: Callable[[Array], Array]) -> Preprocess:
 
   def sum_log_noise(x):
     return jnp.sum(log_noise(x).reshape(x.shape[0], -1), axis=-1)
@@ -43,7 +46,7 @@ def _preprocess(levels: int, to_x: Callable[[Array, Array], Array], to_data: Cal
   def bits_per_dim(log_prob, x):
     return (sum_log_noise(x) - log_prob) / (math.prod(x.shape[1:]) * math.log(2))
 
-  return Preprocess(levels, to_x, to_data, to_unit, sum_log_noise, bits_per_dim)
+  return Preprocess(levels, ends, to_x, to_data, to_unit, sum_log_noise, bits_per_dim)
 
 
 def dequantise_uniform(levels: int) -> Preprocess:
@@ -61,7 +64,7 @@ def dequantise_uniform(levels: int) -> Preprocess:
   def to_data(x):
     return discrete.level(x, levels).astype(jnp.int32)
 
-  return _preprocess(levels, to_x, to_data, lambda x: x / levels, jnp.zeros_like)
+  return _preprocess(levels, (0.0, float(levels)), to_x, to_data, lambda x: x / levels, jnp.zeros_like)
 
 
 def dequantise_logit(levels: int, logit_lambda: float, end_noise: str | None = None) -> Preprocess:
@@ -119,4 +122,4 @@ def dequantise_logit(levels: int, logit_lambda: float, end_noise: str | None = N
     normal = -0.5 * jnp.square((jnp.abs(x) + middle) / std) - math.log(std * math.sqrt(2 * math.pi) * mass)
     return jnp.where(jnp.abs(x) > -last, normal, uniform)
 
-  return _preprocess(levels, to_x, to_data, to_unit, log_noise)
+  return _preprocess(levels, (first, -first), to_x, to_data, to_unit, log_noise)
