@@ -135,7 +135,7 @@ class Result(NamedTuple):
 class Stages:
   """Names each stage as it starts, with the time left for all, and keeps its seconds in timing.json.
 
-  There, 'now' is the one that is being done.
+  There, 'now' is the one that is being done, and 'parts' has the seconds of those that were stopped.
 
   Args:
     path: of timing.json.
@@ -154,7 +154,8 @@ class Stages:
     return seconds / sum(map(self._cost, done)) * sum(map(self._cost, left)) if seconds else None
 
   def run(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Calls the function and returns what it returns. A stage that was done before keeps the seconds it took then.
+    """Calls the function and returns what it returns. A stage that was done before keeps the seconds it took then; one that was
+    stopped on its way has the seconds of all its parts.
 
     Stages keep their order; those that are left out, as the evaluation of what diverged, are passed over.
     """
@@ -164,11 +165,18 @@ class Stages:
                  '' if left is None else f'; about {tqdm.tqdm.format_interval(left)} left for all')
     self.write(now={'stage': name, 'number': self._count, 'of': len(self._names), 'since': time.time(), 'seconds_left': left})
     start = time.monotonic()
-    result = function(*args, **kwargs)
-    # A stage may be met again when it is done (no work) or half done (a part of it).
-    seconds = self._timing['stages']
-    seconds[name] = max(seconds.get(name, 0.0), time.monotonic() - start)
+    seconds, parts = self._timing['stages'], self._timing.setdefault('parts', {})
+    try:
+      result = function(*args, **kwargs)
+    except BaseException:
+      parts[name] = parts.get(name, 0.0) + time.monotonic() - start
+      self.write()
+      raise
+    # A stage that was done may be met again: there is no work then.
+    seconds[name] = max(seconds.get(name, 0.0), parts.pop(name, 0.0) + time.monotonic() - start)
     self._timing.pop('now', None)
+    if not parts:
+      del self._timing['parts']
     self.write()
     return result
 

@@ -15,16 +15,17 @@ from inverse_matching.evaluation import speech as measures
 from inverse_matching.evaluation import statistics, tables, voices
 from inverse_matching.experiments import distillation, figures, voice_criteria
 from inverse_matching.experiments.experiment import Experiment, Rows, Stages
-from inverse_matching.runs import StudentRun, TeacherRun
+from inverse_matching.runs import StudentRun, TeacherRun, exported
 from inverse_matching.runtime import files
 from inverse_matching.runtime.overlays import merge
+from inverse_matching.training import checkpoint
 from inverse_matching.training.loop import NotFinite
 
 MAIN = (('voiced_recall', 'data'), ('voicing_f1', 'data'), ('periodicity_ratio', 'data'), ('f0_error_cents', 'data'),
         ('mel_cepstral_distortion_db', 'data'), ('log_spectral_distance_db', 'data'), ('band_mean_db', 'data'),
         ('stoi', 'data'), ('dnsmos', 'data'), ('log_prob_per_sample', 'teacher'), ('log_prob_mean_shift', 'teacher'))
 SHOWN = 4  # utterances in the picture
-HEARD, HEARD_SECONDS = 4, 2.0  # recordings in a wav file, of each voice, and how much of each
+HEARD, HEARD_SECONDS = 4, 1.9  # recordings in a wav file, of each voice, and how much of each
 PAUSE = 0.15  # seconds between them
 DYNAMIC_RANGE = 70  # dB, of the colours
 
@@ -65,6 +66,7 @@ def run(experiment: Experiment) -> str:
       *(distillation.distil_stage(config, *training) for training in trainings),
       *(f'speak and measure, seed {seed}' for seed in seeds), 'reconstruct'])
   study = {name: section for name, section in config['teacher_study'].items() if name != 'least_recall'}
+  runs.check(merge(config, study), configs.values())  # before the hours of the first of them
   teacher_run = stages.run('train the teacher', runs.train_teacher, merge(config, study), path / 'teacher', devices)
   heard = stages.run('listen to the teacher', _listen, experiment, teacher_run, seeds)
   if not configs:
@@ -98,16 +100,29 @@ def run(experiment: Experiment) -> str:
 
 def _listen(experiment: Experiment, teacher_run: TeacherRun, seeds: Sequence[int]) -> str:
   """Warns of a teacher that does not speak, or refuses it, before students are trained, by the validation part (held-out
-  utterances, where there is none) over the seeds; writes teacher/voice.json and returns its table."""
+  utterances, where there is none) over the seeds; writes voice_course.json and returns its table.
+
+  The checkpoints that were kept of its training are listened to as well, with the first seed."""
   part = 'validation' if teacher_run.source.data.validation else 'held_out'
+  path = experiment.path / 'teacher'
+  last = runs.last_step(path)
+  before = [] if exported.is_model(path) else [step for step in checkpoint.steps(path) if step != last]
 
-  def measure(seed):
-    voice = voices.speak(teacher_run, None, voices.prior_draws(teacher_run, seed, part), devices=experiment.devices,
+  def measure(step, seed):
+    run = runs.load_teacher(path, step)
+    voice = voices.speak(run, None, voices.prior_draws(run, seed, part), devices=experiment.devices,
                          solver=experiment.config['pairs']['solver'], part=part)
-    return measures.rows('teacher', voices.measure(teacher_run, voice.waveforms, part), seed=seed)
+    found = voices.measure(run, voice.waveforms, part)
+    louder = np.mean(np.abs(np.concatenate(voice.waveforms)) > 1)  # than any recording
+    return [{**row, 'updates': step} for row in (
+        *measures.rows('teacher', found, seed=seed),
+        statistics.row('teacher', 'out_of_range', None, float(louder), n=len(voice.waveforms), seed=seed, floor=0.0))]
 
-  about = {'teacher_hash': teacher_run.hash, 'part': part, 'seeds': list(seeds)}
-  rows = experiment.cached('teacher/voice', about, lambda: [row for seed in seeds for row in measure(seed)])
+  about = {'teacher_hash': teacher_run.hash, 'part': part, 'seeds': list(seeds), 'before': before}
+  course = experiment.cached('voice_course', about, lambda: [
+      row for step, seed in (*((step, seeds[0]) for step in before), *((last, seed) for seed in seeds))
+      for row in measure(step, seed)])
+  rows = course.where(updates=last)
   recall = float(np.mean(rows.where(metric='voiced_recall').values('value')))
   least = experiment.config['teacher_study'].get('least_recall')
   threshold = voice_criteria.TEACHER_RECALL if least is None else least
@@ -117,7 +132,8 @@ def _listen(experiment: Experiment, teacher_run: TeacherRun, seeds: Sequence[int
     if least is not None and experiment.config['figures']['vocoder']:
       raise InputError(f'{words}. Set config.teacher_study.least_recall=None to train them all the same.')
     logging.warning('%s.', words)
-  return tables.plain(tables.by_arm([{**row, 'arm': f'teacher, seed {row["seed"]}'} for row in rows], MAIN))
+  named = [{**row, 'arm': f'teacher, {row["updates"]} updates, seed {row["seed"]}'} for row in course]
+  return tables.plain(tables.by_arm(named, (*MAIN, ('out_of_range', None))))
 
 
 def _cells(verdict: Mapping[str, Any]) -> list[str]:

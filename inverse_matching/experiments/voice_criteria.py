@@ -13,7 +13,9 @@ RECALL_BELOW_TEACHER = 0.10  # at most
 BAND_DB = 3.0
 RECALL_GAP = 0.25  # at least, against the regularised KL, as those that follow
 MCD_GAP_DB = 1.0
+PERIODICITY_GAP = 0.15
 STOI_GAP = 0.05
+WHISPERED_RATIO = 0.70  # of the periodicity, at most
 
 TEACHER, X_RECONSTRUCTION, KL = 'teacher', 'flow/x_reconstruction', 'flow/regularized_kl'
 Voices = Mapping[str, Mapping[int | None, Measured]]  # arm -> training seed, None of what is no student -> what was measured
@@ -30,7 +32,8 @@ class Criterion(NamedTuple):
 
 
 def criteria(arms: Mapping[str, Any]) -> list[Criterion]:
-  """Those of the arms that are there: of the teacher, of each under x-reconstruction, and of the regularised KL."""
+  """Those of the arms that are there: of the teacher, of each under x-reconstruction, of the regularised KL, and what the other
+  students have over it."""
   found = [Criterion(f'the teacher speaks, or the run is void: voiced recall {TEACHER_RECALL} or more', TEACHER, None,
                      'voiced_recall', 1, TEACHER_RECALL),
            Criterion(f'the teacher: periodicity ratio {speech.VOICED_RATIO} or more', TEACHER, None, 'periodicity_ratio', 1,
@@ -48,18 +51,34 @@ def criteria(arms: Mapping[str, Any]) -> list[Criterion]:
                              0.0))
     if KL in arms:
       found += [
-          Criterion(f'{arm}: voiced recall above {KL} by {RECALL_GAP} or more', arm, KL, 'voiced_recall', 1, RECALL_GAP),
+          *_above_kl(arm),
           Criterion(f'{arm}: mel-cepstral distortion below {KL} by {MCD_GAP_DB} dB or more', arm, KL,
                     'mel_cepstral_distortion_db', -1, -MCD_GAP_DB),
           Criterion(f'{arm}: STOI above {KL} by {STOI_GAP} or more', arm, KL, 'stoi', 1, STOI_GAP)]
   if KL in arms:
-    found.append(Criterion(f'{KL} whispers: voiced recall {speech.WHISPERED_RECALL} or less', KL, None, 'voiced_recall', -1,
-                           speech.WHISPERED_RECALL))
+    found += [
+        Criterion(f'{KL} whispers: voiced recall {speech.WHISPERED_RECALL} or less', KL, None, 'voiced_recall', -1,
+                  speech.WHISPERED_RECALL),
+        Criterion(f'{KL} whispers: periodicity ratio {WHISPERED_RATIO} or less', KL, None, 'periodicity_ratio', -1,
+                  WHISPERED_RATIO),
+        # Noise of another spectrum is no whisper.
+        Criterion(f'{KL} whispers: power of voiced bands off by {speech.COLLAPSED_DB:g} dB or less', KL, None, 'band_error_db',
+                  -1, speech.COLLAPSED_DB)]
+    for arm in arms:
+      if arm.startswith('flow/') and arm != KL and not arm.startswith(X_RECONSTRUCTION):
+        found += _above_kl(arm)
   return found
 
 
+def _above_kl(arm: str) -> list[Criterion]:
+  return [Criterion(f'{arm}: voiced recall above {KL} by {RECALL_GAP} or more', arm, KL, 'voiced_recall', 1, RECALL_GAP),
+          Criterion(f'{arm}: periodicity ratio above {KL} by {PERIODICITY_GAP} or more', arm, KL, 'periodicity_ratio', 1,
+                    PERIODICITY_GAP)]
+
+
 def judge(measured: Mapping[int, Voices], *, seed: int = 0) -> list[dict[str, Any]]:
-  """A row {"criterion", "value", "low", "high", "threshold", "num_train_seeds", "verdict"} for each criterion.
+  """A row {"criterion", "value", "low", "high", "threshold", "num_train_seeds", "verdict"} for each criterion; for two students
+  if they have a training seed in common.
 
   The value is the mean over the seeds of z and of training; the 95% interval is over recordings, with ENOUGH training seeds
   over these too (the half-widths squared add). `yes` and `no` take ENOUGH training seeds, all on the same side, and an interval
@@ -71,13 +90,20 @@ def judge(measured: Mapping[int, Voices], *, seed: int = 0) -> list[dict[str, An
   """
   arms = next(iter(measured.values()))
   metrics = speech.metrics(arms[TEACHER][None])
-  return [_row(criterion, measured, seed) for criterion in criteria(arms) if criterion.metric in metrics]
+  return [_row(criterion, measured, seed) for criterion in criteria(arms)
+          if criterion.metric in metrics and _train_seeds(criterion, arms)]
+
+
+def _train_seeds(c: Criterion, arms: Voices) -> list[int | None]:
+  """Those of its arm that the other one has too; the teacher has all."""
+  of_other = arms.get(c.other, {None: None})
+  return [each for each in arms[c.arm] if None in of_other or each in of_other]
 
 
 def _row(c: Criterion, measured: Mapping[int, Voices], seed: int) -> dict[str, Any]:
   arms = next(iter(measured.values()))
-  of_arm, of_other = arms[c.arm], arms.get(c.other, {None: None})
-  train_seeds = [each for each in of_arm if None in of_other or each in of_other]
+  of_other = arms.get(c.other, {None: None})
+  train_seeds = _train_seeds(c, arms)
   pairs = {each: [(voices[c.arm][each], voices[c.other][each if each in of_other else None] if c.other else None)
                   for voices in measured.values()] for each in train_seeds}
   values = np.array([speech.contrast(of_seed, c.metric) for of_seed in pairs.values()])
@@ -100,6 +126,7 @@ def _row(c: Criterion, measured: Mapping[int, Voices], seed: int) -> dict[str, A
 def labels(measured: Mapping[int, Voices]) -> dict[str, str]:
   """Arm -> what its samples are, see evaluation.speech.label: one word, or several where seeds differ."""
   arms = next(iter(measured.values()))
-  found = {arm: dict.fromkeys(speech.label(each) for voices in measured.values() for each in voices[arm].values())
+  # Controls are measured with the first seed of z alone.
+  found = {arm: dict.fromkeys(speech.label(each) for voices in measured.values() for each in voices.get(arm, {}).values())
            for arm in arms if arm != 'recording'}
   return {arm: ', '.join(words) for arm, words in found.items()}

@@ -36,6 +36,23 @@ def test_time_left_is_that_of_the_stages_before_in_proportion(tmp_path, clock, c
   assert files.read_json(tmp_path / 'timing.json') == {'stages': {'a': 60, 'b': 180, 'c': 1}}
 
 
+def test_a_stage_that_was_stopped_has_the_seconds_of_its_parts(tmp_path, clock):
+  """Whatever stopped it, and however often; done again it keeps them."""
+
+  def stopped(seconds, error):
+    clock(seconds)
+    raise error
+
+  stages = lambda: experiments.Stages(tmp_path / 'timing.json', ['a', 'b'])
+  for seconds, error in ((100, KeyboardInterrupt()), (20, ValueError())):
+    with pytest.raises(type(error)):
+      stages().run('a', stopped, seconds, error)
+  assert files.read_json(tmp_path / 'timing.json')['parts'] == {'a': 120}
+  for seconds in (3, 1):
+    stages().run('a', clock, seconds)
+    assert {**files.read_json(tmp_path / 'timing.json')} == {'stages': {'a': 123}}
+
+
 def test_what_is_going_on(tmp_path):
   """timing.json tells it while it goes on."""
   stages = experiments.Stages(tmp_path / 'timing.json', ['a', 'b'])
