@@ -2,7 +2,7 @@
 import functools
 import math
 import pathlib
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
 from absl import logging
 import jax
@@ -50,6 +50,8 @@ class Outcome(NamedTuple):
 def run(experiment: Experiment, numbers: Iterable[str], *, with_timing: bool = True) -> str:
   """Trains what is missing, evaluates, and writes figureN.png, figureN.json, reconstructionsN.png, report.md, timing.json.
 
+  Numbers are written after each student, pictures of samples in the end.
+
   Args:
     experiment: its config is as for `carry_out`, with the section figures (figure -> the names of its arms, in order).
     numbers: of the figures: '4' has the flow students, '5' the ResNet students, '6' one of them beside the teacher.
@@ -59,17 +61,21 @@ def run(experiment: Experiment, numbers: Iterable[str], *, with_timing: bool = T
     The tables as text.
   """
   arms = {figure: experiment.config['figures'][figure] for figure in numbers}
-  outcome = carry_out(experiment, dict.fromkeys(arm for each in arms.values() for arm in each),
+
+  def write(outcome):
+    return [_write(experiment, figure, outcome.of(each)) for figure, each in arms.items() if set(each) & set(outcome.students)]
+
+  outcome = carry_out(experiment, dict.fromkeys(arm for each in arms.values() for arm in each), then=write,
                       more_stages=[*(f'draw figure {figure}' for figure in arms), *([TIMED] if with_timing else [])])
-  tables_of = [_write(experiment, figure, outcome.of(each)) for figure, each in arms.items()]
+  for figure, each in arms.items():
+    outcome.stages.run(f'draw figure {figure}', _draw, experiment, figure, outcome.of(each))
   if with_timing:
     outcome.stages.run(TIMED, _time, outcome, dict.fromkeys(each[0] for each in arms.values()))
-  return '\n\n'.join(tables_of)
+  return '\n\n'.join(_write(experiment, figure, outcome.of(each)) for figure, each in arms.items())
 
 
 def _write(experiment: Experiment, figure: str, outcome: Outcome) -> str:
-  """Writes what belongs to a figure; returns its table."""
-  outcome.stages.run(f'draw figure {figure}', _draw, experiment, figure, outcome)
+  """Writes the numbers of a figure; returns its table."""
   about = {**settings(experiment.config, outcome.teacher_run),
            'classifier_accuracy': outcome.context.settings['classifier_accuracy']}
   rows = experiment.write(f'figure{figure}', about, outcome.rows, summary=Rows(outcome.rows).over_training())
@@ -81,7 +87,8 @@ def _write(experiment: Experiment, figure: str, outcome: Outcome) -> str:
 
 
 def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Sequence[str] = (),
-              teacher_config: Mapping[str, Any] | None = None, classifier: pathlib.Path | None = None) -> Outcome:
+              teacher_config: Mapping[str, Any] | None = None, classifier: pathlib.Path | None = None,
+              then: Callable[[Outcome], Any] = lambda outcome: None) -> Outcome:
   """Trains and evaluates a teacher and its students one by one, the cheap ones first, as far as that is not done.
 
   Args:
@@ -94,6 +101,7 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Seque
     more_stages: the stages that come after these.
     teacher_config: the config that the teacher is trained with; None is that of the experiment.
     classifier: the folder in which the classifier of the metrics has its own; None is that of the teacher.
+    then: is called with the outcome so far after each student.
 
   Returns:
     The outcome. A training whose loss is not finite any more does not end the others: its rows are one of the metric
@@ -132,6 +140,12 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Seque
                                   context.settings, functools.partial(evaluate.evaluate_teacher, context))
   stores = {kind: stages.run(f'{kind} to train on', make_store, experiment, teacher_run, kind) for kind in kinds}
   students = {}
+
+  def so_far():
+    in_order = [row for seed in seeds for arm in (None, *configs) for row in rows.get((seed, arm), ())]
+    of_arms = {arm: students[arm] for arm in configs if arm in students}
+    return Outcome(teacher_run, of_arms, contexts[seeds[0]], in_order, stores, stages)
+
   for arm, train_seed in trainings:
     of_seed = merge(configs[arm], {'train': {'seed': train_seed}})
     try:
@@ -151,9 +165,8 @@ def carry_out(experiment: Experiment, arms: Iterable[str], *, more_stages: Seque
                             f'{folder}/evaluation{suffix}', about,
                             functools.partial(evaluate.evaluate_student, arm, student_run, contexts[seed]))
       rows.setdefault((seed, arm), []).extend({**row, 'train_seed': train_seed} for row in measured)
-  in_order = [row for seed in seeds for arm in (None, *configs) for row in rows[seed, arm]]
-  students = {arm: students[arm] for arm in configs if arm in students}
-  return Outcome(teacher_run, students, contexts[seeds[0]], in_order, stores, stages)
+    then(so_far())
+  return so_far()
 
 
 def store(config: Mapping[str, Any], loss: Mapping[str, Any]) -> str | None:

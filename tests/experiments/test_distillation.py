@@ -70,10 +70,36 @@ def test_what_diverges_does_not_end_the_rest(tmp_path):
   for _ in range(2):
     text = distillation.run(Experiment(config, tmp_path, 'command', 1), ['4'])
     assert 'flow/x_reconstruction' in text
-    rows = Rows(json.loads((tmp_path / 'figure4.json').read_text())['rows'])
+    rows = json_rows(tmp_path)
     assert rows.where(arm='flow/oracle_prediction').distinct('metric') == ['diverged']
     assert 'coverage' in rows.where(arm='flow/x_reconstruction').distinct('metric')
     assert Image.open(tmp_path / 'figure4.png').width > 100 and (tmp_path / 'report.md').exists()
+
+
+def test_numbers_are_there_before_the_last_student(tmp_path, monkeypatch):
+  """Of those that were evaluated when the command is killed; the pictures follow when it goes on."""
+  config, distil, trained = tiny.get_config().to_dict(), distillation.distil, []
+
+  def killed(experiment, arm, *args):
+    if trained:
+      raise KeyboardInterrupt
+    trained.append(arm)
+    return distil(experiment, arm, *args)
+
+  run = lambda: distillation.run(Experiment(config, tmp_path, 'command', 1), ['4'])
+  monkeypatch.setattr(distillation, 'distil', killed)
+  with pytest.raises(KeyboardInterrupt):
+    run()
+  students = lambda: {arm for arm in json_rows(tmp_path).distinct('arm') if '/' in arm}
+  assert students() == set(trained) and (tmp_path / 'report.md').exists() and not (tmp_path / 'figure4.png').exists()
+  monkeypatch.setattr(distillation, 'distil', distil)
+  run()
+  assert students() == set(config['figures']['4']) > set(trained) and (tmp_path / 'figure4.png').exists()
+
+
+def json_rows(path):
+  """Those of figure 4."""
+  return Rows(json.loads((path / 'figure4.json').read_text())['rows'])
 
 
 @pytest.mark.parametrize('study, section, name', [
