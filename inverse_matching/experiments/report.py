@@ -53,8 +53,10 @@ def write(path: pathlib.Path) -> None:
             for arm in rows.distinct('arm') if arm in settings['arms']}
   of_students = '' if epochs <= {train['num_epochs']} else f' (students {" or ".join(map(str, sorted(epochs)))})'
   pictures = '\n\n'.join(f'![figure {n}](figure{n}.png)\n\n![reconstructions](reconstructions{n}.png)' for n in documents)
+  there = {(row['metric'], row['reference']) for row in rows}  # files of earlier versions lack some metrics
+  found = {title: [column for column in columns if column in there] for title, columns in SECTIONS.items()}
   sections = '\n\n'.join(f'### {title}\n\n{tables.markdown(tables.by_arm(rows, columns))}'
-                         for title, columns in SECTIONS.items())
+                         for title, columns in found.items() if columns)
   text = f'''# One teacher, many students: {data['name']}
 
     {command}
