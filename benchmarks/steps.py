@@ -53,7 +53,8 @@ def training_step(config: Mapping[str, Any], of_teacher: bool, batch: int, num_d
     batch: examples; pairs (z, x) where the loss trains on them alone.
     num_devices: local devices.
   """
-  config = merge(config, config.get('teacher_study', {})) if of_teacher else config
+  study = {name: section for name, section in config.get('teacher_study', {}).items() if isinstance(section, Mapping)}
+  config = merge(config, study) if of_teacher else config
   space, (teacher, student) = space_of(config['data']), models(config)
   trained = teacher if of_teacher else student
   from_pairs = not of_teacher and config['loss']['name'] in losses.ON_PAIRS
