@@ -18,7 +18,6 @@ import jax
 from benchmarks import steps
 from inverse_matching.evaluation import tables
 from inverse_matching.runtime import files
-from inverse_matching.runtime.overlays import merge
 from launch import wording
 
 FLAGS = flags.FLAGS
@@ -64,7 +63,7 @@ def measure(name: str, model: str) -> dict[str, Any]:
   slope = lambda i: (found[1][i] - found[0][i]) / (BATCHES[1] - BATCHES[0])
   at = lambda i, batch: found[0][i] + (batch - BATCHES[0]) * slope(i)
   state, constants, _ = arguments
-  batch = merge(config, config.get('teacher_study', {}) if of_teacher else {})['train']['batch_size']
+  batch = steps.trained_by(config, of_teacher)['train']['batch_size']
   return {'config': name, 'model': model, 'parameters': _bytes(state.params) // 4, 'state_bytes': _bytes(state),
           'teacher_bytes': _bytes(constants), 'batch': batch, 'working_bytes': round(at(0, batch)),
           'fixed_bytes': round(at(1, 0)), 'example_bytes': round(slope(1)),

@@ -44,6 +44,12 @@ def models(config: Mapping[str, Any]) -> tuple[Teacher, Student]:
   return teachers.make(**config['teacher'], **settings), students.make(**config['student'], **settings)
 
 
+def trained_by(config: Mapping[str, Any], of_teacher: bool) -> dict[str, Any]:
+  """The config with the sections that the teacher of a vocoder has for itself."""
+  study = {name: section for name, section in config.get('teacher_study', {}).items() if isinstance(section, Mapping)}
+  return merge(config, study) if of_teacher else dict(config)
+
+
 def training_step(config: Mapping[str, Any], of_teacher: bool, batch: int, num_devices: int = 1) -> tuple[Callable, tuple]:
   """A training step as loop.fit has it, mapped over devices, and its arguments (state, constants, batch) as shapes.
 
@@ -53,8 +59,7 @@ def training_step(config: Mapping[str, Any], of_teacher: bool, batch: int, num_d
     batch: examples; pairs (z, x) where the loss trains on them alone.
     num_devices: local devices.
   """
-  study = {name: section for name, section in config.get('teacher_study', {}).items() if isinstance(section, Mapping)}
-  config = merge(config, study) if of_teacher else config
+  config = trained_by(config, of_teacher)
   space, (teacher, student) = space_of(config['data']), models(config)
   trained = teacher if of_teacher else student
   from_pairs = not of_teacher and config['loss']['name'] in losses.ON_PAIRS
