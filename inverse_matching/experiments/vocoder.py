@@ -113,10 +113,10 @@ def _listen(experiment: Experiment, teacher_run: TeacherRun, seeds: Sequence[int
     voice = voices.speak(run, None, voices.prior_draws(run, seed, part), devices=experiment.devices,
                          solver=experiment.config['pairs']['solver'], part=part)
     found = voices.measure(run, voice.waveforms, part)
-    louder = np.mean(np.abs(np.concatenate(voice.waveforms)) > 1)  # than any recording
+    clipped = np.mean(np.abs(np.concatenate(voice.waveforms)) > 1)  # values that no recording has
     return [{**row, 'updates': step} for row in (
         *measures.rows('teacher', found, seed=seed),
-        statistics.row('teacher', 'out_of_range', None, float(louder), n=len(voice.waveforms), seed=seed, floor=0.0))]
+        statistics.row('teacher', 'clipped', None, float(clipped), n=len(voice.waveforms), seed=seed, floor=0.0))]
 
   about = {'teacher_hash': teacher_run.hash, 'part': part, 'seeds': list(seeds), 'before': before}
   course = experiment.cached('voice_course', about, lambda: [
@@ -133,7 +133,7 @@ def _listen(experiment: Experiment, teacher_run: TeacherRun, seeds: Sequence[int
       raise InputError(f'{words}. Set config.teacher_study.least_recall=None to train them all the same.')
     logging.warning('%s.', words)
   named = [{**row, 'arm': f'teacher, {row["updates"]} updates, seed {row["seed"]}'} for row in course]
-  return tables.plain(tables.by_arm(named, (*MAIN, ('out_of_range', None))))
+  return tables.plain(tables.by_arm(named, (*MAIN, ('clipped', None))))
 
 
 def _cells(verdict: Mapping[str, Any]) -> list[str]:

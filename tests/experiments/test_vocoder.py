@@ -169,7 +169,7 @@ def test_students_of_a_teacher_that_does_not_speak_are_not_trained(tmp_path, mon
   course = json.loads((tmp_path / 'voice_course.json').read_text())['rows']
   assert [(row['updates'], row['seed'], row['value']) for row in course if row['metric'] == 'voiced_recall'] == [
       (before, 0, 0.5), (last, 0, recalls[0]), (last, 1, recalls[1])]
-  assert {row['value'] for row in course if row['metric'] == 'out_of_range'} == {0.5}  # of two samples one is above 1
+  assert {row['value'] for row in course if row['metric'] == 'clipped'} == {0.5}  # of two samples one is above 1
 
 
 def test_signal_to_noise_of_reconstructions():
