@@ -46,8 +46,7 @@ def models(config: Mapping[str, Any]) -> tuple[Teacher, Student]:
 
 def trained_by(config: Mapping[str, Any], of_teacher: bool) -> dict[str, Any]:
   """The config with the sections that the teacher of a vocoder has for itself."""
-  study = {name: section for name, section in config.get('teacher_study', {}).items() if isinstance(section, Mapping)}
-  return merge(config, study) if of_teacher else dict(config)
+  return merge(config, config.get('teacher_study', {}) if of_teacher else {})
 
 
 def training_step(config: Mapping[str, Any], of_teacher: bool, batch: int, num_devices: int = 1) -> tuple[Callable, tuple]:

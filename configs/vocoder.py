@@ -53,13 +53,13 @@ BASE = dict(
     train=dict(TRAIN, batch_size=4, num_epochs=10),
     teacher_study=dict(  # takes the place of sections of the students while the teacher trains
         optimizer=dict(name='adam', learning_rate=0.002, schedule=placeholder(str), decay_rate=0.95),
-        train=dict(TRAIN, batch_size=8, num_epochs=60),
-        least_recall=placeholder(float)),  # voiced recall below which students of it are not trained; None: they are
+        train=dict(TRAIN, batch_size=8, num_epochs=60)),
     pairs=dict(num=3600, seed=1, solver='auto'),
     encodings=dict(num=placeholder(int), seed=1),  # None: of all recordings, once each
     evaluation=dict(
         seed=100, num_seeds=3,  # of the z that the held-out utterances are spoken with: seed, seed + 1, ...
-        num_train_seeds=1),  # students of each arm, with train.seed and those that follow
+        num_train_seeds=1,  # students of each arm, with train.seed and those that follow
+        least_recall=placeholder(float)),  # of the teacher's voiced parts; below, no student is trained; None: they are
     figures={'vocoder': (
         'flow/x_reconstruction', 'flow/oracle_prediction', 'flow/regularized_kl', 'flow/regularized_kl_spectral')},
     arms={})  # they follow from the scale: see `arms`
@@ -76,10 +76,9 @@ SCALES = {
         train=dict(batch_size=2, num_epochs=12),  # 8,000 updates
         teacher_study=dict(
             optimizer=dict(name='adam', learning_rate=0.002, schedule='cosine'),
-            train=dict(TRAIN, batch_size=4, num_epochs=60, grad_clip=100.0, checkpoint_every_epochs=5, keep_checkpoints=12),
-            least_recall=0.85),
+            train=dict(TRAIN, batch_size=4, num_epochs=60, grad_clip=100.0, checkpoint_every_epochs=5, keep_checkpoints=12)),
         pairs=dict(num=640),  # 8 for each recording
-        evaluation=dict(num_train_seeds=2),
+        evaluation=dict(num_train_seeds=2, least_recall=0.85),
         figures={'vocoder': ('flow/x_reconstruction', 'flow/regularized_kl', 'flow/regularized_kl_spectral',
                              'flow/oracle_prediction', 'flow/x_reconstruction_denoising', 'flow/regularized_kl_power',
                              'flow/x_reconstruction_noise')}),

@@ -43,17 +43,17 @@ def run(experiment: Experiment) -> str:
   """Trains what is missing, speaks the held-out utterances, and writes vocoder.json, .md and .png, forest.png and wav/ARM.wav.
 
   Beside the sections of distillation.carry_out, the config has teacher_study (sections that take the place of those of the
-  students while the teacher trains; and least_recall, of voiced parts on the validation part, below which students are not
-  trained) and figures.vocoder (names of arms; with none the teacher is listened to, and that is all: nothing is measured on
-  held-out utterances); config.encodings.num may be None, for all recordings. Beside the teacher and each student, the encodings
-  z = T(x) and the pairs (z, T^-1(z)) get a folder, where an arm takes them. A student whose loss becomes not finite has a row
-  of the metric `diverged`.
+  students while the teacher trains), evaluation.least_recall (of voiced parts of the validation part by the teacher, below
+  which students are not trained) and figures.vocoder (names of arms; with none the teacher is listened to, and that is all:
+  nothing is measured on held-out utterances); config.encodings.num may be None, for all recordings. Beside the teacher and
+  each student, the encodings z = T(x) and the pairs (z, T^-1(z)) get a folder, where an arm takes them. A student whose loss
+  becomes not finite has a row of the metric `diverged`.
 
   Returns:
     The table and the verdicts as text.
 
   Raises:
-    InputError: the teacher is below least_recall.
+    InputError: the teacher is below evaluation.least_recall.
   """
   config, path, command, devices = experiment
   configs = distillation.student_configs(config, config['figures']['vocoder'])
@@ -65,9 +65,9 @@ def run(experiment: Experiment) -> str:
       'train the teacher', 'listen to the teacher', *(f'make {kind}' for kind in kinds),
       *(distillation.distil_stage(config, *training) for training in trainings),
       *(f'speak and measure, seed {seed}' for seed in seeds), 'reconstruct'])
-  study = {name: section for name, section in config['teacher_study'].items() if name != 'least_recall'}
-  runs.check(merge(config, study), configs.values())  # before the hours of the first of them
-  teacher_run = stages.run('train the teacher', runs.train_teacher, merge(config, study), path / 'teacher', devices)
+  of_teacher = merge(config, config['teacher_study'])
+  runs.check(of_teacher, configs.values())  # before the hours of the first of them
+  teacher_run = stages.run('train the teacher', runs.train_teacher, of_teacher, path / 'teacher', devices)
   heard = stages.run('listen to the teacher', _listen, experiment, teacher_run, seeds)
   if not configs:
     return heard
@@ -124,13 +124,13 @@ def _listen(experiment: Experiment, teacher_run: TeacherRun, seeds: Sequence[int
       for row in measure(step, seed)])
   rows = course.where(updates=last)
   recall = float(np.mean(rows.where(metric='voiced_recall').values('value')))
-  least = experiment.config['teacher_study'].get('least_recall')
+  least = experiment.config['evaluation'].get('least_recall')
   threshold = voice_criteria.TEACHER_RECALL if least is None else least
   if not recall >= threshold:
     words = (f'The teacher has a voiced recall of {recall:.2f} on the {part.replace("_", "-")} utterances, below '
              f'{threshold:g}: its students can say nothing about the paper')
     if least is not None and experiment.config['figures']['vocoder']:
-      raise InputError(f'{words}. Set config.teacher_study.least_recall=None to train them all the same.')
+      raise InputError(f'{words}. Set config.evaluation.least_recall=None to train them all the same.')
     logging.warning('%s.', words)
   named = [{**row, 'arm': f'teacher, {row["updates"]} updates, seed {row["seed"]}'} for row in course]
   return tables.plain(tables.by_arm(named, (*MAIN, ('clipped', None))))

@@ -148,7 +148,7 @@ def test_seeds_that_agree_and_an_interval_without_the_threshold_decide(recalls, 
     ((0.80, 0.82), 0.85, (), False)])
 def test_students_of_a_teacher_that_does_not_speak_are_not_trained(tmp_path, monkeypatch, recalls, least, arms, refused):
   """By the mean over the seeds of z, on the validation part; where there are no students to train, it is told alone."""
-  config = {'pairs': {'solver': 'auto'}, 'teacher_study': {'least_recall': least}, 'figures': {'vocoder': arms}}
+  config = {'pairs': {'solver': 'auto'}, 'evaluation': {'least_recall': least}, 'figures': {'vocoder': arms}}
   run = types.SimpleNamespace(hash='h', source=types.SimpleNamespace(data=types.SimpleNamespace(validation=[1])))
   parts, before, last = [], 10, 20
   monkeypatch.setattr(vocoder.runs, 'last_step', lambda path: last)
