@@ -23,10 +23,11 @@ JACOBIANS = 8  # have their whole Jacobian taken
 
 
 def sample_rows(arm: str, student_run: StudentRun, context: Context) -> list[dict[str, Any]]:
-  """Rows of a student's samples of the same z as the teacher's: likelihood, quality, encodings and reverse KL."""
+  """Rows of a student's samples of the same z as the teacher's: likelihood, quality, encodings, and two objectives."""
   output = map_examples(student_run.student.z_to_x, context.devices)(student_run.params, context.samples.z)
   seen = context.see(output.x)
-  return [*_reverse_kl_rows(arm, student_run.student, output, seen.log_prob, context), *_sample_rows(arm, seen, context)]
+  return [_z_reconstruction_row(arm, seen, context),
+          *_reverse_kl_rows(arm, student_run.student, output, seen.log_prob, context), *_sample_rows(arm, seen, context)]
 
 
 def quality_rows(arm: str, x: np.ndarray, context: Context) -> list[dict[str, Any]]:
@@ -34,6 +35,13 @@ def quality_rows(arm: str, x: np.ndarray, context: Context) -> list[dict[str, An
   rows = sample_metrics.sample_rows(arm, examples.to_values(context.run, x), context.references, context.observer,
                                     memorisation=context.memorisation, levels=context.run.space.levels, seed=context.seed)
   return rows + examples.range_rows(arm, context.run, x, seed=context.seed)
+
+
+def _z_reconstruction_row(arm: str, seen: Seen, context: Context) -> dict[str, Any]:
+  """The row of the distance between z and T(S(z)), of samples of context.samples.z."""
+  errors = distances.l2(seen.z, context.samples.z)
+  return statistics.row(arm, 'z_reconstruction_l2', 'teacher', statistics.mean(errors, seed=context.seed), n=len(errors),
+                        seed=context.seed, floor=0.0)
 
 
 def _reverse_kl_rows(arm: str, student: Student, output: Any, log_teacher: np.ndarray,
@@ -142,7 +150,7 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
   output = generate(params, samples.z)
   seen = context.see(output.x)
   rows = [error(f'oracle_{name}', 'teacher', distances.make(name)(output.x, samples.paired.x)) for name in ('l2', 'l1')]
-  rows.append(error('z_reconstruction_l2', 'teacher', distances.l2(seen.z, samples.z)))
+  rows.append(_z_reconstruction_row(arm, seen, context))
   rows += [error('x_reconstruction_l2', name, distances.l2(generate(params, encodings).x, x))
            for name, (x, encodings, _) in context.data.items()]
   rows += _reverse_kl_rows(arm, student, output, seen.log_prob, context)

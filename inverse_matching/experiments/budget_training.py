@@ -41,14 +41,14 @@ class Study(NamedTuple):
   measures: Mapping[str, headroom.Distance]  # to the data
   floors: Mapping[str, float]  # of the measures: what as many training images have
   to_validation: Callable[[np.ndarray], float]  # integer images -> their kernel distance to the validation part
+  done: dict[tuple[str, str, int], Trained]  # (arm, size, seed) -> what `trained` has found to be there
 
 
-def student_config(study: Study, student: Student, seed: int) -> dict[str, Any]:
-  """The config of a student."""
-  config = study.experiment.config
+def student_config(config: Mapping[str, Any], student: Student, seed: int) -> dict[str, Any]:
+  """The config of a student, of that of the experiment."""
   arm = distillation.config_of(config, student.arm)
   steps = {} if student.steps is None else {'num_steps': student.steps}
-  return merge(arm, {'student': {**study.settings['sizes'][student.size][arm['student']['name']], **steps},
+  return merge(arm, {'student': {**config['budget']['sizes'][student.size][arm['student']['name']], **steps},
                      'train': {'seed': seed}})
 
 
@@ -66,27 +66,34 @@ def _train(study: Study, student: Student, seed: int, rate: float, passes: int, 
     study: what is shared.
     student: to train.
     seed: of training.
-    rate: of learning.
+    rate: of learning, which falls to 0 by a cosine.
     passes: of the student over a batch.
     every: passes between two checkpoints.
     name: of the folder.
     begin: workdir and step of the parameters to begin with; None: random ones.
   """
-  config = student_config(study, student, seed)
+  config = student_config(study.experiment.config, student, seed)
   each = costs.passes(config['loss'])
   folder = study.experiment.path / 'budget' / student.arm / student.size.replace('/', '_') / name
   init_from, init_step = begin or (None, None)
   return courses.train(
-      study.experiment, config, folder, study.outcome.teacher_run, rate=rate, updates=passes // each, every=every // each,
-      pairs=pairs_of(study, config['loss']), init_from=init_from, init_step=init_step)
+      study.experiment, config, folder, study.outcome.teacher_run, rate=rate, schedule='cosine', updates=passes // each,
+      every=every // each, pairs=pairs_of(study, config['loss']), init_from=init_from, init_step=init_step)
 
 
 def trained(study: Study, student: Student, seed: int) -> Trained:
   """The student of an arm after all of its budget, trained as far as that is not done."""
+  key = student.arm, student.size, seed
+  if key not in study.done:
+    study.done[key] = _trained(study, student, seed)
+  return study.done[key]
+
+
+def _trained(study: Study, student: Student, seed: int) -> Trained:
   settings, then = study.settings, study.settings['then'].get(student.arm)
   if then is None:
     tuning = courses.reached(settings['rates'], lambda rate: _train(
-        study, student, settings['num_seeds'], rate, settings['tuning'], settings['tuning'], name=f'rate_{rate:g}'))
+        study, student, courses.TUNING_SEED, rate, settings['tuning'], settings['tuning'], name=f'rate_{rate:g}'))
     rate = courses.best_of(tuning)
     workdir = _train(study, student, seed, rate, settings['passes'], settings['every'], name=f'seed{seed}')
     return Trained(workdir, checkpoint.steps(workdir)[-1], rate, tuning=tuning)

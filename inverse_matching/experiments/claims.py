@@ -162,17 +162,19 @@ def _reach(row: Mapping[str, Any] | None, scale: scales.Scale) -> tuple[float, f
 def effect(rows: Sequence[Mapping[str, Any]], arm: str, baseline: str, metric: str, reference: str) -> dict[str, Any] | None:
   """How much smaller a metric of an arm is than that of a baseline, as a row of a summary; None: one has no such number.
 
-  Its verdict is nearer, farther or not decided; of fewer than ENOUGH training seeds it is an indication, see above.
+  Its verdict is nearer, farther, not decided, or that there is nothing to judge, see above; of fewer than ENOUGH training seeds
+  it is an indication.
   """
   comparison = Comparison('', '', metric, reference, arm, baseline)
-  if not _by_train_seed(rows, arm, comparison) or not _by_train_seed(rows, baseline, comparison):
+  of_arm, of_baseline = (_by_train_seed(rows, name, comparison) for name in (arm, baseline))
+  if not of_arm or not of_baseline:
     return None
   found = difference(rows, comparison)
   if found is None:
     return None
   return {'arm': arm, 'baseline': baseline, 'metric': metric, 'reference': reference, 'scale': found.scale.name,
           'nearer_by': found.value, 'low': found.low, 'high': found.high, 'num_train_seeds': found.num_train_seeds,
-          'verdict': found.verdict('nearer', 'farther')}
+          'verdict': _nothing_to_judge(rows, comparison, of_arm, of_baseline) or found.verdict('nearer', 'farther')}
 
 
 def _common(lower: Mapping[int | None, Any], higher: Mapping[int | None, Any]) -> list[int | None]:
@@ -203,6 +205,12 @@ def _variance(rows: Sequence[Mapping[str, Any]], c: Comparison, differences: np.
 
 def _verdict(rows: Sequence[Mapping[str, Any]], c: Comparison, found: Difference | None, lower: Mapping,
              higher: Mapping) -> str:
+  nothing = _nothing_to_judge(rows, c, lower, higher)
+  return nothing or ('not decided' if found is None else found.verdict('agrees', 'disagrees'))
+
+
+def _nothing_to_judge(rows: Sequence[Mapping[str, Any]], c: Comparison, lower: Mapping, higher: Mapping) -> str | None:
+  """Why a comparison means nothing, whatever its numbers; None: it means something."""
   (low_row, high_row) = (next(iter(of.values())) for of in (lower, higher))
   if c.metric == 'variance_ratio' and not 1 / NEAR_ONE < low_row['floor'] < NEAR_ONE:
     return 'not meaningful at this scale'
@@ -212,7 +220,7 @@ def _verdict(rows: Sequence[Mapping[str, Any]], c: Comparison, found: Difference
     return 'not meaningful at this scale'
   if scales.is_kernel_distance(c.metric) and high_row['low'] is not None and high_row['low'] <= high_row['floor']:
     return 'no headroom'
-  return 'not decided' if found is None else found.verdict('agrees', 'disagrees')
+  return None
 
 
 def _show(of: Mapping[int | None, Mapping[str, Any]]) -> str:

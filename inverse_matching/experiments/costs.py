@@ -9,8 +9,9 @@ from inverse_matching.types import Params
 
 PATH = 6  # passes that the path derivative takes, about: its solve pulls back through the student once a sweep (results/digits)
 # Name of a loss -> forward and backward passes of the student for an example, where it is not one.
-_of_kl = lambda loss: PATH if loss.get('estimator') == 'path' else 1
-_PASSES = {'reverse_kl': _of_kl, 'mixture': lambda loss: 1 + _of_kl(loss),
+_is_path = lambda loss: loss.get('estimator') == 'path'
+_PASSES = {'reverse_kl': lambda loss: PATH if _is_path(loss) else 1,
+           'mixture': lambda loss: 1 + PATH if _is_path(loss) else 1,
            'energy_score': lambda loss: loss.get('num_draws', 2),
            'energy_oracle': lambda loss: 1 + loss.get('num_draws', 2)}
 # Objectives that call T for each example, with a derivative.

@@ -1,4 +1,4 @@
-"""Students that train for a number of updates at a constant rate, with checkpoints on the way, for studies of training."""
+"""Students that train for a number of updates, with checkpoints on the way, for studies of training."""
 import math
 import pathlib
 from typing import Any, Callable, Iterable, Mapping
@@ -15,10 +15,26 @@ from inverse_matching.runtime.overlays import merge
 from inverse_matching.training import loop
 from inverse_matching.training.metrics import held_out_losses
 
+TUNING_SEED = 900  # of trainings that a rate is chosen by, which no other training has
 
-def train(experiment: Experiment, config: Mapping[str, Any], workdir: pathlib.Path, teacher_run: TeacherRun, *, rate: float,
-          updates: int, every: int, pairs: pathlib.Path | None = None, init_from: pathlib.Path | None = None,
-          init_step: int | None = None) -> pathlib.Path:
+
+def overlay(*, rate: float, updates: int, every: int, schedule: str | None = None) -> dict[str, Any]:
+  """What a training has for its sections optimizer and train.
+
+  Args:
+    rate: of learning, at first.
+    updates: in all, a multiple of `every`.
+    every: updates between two checkpoints, all of which are kept, and two values of the held-out loss.
+    schedule: of the rate. None: it is constant; 'cosine': it falls to 0.
+  """
+  return {'optimizer': {'learning_rate': rate, 'schedule': schedule, 'decay_rate': 1.0, 'warmup_epochs': None},
+          'train': {'num_epochs': updates // every, 'epoch_updates': every, 'evaluate_every_epochs': 1,
+                    'checkpoint_every_epochs': 1, 'keep_checkpoints': updates // every}}
+
+
+def train(experiment: Experiment, config: Mapping[str, Any], workdir: pathlib.Path, teacher_run: TeacherRun, *,
+          pairs: pathlib.Path | None = None, init_from: pathlib.Path | None = None, init_step: int | None = None,
+          **of_course: Any) -> pathlib.Path:
   """Trains, and returns the workdir.
 
   Args:
@@ -26,18 +42,12 @@ def train(experiment: Experiment, config: Mapping[str, Any], workdir: pathlib.Pa
     config: of the student.
     workdir: of the student.
     teacher_run: its teacher.
-    rate: of learning, constant.
-    updates: in all, a multiple of `every`.
-    every: updates between two checkpoints, all of which are kept, and two values of the held-out loss.
     pairs, init_from, init_step: see runs.distill.
+    **of_course: see `overlay`.
   """
   exported.require_run(workdir)
-  constant = merge(config, {
-      'optimizer': {'learning_rate': rate, 'schedule': None, 'decay_rate': 1.0, 'warmup_epochs': None},
-      'train': {'num_epochs': updates // every, 'epoch_updates': every, 'evaluate_every_epochs': 1,
-                'checkpoint_every_epochs': 1, 'keep_checkpoints': updates // every}})
-  runs.distill(constant, workdir, teacher_run, pairs, experiment.devices, init_from=init_from, init_step=init_step,
-               features=distillation.features_folder(experiment.path, config))
+  runs.distill(merge(config, overlay(**of_course)), workdir, teacher_run, pairs, experiment.devices, init_from=init_from,
+               init_step=init_step, features=distillation.features_folder(experiment.path, config))
   jax.clear_caches()
   return workdir
 

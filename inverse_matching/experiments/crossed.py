@@ -13,9 +13,8 @@ from inverse_matching import losses, runs
 from inverse_matching.data import pairs as pair_data
 from inverse_matching.evaluation import evaluate, statistics, tables
 from inverse_matching.evaluation.context import make_context, teacher_samples
-from inverse_matching.experiments import courses, distillation, figures, scales
+from inverse_matching.experiments import courses, distillation, figures, scales, verdicts
 from inverse_matching.experiments.experiment import Experiment, Rows, Stages
-from inverse_matching.experiments.verdicts import ENOUGH
 from inverse_matching.runs import TeacherRun, exported
 from inverse_matching.runtime.overlays import merge
 from inverse_matching.training import checkpoint
@@ -50,7 +49,7 @@ def run(experiment: Experiment) -> str:
   there than at its own student, see `preferences`. crossed.json is written after every student.
   """
   config, settings = experiment.config, experiment.config['crossed']
-  seeds, tuning, arms = range(settings['num_seeds']), settings['num_seeds'], settings['arms']
+  seeds, tuning, arms = range(settings['num_seeds']), courses.TUNING_SEED, settings['arms']
   distillation.student_configs(config, arms)  # refuses unknown names before the first hour
   goes_on = lambda seed, arm: arm in settings['further'] and seed < settings['further_seeds']
   students = [(seed, arm, (*settings['updates'], *(settings['further_updates'] if goes_on(seed, arm) else ())))
@@ -136,10 +135,8 @@ def _follow(experiment: Experiment, part: Part, arm: str, rate: float, updates: 
 def preferences(rows: Rows) -> list[dict[str, Any]]:
   """Of each objective, number of updates and other arm: how much higher the objective is at its student than at its own.
 
-  An arm that did not go on so far is taken where it ended. The difference is the mean over seeds with a 95% t interval, of
-  distances as a ratio.
-  `lower` is where the objective is lower: 'own', 'other', or None if the interval holds 0, the seeds do not agree, or there are
-  fewer than ENOUGH of them.
+  An arm that did not go on so far is taken where it ended. The difference is that of verdicts.of_pairs; `lower` is where the
+  objective is lower: 'own', 'other', or None if that is not decided.
   """
   found = []
   for updates in rows.distinct('updates'):
@@ -155,8 +152,9 @@ def preferences(rows: Rows) -> list[dict[str, Any]]:
         seeds = [seed for seed in own if values[arm].get(seed) is not None and own[seed] is not None]
         if arm != own_arms[objective] and len(seeds) > 1:
           scale = scales.IDENTITY if objective == 'reverse_kl' else scales.LOG
-          differences = [scale.forward(values[arm][seed]) - scale.forward(own[seed]) for seed in seeds]
-          found.append({'updates': updates, 'objective': objective, 'at': arm, **_preference(differences, scale)})
+          difference = verdicts.of_pairs([values[arm][seed] for seed in seeds], [own[seed] for seed in seeds], scale)
+          lower = {'higher': 'own', 'lower': 'other'}.get(difference.pop('verdict'))
+          found.append({'updates': updates, 'objective': objective, 'at': arm, **difference, 'lower': lower})
   return found
 
 
@@ -165,15 +163,6 @@ def _until(rows: Rows, updates: int) -> Rows:
   last = {arm: max(made for made in rows.where(arm=arm).distinct('updates') if made <= updates)
           for arm in rows.distinct('arm') if min(rows.where(arm=arm).distinct('updates')) <= updates}
   return Rows(row for row in rows if row['updates'] == last.get(row['arm']))
-
-
-def _preference(differences: list[float], scale: scales.Scale) -> dict[str, Any]:
-  value, low, high = statistics.over_seeds(differences)
-  agree = len({difference > 0 for difference in differences}) == 1
-  decided = len(differences) >= ENOUGH and agree and (low > 0 or high < 0)
-  shown = (scale.shown(number) for number in (value, low, high))
-  return {'scale': scale.name, **dict(zip(('difference', 'low', 'high'), shown)), 'num_train_seeds': len(differences),
-          'lower': ('own' if value > 0 else 'other') if decided else None}
 
 
 def _table(rows: Rows, updates: int) -> str:

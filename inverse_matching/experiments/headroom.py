@@ -88,6 +88,7 @@ def run(experiment: Experiment) -> str:
       logging.warning('%s: %s', name, error)
       return [statistics.row(name, 'diverged', None, 1.0, n=1, seed=seed)]
 
+  told_apart = Rows(outcome.rows).where(arm='teacher', metric='two_sample_accuracy')  # whether a verdict means anything
   floors = {row['metric']: row['value'] for row in measured(
       FLOOR, choose(teacher_run.source.data.train.pixels, num, seed))}
   rows = Rows(stages.run('measure the teacher and the students', lambda: [
@@ -98,8 +99,9 @@ def run(experiment: Experiment) -> str:
   def write() -> Rows:
     with_floors = Rows({**row, 'floor': floors.get(row['metric'])} for row in rows)
     teachers = [arm for arm in rows.distinct('arm') if arm.startswith('teacher')]
+    judged = [*with_floors, *told_apart]
     summary = [effect for arm in rows.distinct('arm') for baseline in teachers for metric in measures if arm not in teachers
-               and (effect := claims.effect(with_floors, arm, baseline, metric, 'data'))]
+               and (effect := claims.effect(judged, arm, baseline, metric, 'data'))]
     return experiment.write('headroom', about, with_floors, summary=summary)
 
   for share in shares:

@@ -51,9 +51,10 @@ def run(experiment: Experiment) -> str:
 
   config.lambda_study has logit_lambdas, and changes to other sections (see settings_of). Bits per dimension and what is
   measured on pixels compare between values of lambda; what is measured in the space of x, in nats or as l2 there, does not.
-  Rows have the field logit_lambda besides those of figure 4.
+  Rows have the field logit_lambda besides those of figure 4; the summary has their means over the training seeds.
+  lambda.json is written after every value.
   """
-  study, rows = experiment.config['lambda_study'], []
+  study, rows = experiment.config['lambda_study'], Rows()
   for value in study['logit_lambdas']:
     settings = settings_of(experiment.config, value)
     folder, seed = experiment.path / 'lambda' / str(value), settings['evaluation']['seed']
@@ -64,8 +65,10 @@ def run(experiment: Experiment) -> str:
       x = examples.encode_split(teacher_run, teacher_run.source.data.held_out, seed, experiment.devices, num=EXAMPLES)
       rows_of_value += conditioning_rows(log_inverse_scales(teacher_run, x, experiment.devices), seed)
     rows += [{**row, 'logit_lambda': value} for row in rows_of_value]
-  # The settings of the last value; each row has its own.
-  rows = experiment.write('lambda', {**distillation.settings(settings, teacher_run), 'lambda_study': study}, rows)
+    means = [{**row, 'logit_lambda': value} for value in rows.distinct('logit_lambda')
+             for row in rows.where(logit_lambda=value).over_training()]
+    # The settings of the last value; each row has its own.
+    experiment.write('lambda', {**distillation.settings(settings, teacher_run), 'lambda_study': study}, rows, summary=means)
   _draw(experiment.path / 'lambda.png', rows)
   named = Rows({**row, 'arm': f'{row["logit_lambda"]:g} {row["arm"]}'} for row in rows.where(seed=seed))
   return 'Lambda\n' + tables.plain(tables.by_arm(named.of_first_training(), SHOWN, intervals=False)[:-1])

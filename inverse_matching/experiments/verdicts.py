@@ -1,7 +1,10 @@
 """What a verdict is, in every study: a claim of the paper, and how numbers over seeds decide it."""
-from typing import NamedTuple, Sequence
+from typing import Any, NamedTuple, Sequence
 
 import numpy as np
+
+from inverse_matching.evaluation import statistics
+from inverse_matching.experiments import scales
 
 ENOUGH = 3  # training seeds, with which a network's claim can be decided
 NUM_FLIPS = 20_000
@@ -13,6 +16,21 @@ class Claim(NamedTuple):
   text: str
   number: str
   verdict: str  # agrees, disagrees, not decided, indicated: agrees or disagrees, no headroom, not meaningful at this scale
+
+
+def of_pairs(a: Sequence[float], b: Sequence[float], scale: scales.Scale) -> dict[str, Any]:
+  """How much higher `a` is than `b`, both [n], of two training seeds or more: fields of a row.
+
+  The difference is the mean over the seeds with a 95% t interval, of a metric whose scale is the log as a ratio. The verdict is
+  higher or lower where the interval excludes no difference, all seeds agree, and there are ENOUGH of them.
+  """
+  differences = [float(of_a) - float(of_b) for of_a, of_b in zip(scale.forward(a), scale.forward(b), strict=True)]
+  value, low, high = statistics.over_seeds(differences)
+  agree = len({difference > 0 for difference in differences}) == 1
+  is_decided = len(differences) >= ENOUGH and agree and (low > 0 or high < 0)
+  shown = (scale.shown(number) for number in (value, low, high))
+  return {'scale': scale.name, **dict(zip(('difference', 'low', 'high'), shown)), 'num_train_seeds': len(differences),
+          'verdict': ('higher' if value > 0 else 'lower') if is_decided else 'not decided'}
 
 
 def sign_flip(differences: Sequence[float], *, seed: int = 0) -> float:

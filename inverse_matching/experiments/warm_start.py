@@ -11,7 +11,7 @@ import numpy as np
 from inverse_matching import runs
 from inverse_matching.evaluation import evaluate, examples
 from inverse_matching.evaluation.context import Context
-from inverse_matching.experiments import courses, distillation, figures
+from inverse_matching.experiments import courses, distillation, figures, scales, verdicts
 from inverse_matching.experiments.experiment import Experiment, Rows
 from inverse_matching.runs import StudentRun, TeacherRun
 from inverse_matching.runtime.overlays import merge
@@ -23,7 +23,9 @@ EVERY = 100  # updates between two values of the objective; the numbers of updat
 SHOWN = 8  # images of each
 OBJECTIVE = 'objective'  # the metric of a row, beside those of samples
 FIGURE = 'figure'  # the start of the student of figure 4: random weights, and a schedule of its own
-METRICS = ('reverse_kl', 'label_entropy', 'kernel_distance', 'coverage', 'precision')
+# The metric of samples that an objective is, which has its value before the first update too.
+OBJECTIVES = {'reverse_kl': 'reverse_kl', 'reverse_kl_path': 'reverse_kl', 'z_reconstruction': 'z_reconstruction_l2'}
+METRICS = ('reverse_kl', 'z_reconstruction_l2', 'label_entropy', 'kernel_distance', 'coverage', 'precision')
 LINE = tuple(i / 5 for i in range(6))
 COLOURS = {'random': 'tab:red', 'good': 'tab:blue', 'figure': 'tab:orange', 'control': 'tab:grey'}
 CURVES = ('kernel_distance', 'coverage', 'label_entropy')  # that are drawn over the updates
@@ -43,7 +45,7 @@ def run(experiment: Experiment) -> str:
   """Writes warm_start.json and a picture for each arm; returns the table.
 
   config.warm_start has: good, the arm whose students are the good starts, one for each seed; arms, whose objectives are
-  followed; control, an arm that trains on from the first good student at the rate of the first of `arms`, or None: what a
+  followed; control, an arm that trains on from the good students at the rate of the first of `arms`, or None: what a
   restart does by itself; rates, of which each arm takes for each start the one whose objective on the validation part is
   lowest after num_tuning updates; updates, at which samples are measured and drawn, the last of which ends the run; num_seeds,
   start -> training seeds; and training, sections that overlay those of the config in these runs. An arm whose student of
@@ -51,7 +53,8 @@ def run(experiment: Experiment) -> str:
 
   Rows have the arm, start, train_seed, learning_rate, updates, metric and value: the objective on the validation part every 100
   updates, and what is measured on the samples of the same z as the teacher's. Those with `line` are measured at weights on the
-  straight line from the good student (0) to where its first seed ended (1). warm_start.json is written after every run.
+  straight line from the good student (0) to where its first seed ended (1). The summary is that of `effects`.
+  warm_start.json is written after every run.
   """
   settings = experiment.config['warm_start']
   arms, num_seeds, control = settings['arms'], settings['num_seeds'], settings.get('control')
@@ -61,7 +64,7 @@ def run(experiment: Experiment) -> str:
   starts = [(arm, start) for arm in arms for start in num_seeds]
   cases = [Case(arm, start, seed) for seed in range(max(num_seeds.values())) for arm, start in starts
            if seed < num_seeds[start]]
-  controls = [Case(control, 'good', 0)] if control and control not in arms and 'good' in num_seeds else []
+  controls = [Case(control, 'good', seed) for seed in range(num_seeds.get('good', 0)) if control and control not in arms]
   from_good = arms if 'good' in num_seeds else []
   outcome = distillation.carry_out(experiment, [settings['good']], more_stages=[
       *(f'choose the rate of {arm} from {start} weights' for arm, start in starts), *map(str, [*cases, *controls]),
@@ -79,17 +82,41 @@ def run(experiment: Experiment) -> str:
     rate = rates[arms[0] if case in controls else case.arm, case.start]
     more, images[case] = outcome.stages.run(str(case), _follow, experiment, train, case, rate, settings['updates'], outcome)
     rows += [{'arm': case.arm, 'start': case.start, 'train_seed': case.seed, 'learning_rate': rate, **row} for row in more]
-    experiment.write('warm_start', about, rows)
+    experiment.write('warm_start', about, rows, summary=effects(rows, settings))
   for arm in from_good:
     if images[Case(arm, 'good', 0)]:  # it came to its end
       rows += [{'arm': arm, 'start': 'good', 'train_seed': 0, 'learning_rate': rates[arm, 'good'], **row}
                for row in outcome.stages.run(f'from the good student to the end of {arm}', _line, experiment, arm, outcome)]
-  rows = experiment.write('warm_start', about, rows)
+  found = effects(rows, settings)
+  rows = experiment.write('warm_start', about, rows, summary=found)
   pixels = examples.to_pixels(teacher_run, outcome.context.samples.paired.x[:SHOWN])
   for arm in arms:
     _draw(experiment.path / f'warm_start_{pathlib.Path(arm).name}.png', arm, control, rows, images, pixels,
           teacher_run.space.levels)
-  return rows.table(('arm', 'start', 'train_seed', 'updates', 'metric', 'value'))
+  tables = [rows.table(('arm', 'start', 'train_seed', 'updates', 'metric', 'value'))]
+  return '\n\n'.join(tables + ([Rows(found).table(list(found[0]))] if found else []))
+
+
+def effects(rows: Rows, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+  """What became of the samples of each arm, by every metric, over the training seeds: see verdicts.of_pairs.
+
+  `contrast` is `end - start`, of the runs from good weights; at the end `random - good`, the weights that they began with; and
+  `good - control`, the arm against the control from the same weights.
+  """
+  last, found = settings['updates'][-1], []
+  for arm in settings['arms']:
+    contrasts = {'end - start': ((arm, 'good', last), (arm, 'good', 0)),
+                 'random - good': ((arm, 'random', last), (arm, 'good', last)),
+                 'good - control': ((arm, 'good', last), (settings.get('control'), 'good', last))}
+    for contrast, sides in contrasts.items():
+      for metric in METRICS:
+        a, b = ({row['train_seed']: row['value'] for row in rows.where(arm=name, start=start, updates=updates, metric=metric)}
+                for name, start, updates in sides)
+        seeds = [seed for seed in a if a[seed] is not None and b.get(seed) is not None]
+        if len(seeds) > 1:
+          difference = verdicts.of_pairs([a[seed] for seed in seeds], [b[seed] for seed in seeds], scales.of(metric))
+          found.append({'arm': arm, 'contrast': contrast, 'metric': metric, **difference})
+  return found
 
 
 def _train(experiment: Experiment, teacher_run: TeacherRun, case: Case, rate: float, updates: int,
@@ -182,8 +209,7 @@ def _draw(path: pathlib.Path, arm: str, control: str | None, rows: Rows, images:
     lines += [(('control', seed), line) for (seed,), line in rows.where(arm=control, start='good').groups('train_seed').items()]
   for (start, seed), line in lines:
     curve = [(row['updates'], row['value']) for row in line.where(metric=OBJECTIVE)]
-    if arm.endswith('/reverse_kl'):  # which is measured before the first update too
-      curve = [(0, row['value']) for row in line.where(metric='reverse_kl', updates=0)] + curve
+    curve = [(0, row['value']) for row in line.where(metric=OBJECTIVES.get(arm.partition('/')[2]), updates=0)] + curve
     words = f'from {start} weights' if start in ('random', 'good') else f'from {FIGURE} 4: random weights, its own schedule'
     if start != 'control' and curve:
       axis.plot(*zip(*curve), color=COLOURS[start], label=None if seed else f'{words}, rate {line[0]["learning_rate"]:g}')

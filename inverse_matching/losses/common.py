@@ -23,6 +23,14 @@ def need_x(batch: Batch, name: str) -> None:
     raise InputError(f'{name} needs examples, and this batch has no x: give Batch(x=...), or take another objective.')
 
 
+def need_pairs(batch: Batch, name: str) -> None:
+  """Raises InputError for a batch without z or without x."""
+  if batch.z is None or batch.x is None:
+    missing = 'z' if batch.z is None else 'x'
+    raise InputError(f'{name} takes pairs (z, x = T^-1(z)), and this batch has no {missing}: solve for x first '
+                     '(inverse_matching.solve, or launch.make_pairs), or use x_reconstruction.')
+
+
 def prior_draw(teacher: Teacher, batch: Batch) -> Array:
   """z [B, *event] of the batch, or drawn from its keys where it has none."""
   if batch.z is not None:

@@ -8,7 +8,18 @@ from inverse_matching.elementwise import priors
 from inverse_matching.errors import InputError
 from inverse_matching.losses import path_score, spectral
 from inverse_matching.losses.common import check_differentiable, check_pair, num_steps, prior_draw
-from inverse_matching.types import Array, Batch, Gaussian, LossFn, Student, StudentOutput, Teacher, mean_event, sum_event
+from inverse_matching.types import (
+  Array,
+  Batch,
+  Gaussian,
+  LossFn,
+  Params,
+  Student,
+  StudentOutput,
+  Teacher,
+  mean_event,
+  sum_event,
+)
 
 
 def _log_student(teacher: Teacher, z: Array, output: StudentOutput, mask: Array | None) -> Array:
@@ -19,6 +30,13 @@ def _log_student(teacher: Teacher, z: Array, output: StudentOutput, mask: Array 
     raise InputError('reverse_kl with a mask needs the density of every time step, and this student gives one for the whole '
                      'event: use the wavenet student.')
   return sum_event(teacher.prior.log_density(z) - output.conditional.log_scale, mask)
+
+
+def log_densities(teacher: Teacher, teacher_params: Params, z: Array, output: StudentOutput,
+                  batch: Batch) -> tuple[Array, Array]:
+  """(log p_S(x), log p_T(x)), each [B], at x = S(z) of z [B, *event]."""
+  return (_log_student(teacher, z, output, batch.mask),
+          teacher.log_prob(teacher_params, output.x, batch.cond, mask=batch.mask))
 
 
 def maximum_likelihood(teacher: Teacher) -> LossFn:
@@ -67,8 +85,7 @@ def reverse_kl(teacher: Teacher, student: Student, *, estimator: str = 'total') 
     # The score belongs to the student without dropout, so the path estimator uses that student throughout.
     key = batch.key if estimator == 'total' else None
     output = student.z_to_x(student_params, z, batch.cond, key)
-    log_student = _log_student(teacher, z, output, batch.mask)
-    log_teacher = teacher.log_prob(teacher_params, output.x, batch.cond, mask=batch.mask)
+    log_student, log_teacher = log_densities(teacher, teacher_params, z, output, batch)
     value = log_student - log_teacher
     metrics = {'log_student': log_student, 'log_teacher': log_teacher}
     if estimator == 'path':

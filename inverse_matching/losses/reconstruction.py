@@ -4,7 +4,7 @@ import jax
 from inverse_matching import random
 from inverse_matching.errors import InputError
 from inverse_matching.losses import distances
-from inverse_matching.losses.common import check_differentiable, check_pair, need_x, prior_draw
+from inverse_matching.losses.common import check_differentiable, check_pair, need_pairs, need_x, prior_draw
 from inverse_matching.losses.distances import Distance
 from inverse_matching.types import Batch, LossFn, Student, Teacher
 
@@ -91,10 +91,7 @@ def oracle_prediction(teacher: Teacher, student: Student, *, distance: str | Dis
 
   def loss(student_params, teacher_params, batch: Batch):
     del teacher_params
-    if batch.z is None or batch.x is None:
-      missing = 'z' if batch.z is None else 'x'
-      raise InputError(f'oracle_prediction takes pairs (z, x = T^-1(z)), and this batch has no {missing}: '
-                       'solve for x first (inverse_matching.solve, or launch.make_pairs), or use x_reconstruction.')
+    need_pairs(batch, 'oracle_prediction')
     output = student.z_to_x(student_params, batch.z, batch.cond, batch.key)
     return measure(batch.x, output.x, batch.mask), {}
 

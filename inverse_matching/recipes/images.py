@@ -131,7 +131,7 @@ BUDGET = dict(  # what distillation buys
     comparisons=(  # further ones in the same size; reverse KL and the mixture begin with a trained student, as does `_on`
         ('resnet/x_reconstruction_l2_noise', 'resnet/x_reconstruction_l2'),
         ('resnet/x_reconstruction_l2_denoising', 'resnet/x_reconstruction_l2'),
-        ('resnet/energy_oracle', 'resnet/energy_score'), ('few_step/flow_matching', 'few_step/flow_matching_independent'),
+        ('few_step/flow_matching', 'few_step/flow_matching_independent'),
         ('flow/reverse_kl', 'flow/oracle_prediction_on'), ('flow/mixture', 'flow/oracle_prediction_on'),
         ('flow/oracle_prediction_on', 'flow/oracle_prediction')),
     classifier_seed=1,  # of one that measures, beside that of the evaluation
@@ -144,7 +144,7 @@ BUDGET = dict(  # what distillation buys
 SMOKE_BUDGET = dict(
     BUDGET, small=('1/4',), num_seeds=2, num_best=1, passes=12, every=6, tuning=6, rates=(1e-3,), steps=(1, 2), course=40,
     then={arm: dict(first='flow/oracle_prediction', passes=6, every=3, rate=1e-4)
-          for arm in ('flow/reverse_kl', 'flow/oracle_prediction_on')})
+          for arm in ('flow/reverse_kl', 'flow/mixture', 'flow/oracle_prediction_on')})
 
 
 def sizes(flow: Mapping[str, Mapping[str, Any]], resnet: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -232,11 +232,13 @@ def fit(workdir: str | os.PathLike, task: Task, config: Mapping[str, Any], devic
                                     **peak_memory()})
         log_start, log_step, waited = now, done, 0.0
       progress.update(1, loss=values['loss'])
+      steps_end = time.monotonic()
       if done % every['evaluate'] == 0 or done == total:
         metrics_writer.write(done, {'held_out_loss': evaluate(state.ema, teacher_params)})
       stopping = done < total and processes.any_process(bool(received or unread))
       if done % every['checkpoint'] == 0 or done == total or stopping:
         save(done, state)
+      log_start += time.monotonic() - steps_end  # the rate is that of the steps alone
       if stopping:
         raise unread or Stopped(received[0] if received else None, done)
   return state.ema

@@ -57,9 +57,32 @@ def test_the_arms_that_are_nearest_are_trained_in_full():
               for arm, values in near.items() for value in values
               for reference, is_validation in (('validation', True), ('data', False), ('teacher', False)))
   rows += [{'arm': 'flow/d at 1/2', 'metric': 'diverged', 'reference': None, 'value': 1.0}]
-  settings = {'arms': ('flow/d', 'flow/base', 'flow/a', 'few_step/c', 'flow/b'), 'baseline': 'flow/base', 'steps': (1, 2)}
+  settings = {'arms': ('flow/d', 'flow/base', 'flow/a', 'few_step/c', 'flow/b'), 'baseline': 'flow/base', 'steps': (1, 2),
+              'then': {}, 'comparisons': ()}
   best = lambda num: budget._best(rows, {**settings, 'num_best': num}, '1/2')
   assert best(2) == ['few_step/c', 'flow/b'] and best(9) == ['few_step/c', 'flow/b', 'flow/a', 'flow/d']
+
+
+def test_of_arms_that_begin_with_one_student_the_nearest_is_trained_in_full():
+  """Never the control, which is no other objective; the arm comes with all that it is judged beside."""
+  near = {'a': 0.5, 'first': 0.4, 'kl': 0.2, 'mixture': 0.3, 'on': 0.1}
+  rows = Rows({'arm': f'flow/{arm} at 1/4', 'metric': 'kernel_distance', 'reference': 'validation', 'value': value}
+              for arm, value in near.items())
+  settings = {'arms': [f'flow/{arm}' for arm in near], 'baseline': 'flow/base', 'num_best': 2,
+              'then': {f'flow/{arm}': {'first': 'flow/first'} for arm in ('kl', 'mixture', 'on')},
+              'comparisons': (('flow/kl', 'flow/on'), ('flow/mixture', 'flow/on'), ('flow/on', 'flow/first'))}
+  assert budget._best(rows, settings, '1/4') == ['flow/kl', 'flow/a']
+  assert budget._family('flow/kl', settings) == ['flow/first', 'flow/on', 'flow/kl']
+  assert budget._family('flow/a', settings) == ['flow/a']
+
+
+def test_a_student_is_looked_for_once(monkeypatch):
+  """Each look goes through four trainings that are done."""
+  looks = []
+  monkeypatch.setattr(budget_training, '_trained', lambda *of: looks.append(of) or len(looks))
+  study = budget_training.Study(None, {}, None, {}, {}, None, {})
+  students = [budget_training.Student('few_step/a', '1', steps) for steps in (1, None)]
+  assert [budget_training.trained(study, student, seed) for seed in (0, 1) for student in students] == [1, 1, 2, 2]
 
 
 def test_what_is_compared():
@@ -71,7 +94,10 @@ def test_what_is_compared():
                'high': 0.1 * i + 0.01, 'floor': 0.0, 'train_seed': seed}
               for seed in range(3) for i, arm in enumerate(labels, 1))
   rows += [{**rows[0], 'arm': 'teacher', 'train_seed': None}]
-  found = [(row['arm'], row['baseline']) for row in budget._effects(rows, settings)]
+  rows += [{**row, 'reference': 'teacher'} for row in rows]
+  effects = budget._effects(rows, settings)
+  assert 'teacher' not in {row['baseline'] for row in effects if row['reference'] == 'teacher'}  # it is the reference
+  found = [(row['arm'], row['baseline']) for row in effects if row['reference'] == 'data']
   assert len(set(found)) == len(found) and set(found) == {
       *((arm, 'r/base at 1/4') for arm in labels[1:4]), ('r/a at 1', 'r/base at 1'), *((arm, 'teacher') for arm in labels),
       ('r/base at 1', 'r/base at 1/4'), ('r/a at 1', 'r/a at 1/4'), ('few_step/c at 1/4@2 steps', 'few_step/c at 1/4@1 step'),
@@ -80,7 +106,7 @@ def test_what_is_compared():
 
 def test_pairs_that_two_parts_share_are_counted_once(monkeypatch):
   """A student that goes on from another one saw the same pairs."""
-  monkeypatch.setattr(budget, 'student_config', lambda study, student, seed: {
+  monkeypatch.setattr(budget, 'student_config', lambda config, student, seed: {
       'loss': {'name': 'mixture' if student.arm == 'flow/mixture' else 'oracle_prediction'}, 'train': {'batch_size': 10}})
   monkeypatch.setattr(budget, 'pairs_of', lambda study, loss: 'pairs')
   monkeypatch.setattr(budget, 'manifest', lambda pairs: {'num': 30})
@@ -89,11 +115,12 @@ def test_pairs_that_two_parts_share_are_counted_once(monkeypatch):
   first = budget_training.Trained('a', 8, 0.1)
   student = types.SimpleNamespace(student=types.SimpleNamespace(z_to_x=None, event_shape=(1,)), params=None)
   study = types.SimpleNamespace(settings={'then': {'flow/mixture': {'first': 'flow/oracle_prediction'}}},
-                                outcome=types.SimpleNamespace(context=types.SimpleNamespace(seed=7)))
+                                outcome=types.SimpleNamespace(context=types.SimpleNamespace(seed=7)),
+                                experiment=Experiment({}, None, 'command'))
   rows = Rows(budget._cost_rows(study, budget_training.Student('flow/mixture', '1'), 0, student,
                                 budget_training.Trained('b', 2, 0.1, first)))
   of = lambda metric: rows.where(metric=metric)[0]['value']
-  assert of('calls of T^-1') == 30 and of('calls of S') == 80 + 40 and of('calls of T') == 20
+  assert of('calls of T^-1') == 30 and of('calls of S') == 80 + 20 and of('calls of T') == 20
 
 
 def outcome_of(images, num):
@@ -135,7 +162,7 @@ def test_the_checkpoint_nearest_to_validation_is_chosen(tmp_path, monkeypatch):
   monkeypatch.setattr(budget_training.examples, 'to_pixels', lambda run, x: x)
   monkeypatch.setattr(budget_training.checkpoint, 'steps', lambda workdir: list(distances))
   to_validation = {(step, 'noise'): value for step, value in distances.items()}.__getitem__
-  study = budget_training.Study(Experiment({}, tmp_path, 'command'), {}, outcome, {}, {}, to_validation)
+  study = budget_training.Study(Experiment({}, tmp_path, 'command'), {}, outcome, {}, {}, to_validation, {})
   for _ in range(2):
     assert budget_training._best_step(study, tmp_path / 'student') == 200
   assert drawn == list(distances) and (tmp_path / 'student' / 'steps_12.json').exists()

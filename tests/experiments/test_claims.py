@@ -139,6 +139,18 @@ def test_an_effect_of_few_trainings_is_an_indication():
   assert claims.effect(seeds('a', [0.1]), 'a', 'b', 'sharpness', 'teacher') is None
 
 
+@pytest.mark.parametrize('accuracy,verdict', [(0.69, 'nearer'), (0.71, 'not meaningful at this scale')])
+def test_an_effect_against_a_teacher_that_does_not_draw_such_data_means_nothing(accuracy, verdict):
+  """As a claim; of effects against other arms, or on the distance to its own samples, it says nothing."""
+  rows = [row('teacher', accuracy - 0.01, accuracy + 0.01, 'two_sample_accuracy', 'data')]
+  for reference in ('data', 'teacher'):
+    rows += [*seeds('a', [0.10, 0.11, 0.12], reference=reference), *seeds('b', [0.3, 0.31, 0.29], reference=reference),
+             row('teacher', 0.29, 0.31, reference=reference)]
+  effect = lambda baseline, reference: claims.effect(rows, 'a', baseline, 'sharpness', reference)['verdict']
+  assert effect('teacher', 'data') == verdict
+  assert effect('b', 'data') == effect('teacher', 'teacher') == 'nearer'
+
+
 def test_the_interval_over_examples_of_skewed_intervals():
   """Down go the lower half of the higher arm and the upper half of the lower one; up, the others (Zou and Donner, 2008)."""
   rows = [{**row('a', 0.18, 0.26, 'coverage'), 'value': 0.20}, {**row('b', 0.26, 0.31, 'coverage'), 'value': 0.30}]

@@ -47,3 +47,15 @@ def test_a_teacher_and_a_student_train_on(tmp_path):
   assert [row['arm'] for row in rows] == ['teacher', 'flow/oracle_prediction']
   assert all(row['updates'] == 26 and row['gain'] == (row['before'] - row['after']) / abs(row['before']) for row in rows)
   assert rows[1]['state'] == 'gains'  # after two epochs
+  settings = json.loads((tmp_path / 'convergence' / 'teacher' / 'config.json').read_text())['optimizer']
+  assert settings['schedule'] == 'cosine' and settings['decay_rate'] == 1.0 and settings['warmup_epochs'] is None
+
+
+@pytest.mark.slow
+def test_an_exported_teacher_has_no_losses_to_compare_with(tmp_path):
+  """Its students have."""
+  launched('train_teacher', '--config=configs/digits.py:smoke', f'--workdir={tmp_path / "run"}')
+  launched('export', f'--workdir={tmp_path / "run"}', f'--output={tmp_path / "study" / "teacher"}', '--note=tiny')
+  launched('reproduce', '--figure=convergence', '--config=configs/digits.py:smoke', f'--workdir={tmp_path / "study"}')
+  assert [row['arm'] for row in json.loads((tmp_path / 'study' / 'convergence.json').read_text())['rows']] == [
+      'flow/oracle_prediction']

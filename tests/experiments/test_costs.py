@@ -15,7 +15,7 @@ PAGE = pathlib.Path(__file__).resolve().parents[2] / 'docs' / 'students_and_loss
     (dict(name='x_reconstruction'), 40, (1, 40, 0)), (dict(name='x_reconstruction'), 5000, (1, 1000, 0)),
     (dict(name='reverse_kl'), None, (1, 1000, 0)),
     (dict(name='energy_score'), None, (2, 0, 0)), (dict(name='energy_oracle', num_draws=3), 30, (4, 0, 30)),
-    (dict(name='mixture'), 30, (2, 1000, 30)), (dict(name='mixture', estimator='path'), 30, (7, 1000, 30)),
+    (dict(name='mixture'), 30, (1, 1000, 30)), (dict(name='mixture', estimator='path'), 30, (7, 1000, 30)),
     (dict(name='reverse_kl', estimator='path'), None, (6, 1000, 0)),
     (dict(name='flow_matching', coupling='independent'), None, (1, 0, 0)),
     (dict(name='flow_matching'), None, (1, 1000, 0)), (dict(name='flow_matching'), 40, (1, 40, 0)),

@@ -5,6 +5,7 @@ import math
 from commands import launched
 from PIL import Image
 import pytest
+import scipy.stats
 
 from inverse_matching.experiments import warm_start
 from inverse_matching.experiments.experiment import Experiment, Rows
@@ -31,6 +32,8 @@ def test_a_run_from_both_starts(tmp_path):
   control = rows.where(arm='flow/oracle_prediction', start='good')
   assert control.where(metric='objective').distinct('updates') == [100]
   assert control.where(updates=0, metric='reverse_kl')[0]['value'] == same[0]['value']
+  assert [row['value'] for row in rows.where(start='good', updates=0, metric='z_reconstruction_l2')] == [
+      row['value'] for row in good if row['metric'] == 'z_reconstruction_l2'] * 2  # of the arm, and of the control
   assert Image.open(tmp_path / 'warm_start_reverse_kl.png').width > 300
 
 
@@ -56,6 +59,27 @@ def test_what_diverges_has_no_samples(tmp_path):
 
   rows, images = warm_start._follow(None, train, warm_start.Case('flow/a', 'good', 0), 1.0, (0, 100), None)
   assert [row['metric'] for row in rows] == ['diverged'] and images == {}
+
+
+@pytest.mark.parametrize('last,verdict', [((5.0, 5.2, 5.1), 'lower'), ((5.0, 5.2, 13.0), 'not decided')])
+def test_what_became_of_the_samples_is_paired_over_the_seeds(last, verdict):
+  """Each with the weights that it began with; of a contrast of which one side is missing there is nothing."""
+  rows = Rows({'arm': 'flow/a', 'start': 'good', 'train_seed': seed, 'updates': updates, 'metric': 'reverse_kl', 'value': value}
+              for updates, values in ((0, (12.0, 12.3, 12.1)), (100, last)) for seed, value in enumerate(values))
+  found, = warm_start.effects(rows, {'arms': ('flow/a',), 'updates': (0, 100), 'control': None})
+  assert (found['contrast'], found['metric'], found['verdict']) == ('end - start', 'reverse_kl', verdict)
+  low, high = scipy.stats.ttest_rel(last, (12.0, 12.3, 12.1)).confidence_interval(0.95)
+  assert (found['low'], found['high']) == pytest.approx((low, high))
+
+
+def test_every_contrast_has_its_sign():
+  """How much higher the first is than the second; kernel distances by asinh, z-reconstruction as a ratio."""
+  of = {('flow/a', 'good', 0): 2.0, ('flow/a', 'good', 100): 4.0, ('flow/a', 'random', 100): 8.0, ('flow/b', 'good', 100): 16.0}
+  rows = Rows({'arm': arm, 'start': start, 'train_seed': seed, 'updates': updates, 'metric': 'z_reconstruction_l2',
+               'value': value * (1 + 0.01 * seed)} for (arm, start, updates), value in of.items() for seed in range(3))
+  found = warm_start.effects(rows, {'arms': ('flow/a',), 'updates': (0, 100), 'control': 'flow/b'})
+  assert {row['contrast']: (round(row['difference'], 6), row['scale']) for row in found} == {
+      'end - start': (2.0, 'ratio'), 'random - good': (2.0, 'ratio'), 'good - control': (0.25, 'ratio')}
 
 
 def test_each_seed_begins_with_a_good_student_of_its_own(tmp_path):

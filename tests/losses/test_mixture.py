@@ -32,6 +32,22 @@ def test_the_share_of_oracle_prediction_falls_along_a_cosine(progress, share, es
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), mixed, expected)
 
 
+def test_both_parts_are_of_one_pass_of_the_student():
+  """Forward and backward: beside reverse KL the distance costs next to nothing."""
+  event = (40,)
+  teacher, student = constructors.dense_teacher(event), constructors.dense_flow(event)
+  shapes = jax.eval_shape(lambda key: (student.init(key), teacher.init(key)), jax.random.key(0))
+  of = lambda *shape: jax.ShapeDtypeStruct(shape, np.float32)
+  batch = Batch(x=of(6, 40), z=of(6, 40), progress=of(6), key=jax.eval_shape(lambda: jax.random.split(jax.random.key(2), 6)))
+
+  def flops(name):
+    loss = losses.make(name, teacher, student)
+    gradient = jax.jit(jax.grad(lambda params, teacher_params, batch: jnp.mean(loss(params, teacher_params, batch)[0])))
+    return gradient.lower(*shapes, batch).compile().cost_analysis()['flops']
+
+  assert flops('mixture') < 1.1 * flops('reverse_kl')
+
+
 def test_what_it_refuses():
   with pytest.raises(InputError, match='alpha_end must be between 0 and 1, got 1.5'):
     losses.make('mixture', TEACHER, STUDENT, alpha_end=1.5)

@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import signal
+import time
 
 import constructors
 import jax
@@ -65,6 +66,16 @@ def uninterrupted(tmp_path_factory):
   workdir = tmp_path_factory.mktemp('uninterrupted')
   ema = fit(workdir)
   return workdir, jax.device_get(ema), *final(workdir)
+
+
+def test_the_rate_is_that_of_the_steps(tmp_path, monkeypatch):
+  """Not of held-out losses between them, one of which is in a window of three steps here, and not in all."""
+  pause = 1.0
+  monkeypatch.setattr(loop, '_held_out_loss', lambda task, devices: lambda params, teacher_params: time.sleep(pause) or 1.0)
+  fit(tmp_path)
+  rows = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+  rates = [row['examples_per_second'] for row in rows if 'examples_per_second' in row]
+  assert len(rates) == STEPS_PER_EPOCH * EPOCHS / 3 and min(rates[1:]) > 3 * 8 / pause  # the first compiles
 
 
 def assert_same(workdir, ema, uninterrupted):
