@@ -38,7 +38,7 @@ KEPT = ('kernel_distance', 'coverage', 'precision', 'label_entropy', 'two_sample
 MAIN = (('kernel_distance', 'data'), ('kernel_distance', 'teacher'), ('coverage', 'data'), ('oracle_l2', 'teacher'),
         ('multiply_adds', None))
 ONE_PASS = 'teacher pass'  # of timing.sampling_rows; no sampler
-ROUNDS = 15  # of it: small students take milliseconds
+ROUNDS = 7  # of it: small students take milliseconds
 
 
 def run(experiment: Experiment) -> str:
