@@ -26,6 +26,7 @@ CREDITS = {  # of a data set: who made it, and under what licence
     'mnist': 'Y. LeCun, C. Cortes and C. Burges, usually given as CC BY-SA 3.0',
     'fashion_mnist': 'H. Xiao, K. Rasul and R. Vollgraf (Zalando), MIT licence',
     'cifar10': 'A. Krizhevsky, without a stated licence',
+    'ljspeech': 'K. Ito and L. Johnson (2017), of LibriVox, in the public domain',
 }
 SPACES: dict[str, Callable[..., Space]] = {'images': images.space, 'speech': speech.space, 'table': table.space}
 

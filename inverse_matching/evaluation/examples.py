@@ -11,7 +11,7 @@ from inverse_matching.evaluation import statistics
 from inverse_matching.runs import TeacherRun
 from inverse_matching.runtime.processes import map_examples
 
-OUT = 1.5
+OUT = 3.0  # a Gaussian conditional has a tail: of a teacher of MNIST that does not run away 4% of the samples are beyond 1.5
 
 
 def values_of(run: TeacherRun, part: str) -> np.ndarray:

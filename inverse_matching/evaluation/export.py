@@ -9,6 +9,7 @@ from inverse_matching.evaluation import tables
 from inverse_matching.runs import exported, models, trust
 from inverse_matching.runs import workdir as workdirs
 from inverse_matching.runtime import files
+from inverse_matching.runtime.overlays import merge
 
 EXAMPLES = 500
 SHOWN = (  # of the numbers of an evaluation
@@ -19,6 +20,9 @@ SHOWN = (  # of the numbers of an evaluation
 
 def export(workdir: str | os.PathLike, output: str | os.PathLike, *, note: str = '', step: int | None = None) -> None:
   """Writes the teacher or student of a run as a model: the same parameters to the bit, with a card.
+
+  A teacher at the end of an epoch, of a schedule that does not ask how many there are to be, is the one that so many epochs
+  make: its config says so, and an experiment of that config takes it.
 
   Args:
     workdir: of the run. The numbers on the card are those of its evaluation.json, if it has one.
@@ -49,6 +53,9 @@ def export(workdir: str | os.PathLike, output: str | os.PathLike, *, note: str =
   if step is None and found < total:
     raise InputError(f'{path} is at step {found} of {total}: let its training come to the end, or take what there is by '
                      f'--step={found}.')
+  per_epoch = total // config['train']['num_epochs']
+  if config['kind'] == 'teacher' and config['optimizer'].get('schedule') != 'cosine' and found % per_epoch == 0 < found < total:
+    config, total = merge(config, {'train': {'num_epochs': found // per_epoch}}), found
   if facts is None:
     raise InputError(f'The data of {path} cannot be told by name, so that a model could not be used without them.')
   evaluation = path / 'evaluation.json'

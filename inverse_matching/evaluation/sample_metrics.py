@@ -153,6 +153,7 @@ def _alone(a: SampleSet, levels: int | None, seed: int) -> dict[str, tuple[float
   if levels is not None:
     out['sharpness'] = statistics.mean(texture.sharpness(a.values), seed=seed)
     out['stripe_score'] = statistics.mean(texture.stripe_score(a.values), seed=seed)
+    out['stripe_share'] = statistics.mean(texture.stripe_share(a.values), seed=seed)
   return out
 
 

@@ -29,6 +29,7 @@ import warnings
 
 from absl import logging
 import numpy as np
+import scipy.ndimage
 
 from inverse_matching.data.speech import world
 from inverse_matching.errors import InputError
@@ -42,10 +43,12 @@ VOICED_RECALL = 0.8  # a voice has it and more
 VOICED_RATIO = 0.85  # and of the periodicity ratio
 WHISPERED_RECALL = 0.5  # a whisper has less
 COLLAPSED_DB = 6.0  # band_mean_db of a collapse of scale is farther from 0; band_error_db of a whisper is not
+INTELLIGIBLE = 0.55  # STOI of a whisper, or a voice, is above: a forced whisper has 0.7 to 0.9, noise with its spectrum 0.35
 
 FLOOR = 1e-3  # of full scale: the standard deviation of white noise that is as good as silence, -60 dB
 BANDS = (0, 500, 1000, 2000, 4000, 8000)  # Hz; as far as the Nyquist frequency
 NUM_CEPSTRA = 25
+SMOOTHED = 300  # Hz, over which the spectrum of noise is smooth
 WINDOW = 0.025  # seconds, of power spectra and of the correlation
 DNSMOS_RATE = 16000  # Hz
 STOI_RUN = 3.0  # seconds: utterances are joined to runs at least so long, since STOI looks at more than a short word
@@ -182,10 +185,13 @@ def _contrast(pairs: Sequence[tuple[Measured, Measured | None]], metric: str
 def label(measured: Measured) -> str:
   """What a student's samples are: 'voice', 'scale collapse', 'whisper', or 'neither'.
 
-  A collapse is not called a whisper: the level is looked at first. Nor is noise of another spectrum.
+  A collapse is not called a whisper: the level is looked at first. Nor is noise of another spectrum, nor, where STOI is
+  measured, noise with the spectrum of speech that says nothing.
   """
   if not abs(value(measured, 'band_mean_db')) <= COLLAPSED_DB:
     return 'scale collapse'
+  if 'stoi' in metrics(measured) and value(measured, 'stoi') < INTELLIGIBLE:
+    return 'neither'
   recall = value(measured, 'voiced_recall')
   if recall >= VOICED_RECALL and value(measured, 'periodicity_ratio') >= VOICED_RATIO:
     return 'voice'
@@ -203,11 +209,16 @@ def controls(reference: np.ndarray, features: np.ndarray, rate: int, *, seed: in
 
   Returns:
     'recording', the reference itself; 'world', the speech that WORLD makes of the features; 'whisper', the same with noise for
-    the voice; 'noise', white noise at the level of the reference.
+    the voice; 'noise', white noise at the level of the reference; 'shaped_noise', stationary noise with its spectrum.
   """
-  noise = np.random.default_rng(seed).standard_normal(len(reference)) * np.std(reference)
+  rng = np.random.default_rng(seed)
+  noise = rng.standard_normal(len(reference)) * np.std(reference)
+  power = np.abs(np.fft.rfft(reference))**2
+  power = scipy.ndimage.uniform_filter1d(power, max(1, round(SMOOTHED * len(reference) / rate)))  # without the lines of a pitch
+  shaped = np.fft.irfft(np.sqrt(power) * np.exp(2j * np.pi * rng.random(len(power))), len(reference))
   return {'recording': np.asarray(reference), 'world': world.resynthesise(features, rate),
-          'whisper': world.resynthesise(features, rate, whisper=True), 'noise': noise.astype(np.float32)}
+          'whisper': world.resynthesise(features, rate, whisper=True), 'noise': noise.astype(np.float32),
+          'shaped_noise': shaped.astype(np.float32)}
 
 
 def _utterance(reference: np.ndarray, candidate: np.ndarray, rate: int) -> dict[str, tuple[float, float]]:

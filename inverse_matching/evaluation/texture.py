@@ -9,6 +9,7 @@ import scipy.fft
 
 COARSE = 8  # pixels on a side
 FINEST_COARSE = 0.25  # cycles per pixel
+ROUNDING = 1e-12  # of the energy of an image, which is none
 BANDS = {'coarse': (0.0, 1 / 8), 'middle': (1 / 8, FINEST_COARSE), 'fine': (FINEST_COARSE, 1.0)}  # from, and up to
 
 
@@ -16,7 +17,7 @@ def _energy(images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """(energy about the mean [N, H, W], vertical frequency [H, 1], horizontal frequency [1, W])."""
   images = np.asarray(images, np.float64)
   energy = np.sum(scipy.fft.dctn(images, axes=(1, 2), norm='ortho')**2, axis=-1)
-  rounding = 1e-12 * energy.sum((1, 2), keepdims=True)  # all that a constant image has about its mean
+  rounding = ROUNDING * energy.sum((1, 2), keepdims=True)  # all that a constant image has about its mean
   energy[:, 0, 0] = 0
   energy = np.where(energy.sum((1, 2), keepdims=True) > rounding, energy, 0)
   height, width = images.shape[1:3]
@@ -65,6 +66,23 @@ def band_power(images: np.ndarray) -> np.ndarray:
   return np.stack(of_band, -1) / np.prod(images.shape[1:])
 
 
+def _stripes(vertical: np.ndarray, horizontal: np.ndarray) -> np.ndarray:
+  """Which frequencies, [H, W], are those of fine stripes along a side."""
+  return ((vertical >= FINEST_COARSE) & (horizontal == 0)) | ((horizontal >= FINEST_COARSE) & (vertical == 0))
+
+
+def stripe_share(images: np.ndarray) -> np.ndarray:
+  """Share of an image's energy at fine scales that is in horizontal or vertical stripes, [N] of images [N, H, W, C].
+
+  The denominator is what `stripe_score` has not: a smooth image with few fine details, all of them stripes, has a score near
+  that of no stripes, and a share of 1. Of white noise it is the share of such frequencies; 0 without fine details.
+  """
+  share, vertical, horizontal = _share(images)
+  fine = share[:, np.hypot(vertical, horizontal) >= FINEST_COARSE].sum(-1)
+  striped = share[:, _stripes(vertical, horizontal)].sum(-1)
+  return np.divide(striped, fine, out=np.zeros_like(fine), where=fine > ROUNDING)
+
+
 def stripe_score(images: np.ndarray) -> np.ndarray:
   """Share of energy in fine horizontal or vertical stripes, above that of white noise, [N] of images [N, H, W, C].
 
@@ -75,6 +93,6 @@ def stripe_score(images: np.ndarray) -> np.ndarray:
   far from 0 for upright writing, and stripes of two directions cancel in it.
   """
   share, vertical, horizontal = _share(images)
-  fine = ((vertical >= FINEST_COARSE) & (horizontal == 0)) | ((horizontal >= FINEST_COARSE) & (vertical == 0))
+  fine = _stripes(vertical, horizontal)
   expected = fine.sum() / (fine.size - 1)
   return np.where(share.sum((1, 2)) > 0, share[:, fine].sum(-1) - expected, 0.0)

@@ -58,8 +58,9 @@ def run(experiment: Experiment) -> str:
   config, path, command, devices = experiment
   configs = distillation.student_configs(config, config['figures']['vocoder'])
   seeds = distillation.sample_seeds(config, config['figures']['vocoder'])
+  # Those with more seeds first: they are what is to be decided.
   trainings = sorted(((arm, seed) for arm, each in configs.items() for seed in distillation.train_seeds(each)),
-                     key=lambda training: training[1])
+                     key=lambda training: (-len(distillation.train_seeds(configs[training[0]])), training[1]))
   kinds = dict.fromkeys(kind for each in configs.values() if (kind := losses.stored(each['loss'])))
   stages = Stages(path / 'timing.json', [
       'train the teacher', 'listen to the teacher', *(f'make {kind}' for kind in kinds),
@@ -130,7 +131,8 @@ def _listen(experiment: Experiment, teacher_run: TeacherRun, seeds: Sequence[int
     words = (f'The teacher has a voiced recall of {recall:.2f} on the {part.replace("_", "-")} utterances, below '
              f'{threshold:g}: its students can say nothing about the paper')
     if least is not None and experiment.config['figures']['vocoder']:
-      raise InputError(f'{words}. Set config.evaluation.least_recall=None to train them all the same.')
+      raise InputError(f'{words}. Train a teacher that is told the phase, with config.data.phase=True and another '
+                       '--workdir, or set config.evaluation.least_recall=None to train them all the same.')
     logging.warning('%s.', words)
   named = [{**row, 'arm': f'teacher, {row["updates"]} updates, seed {row["seed"]}'} for row in course]
   return tables.plain(tables.by_arm(named, (*MAIN, ('clipped', None))))

@@ -63,7 +63,9 @@ def criteria(arms: Mapping[str, Any]) -> list[Criterion]:
                   WHISPERED_RATIO),
         # Noise of another spectrum is no whisper.
         Criterion(f'{KL} whispers: power of voiced bands off by {speech.COLLAPSED_DB:g} dB or less', KL, None, 'band_error_db',
-                  -1, speech.COLLAPSED_DB)]
+                  -1, speech.COLLAPSED_DB),
+        # Nor is noise of that spectrum.
+        Criterion(f'{KL} whispers: STOI {speech.INTELLIGIBLE} or more', KL, None, 'stoi', 1, speech.INTELLIGIBLE)]
     for arm in arms:
       if arm.startswith('flow/') and arm != KL and not arm.startswith(X_RECONSTRUCTION):
         found += _above_kl(arm)

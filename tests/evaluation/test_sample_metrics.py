@@ -113,7 +113,7 @@ def test_large_references_are_thinned():
 
 
 def test_metrics_of_images_by_hand():
-  """The coarse kernel distance is of pixels from -1 to 1; ratios of power are those of means; sharpness and stripes are two."""
+  """The coarse kernel distance is of pixels from -1 to 1; ratios of power are those of means; others are means."""
   noise = np.random.default_rng(1).integers(0, 17, FROM_TRAIN.shape)
   unit = lambda pixels: 2 * pixels / 16 - 1
   arm, reference = (sample_metrics.sample_set(pixels, CLASSIFIER) for pixels in (noise, FROM_TRAIN))
@@ -125,5 +125,6 @@ def test_metrics_of_images_by_hand():
   np.testing.assert_allclose(ratios, np.log(powers[0] / powers[1]), atol=0.05)  # but for the power of rounding
   assert found['fine_power_error'] == abs(ratios[-1]) > 0.3
   alone = sample_metrics._alone(arm, 17, 0)
-  for metric, of_image in (('sharpness', texture.sharpness), ('stripe_score', texture.stripe_score)):
+  for metric, of_image in (('sharpness', texture.sharpness), ('stripe_score', texture.stripe_score),
+                           ('stripe_share', texture.stripe_share)):
     assert alone[metric][0] == pytest.approx(of_image(noise).mean())

@@ -54,7 +54,7 @@ def test_a_recording_is_itself(measured):
 def test_controls(measured):
   """The vocoder WORLD is a voice; noise in its place is a whisper, of nearly the same envelope; other noise is neither."""
   assert {arm: speech.label(m) for arm, m in measured.items()} == {
-      'recording': 'voice', 'world': 'voice', 'whisper': 'whisper', 'noise': 'neither'}
+      'recording': 'voice', 'world': 'voice', 'whisper': 'whisper', 'noise': 'neither', 'shaped_noise': 'neither'}
   found = {arm: values(m) for arm, m in measured.items()}
   assert found['world']['voiced_recall'] > 0.9 and found['whisper']['voiced_recall'] < 0.1
   assert found['world']['periodicity_ratio'] > 0.9 and found['whisper']['periodicity_ratio'] < 0.3
@@ -175,6 +175,14 @@ def test_pieces_of_a_recording_are_one(arms):
     if metric != 'stoi':  # it is of runs of recordings, which are longer now
       interval = [speech.contrast_interval([(each, None)], metric, seed=0) for each in (whole, cut)]
       np.testing.assert_allclose(*interval, rtol=1e-6, err_msg=metric)
+
+
+def test_noise_with_the_spectrum_of_speech_is_no_whisper(measured):
+  """It has no voice and the level of each band; what tells it is that it says nothing."""
+  found = values(measured['shaped_noise'])
+  assert found['voiced_recall'] < speech.WHISPERED_RECALL and found['band_error_db'] < speech.COLLAPSED_DB
+  if 'stoi' in found:  # pystoi is there
+    assert found['stoi'] < speech.INTELLIGIBLE < values(measured['whisper'])['stoi']
 
 
 @pytest.mark.parametrize('recall,ratio,bands,expected', [

@@ -30,6 +30,7 @@ def test_pure_frequencies():
     image = cosine(shape, k_vertical, k_horizontal)
     np.testing.assert_allclose(texture.sharpness(image), sharp, atol=1e-12)
     np.testing.assert_allclose(texture.stripe_score(image), striped - (4 + 6) / 95, atol=1e-12)
+    np.testing.assert_allclose(texture.stripe_share(image), striped, atol=1e-9)
 
 
 def test_white_noise():
@@ -39,6 +40,15 @@ def test_white_noise():
   fine = np.sum(np.hypot(frequency[:, None], frequency) >= 0.25)
   np.testing.assert_allclose(texture.sharpness(noise).mean(), fine / 63, atol=0.005)
   assert abs(texture.stripe_score(noise).mean()) < 0.004
+  np.testing.assert_allclose(texture.stripe_share(noise).mean(), (4 + 4) / fine, atol=0.004)
+
+
+def test_what_is_coarse_does_not_hide_stripes_from_their_share():
+  """As it does from the score; in both directions."""
+  image = 100 * cosine((8, 8), 1, 1) + cosine((8, 8), 6, 0) + cosine((8, 8), 0, 5) + 2 * cosine((8, 8), 5, 5)
+  assert texture.stripe_score(image) < 0
+  # The energy of a basis function is 1 / 2 for each direction in which it is not constant.
+  np.testing.assert_allclose(texture.stripe_share(image), (0.5 + 0.5) / (0.5 + 0.5 + 4 * 0.25))
 
 
 def test_stripes_of_either_direction_and_real_images():
@@ -70,6 +80,7 @@ def test_constant_images_are_finite():
   for value in (0, 16, 0.1):
     image = np.full((2, 7, 9, 3), value)
     assert not texture.sharpness(image).any() and not texture.stripe_score(image).any()
+    assert not texture.stripe_share(image).any()
 
 
 def test_downsampling():

@@ -57,6 +57,7 @@ def test_a_voice_passes_and_a_whisper_fails(controls):
   assert bad.pop(f'voiced_recallteacher{X_RECONSTRUCTION}') == 'yes'  # it is not below its teacher, another whisper
   assert bad.pop(f'band_worst_db{X_RECONSTRUCTION}') in ('yes', 'no', 'not decided')  # a whisper has the envelope of the voice
   assert bad.pop(f'band_error_db{KL}') == 'yes'  # which a voice has too
+  assert bad.pop(f'stoi{KL}', 'yes') == 'yes'  # and where pystoi is there this
   assert set(bad.values()) == {'no'}
   assert voice_criteria.labels({0: voices_of(voice, [voice] * 3, [whisper])}) == {
       'teacher': 'voice', X_RECONSTRUCTION: 'voice', KL: 'whisper'}
@@ -102,7 +103,8 @@ WHISPER = dict(recall=0.3, ratio=0.6, distortion=7.0, stoi=0.7)
     (X_RECONSTRUCTION, f'{X_RECONSTRUCTION}: periodicity ratio above {KL}', dict(ratio=0.76), dict(ratio=0.74)),
     (KL, f'{KL} whispers: voiced recall', dict(recall=0.49), dict(recall=0.51)),
     (KL, f'{KL} whispers: periodicity', dict(ratio=0.69), dict(ratio=0.71)),
-    (KL, f'{KL} whispers: power', dict(band=11.9), dict(band=12.1))])  # of one of two bands: half in the mean
+    (KL, f'{KL} whispers: power', dict(band=11.9), dict(band=12.1)),  # of one of two bands: half in the mean
+    (KL, f'{KL} whispers: STOI', dict(stoi=0.56), dict(stoi=0.54))])
 def test_every_threshold_is_where_it_was_fixed(who, criterion, passes, fails, monkeypatch):
   """What is just on the right side of it passes, what is just on the other does not."""
   monkeypatch.setattr(statistics, 'NUM_RESAMPLES', 20)  # of recordings that are all alike

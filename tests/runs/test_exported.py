@@ -133,6 +133,20 @@ def test_a_model_stands_for_its_run(tmp_path, monkeypatch):
     exported.require_run(tmp_path / 'models' / 'teacher')
 
 
+def test_a_teacher_at_the_end_of_an_epoch_is_that_of_so_many(tmp_path):
+  """To the bit, where the schedule does not ask how many there are to be; an experiment of the shorter config takes it."""
+  np.save(tmp_path / 'table.npy', np.random.default_rng(0).normal(size=(48, 2)).astype(np.float32))
+  config = table.get_config('smoke').to_dict()
+  config['data']['path'] = str(tmp_path / 'table.npy')
+  config['optimizer'] |= {'schedule': None, 'decay_rate': 0.5}
+  models.train_teacher(config, tmp_path / 'two')
+  export.export(tmp_path / 'two', tmp_path / 'model', step=checkpoint.steps(tmp_path / 'two')[0])
+  config['train']['num_epochs'] = 1
+  one = models.train_teacher(config, tmp_path / 'one')
+  assert models.train_teacher(config, tmp_path / 'model').hash == one.hash
+  assert f'Trained for {checkpoint.steps(tmp_path / "one")[-1]} updates' in (tmp_path / 'model' / 'card.md').read_text()
+
+
 def test_an_imported_model_is_a_teacher_too(tmp_path):
   """Of whatever number of updates."""
   np.save(tmp_path / 'table.npy', np.random.default_rng(0).normal(size=(48, 2)).astype(np.float32))
