@@ -4,6 +4,7 @@ from typing import Any, Callable, Mapping, NamedTuple
 
 import numpy as np
 import scipy.special
+import scipy.stats
 
 from inverse_matching.evaluation import encodings, set_distances, statistics, texture
 from inverse_matching.runs.classifier import Observer
@@ -160,11 +161,13 @@ def _alone(a: SampleSet, levels: int | None, seed: int) -> dict[str, tuple[float
 def encoding_rows(arm: str, z: np.ndarray, *, seed: int) -> list[dict[str, Any]]:
   """How far encodings are from the standard normal prior, with 95% intervals and the floor: as many prior draws.
 
-  The floor of the norm and its spread is that of a chi variable, that of the spectrum is the Marchenko-Pastur edges, the
-  others are means over 4 sets of prior draws. Intervals are by the jackknife (see statistics.jackknife; eigenvalues of more
-  than 1,024 dimensions, of which each takes seconds, have none), those of the largest and the mean Kolmogorov-Smirnov
-  distance by a band that holds for all dimensions at once (statistics.ks_band). The share of dimensions that a test rejects
-  has none: it is itself the outcome of tests, and with 99% confidence so many differ or more.
+  The upper tail is the share of all numbers in z that are above the 95% quantile of the prior: the prior has 5%, and bounded
+  noise within a grey level hardly any. The floor of the norm and its spread is that of a chi variable, that of the spectrum is
+  the Marchenko-Pastur edges, the others are means over 4 sets of prior draws. Intervals are by the jackknife (see
+  statistics.jackknife; eigenvalues of more than 1,024 dimensions, of which each takes seconds, have none), those of the
+  largest and the mean Kolmogorov-Smirnov distance by a band that holds for all dimensions at once (statistics.ks_band). The
+  share of dimensions that a test rejects has none: it is itself the outcome of tests, and with 99% confidence so many differ
+  or more.
 
   Args:
     arm: what was encoded, such as 'train', 'held_out', 'teacher', or an arm for T(S(z)).
@@ -188,7 +191,8 @@ def encoding_rows(arm: str, z: np.ndarray, *, seed: int) -> list[dict[str, Any]]
 
 SPECTRUM = ('encoding_min_eigenvalue', 'encoding_max_eigenvalue')
 ENCODING_METRICS = ('encoding_kernel_distance', 'encoding_ks_max', 'encoding_ks_mean', 'encoding_ks_rejected',
-                    'encoding_norm', 'encoding_norm_std', *SPECTRUM)
+                    'encoding_norm', 'encoding_norm_std', 'encoding_upper_tail', *SPECTRUM)
+TAIL = 0.05  # of the prior, in each dimension
 
 
 def _cut(low: float, high: float, metric: str) -> tuple[float, float]:
@@ -199,7 +203,8 @@ def _cut(low: float, high: float, metric: str) -> tuple[float, float]:
 def _encoding_statistics(z: np.ndarray) -> dict[tuple[str, ...], Any]:
   """Metrics -> the statistic of the indices that are kept, which gives their values; of those that have intervals."""
   norms = np.linalg.norm(z, axis=1) / np.sqrt(z.shape[1])
-  return {('encoding_kernel_distance',): encodings.kernel_statistic(z),
+  above = np.mean(z > scipy.stats.norm.isf(TAIL), axis=1)
+  return {('encoding_upper_tail',): lambda i: above[i].mean(), ('encoding_kernel_distance',): encodings.kernel_statistic(z),
           ('encoding_norm', 'encoding_norm_std'): lambda i: (norms[i].mean(), norms[i].std(ddof=1)),
           **({SPECTRUM: lambda i: encodings.covariance_spectrum(z[i])} if z.shape[1] <= MOST_SPECTRA else {})}
 
@@ -220,6 +225,7 @@ def _encoding_floors(n: int, num_dims: int, seed: int) -> dict[str, float]:
     z = rng.normal(size=(n, num_dims))
     draws.append({'encoding_kernel_distance': encodings.kernel_statistic(z)(np.arange(n)), **_ks_values(z)})
   floors = {metric: float(np.mean([draw[metric] for draw in draws])) for metric in draws[0]}
+  floors['encoding_upper_tail'] = TAIL
   floors['encoding_norm'], floors['encoding_norm_std'] = encodings.normal_norm(num_dims)
   floors['encoding_min_eigenvalue'], floors['encoding_max_eigenvalue'] = encodings.marchenko_pastur_edges(n, num_dims)
   return floors

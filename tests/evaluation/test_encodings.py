@@ -85,6 +85,13 @@ def test_norms():
   assert rows_of(z)['encoding_norm']['value'] == pytest.approx(1.75)
 
 
+def test_the_upper_tail():
+  """The share in closed form, of a normal law and of one that is bounded."""
+  shifted = rows_of(0.5 + RNG(7).normal(size=(2000, 6)))['encoding_upper_tail']
+  assert shifted['low'] < 1 - scipy.stats.norm.cdf(1.6449 - 0.5) < shifted['high'] and shifted['floor'] == 0.05
+  assert rows_of(RNG(7).uniform(-1.7, 1.6, (200, 6)))['encoding_upper_tail']['value'] == 0
+
+
 def test_prior_draws_pass():
   """Values are near their floors, within what the interval allows for."""
   rows = rows_of(RNG(5).normal(size=(800, 4, 5, 1)))
