@@ -128,7 +128,7 @@ SCALES = {
 L1_AND_L2 = (*images.FIGURE_6, 'resnet/x_reconstruction_l2_noise')
 OF_DATA = {  # sections of the scales for one data set
     'fashion_mnist': {'cpu': dict(
-        # With uniform noise no black pixel has a z above 1.8, and there are many of them (results/mnist). Four epochs told
+        # With uniform noise black pixels have no z in the upper tail of the prior (docs/data.md). Four epochs told
         # MNIST's students apart as six did, and of 30,000 pairs oracle prediction had learnt too much after four.
         data=dict(end_noise='gaussian'), pairs=dict(num=60000), arms=cpu_arms(num_epochs=4))},
     'cifar10': {'cpu': dict(
