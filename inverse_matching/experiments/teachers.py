@@ -29,7 +29,7 @@ def settings_of(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 
 def run(experiment: Experiment) -> str:
-  """Trains, distils and evaluates each kind in teachers/KIND, and writes teachers.json and teachers.png; returns the table.
+  """Trains, distils and evaluates each kind in teachers/KIND, and writes teachers.json and teachers.png after each.
 
   config.teacher_kinds has an overlay for each kind. config.teachers_study has kinds; arms; training, if given (kind -> overlay
   while its teacher trains); and sections, an overlay for all kinds.
@@ -37,6 +37,9 @@ def run(experiment: Experiment) -> str:
   Rows are those of figure 4 with the field `teacher`. Bits per dimension are exact for teachers of discrete data, the others'
   are the dequantised bound: settings.exact_bits names the former. One classifier serves all, so what is measured on pixels
   compares between kinds; what is measured in the space of x, such as l1, compares within one space.
+
+  Returns:
+    The table.
 
   Raises:
     InputError: the config is one of a single kind already.
@@ -57,14 +60,14 @@ def run(experiment: Experiment) -> str:
     panels = distillation.sample_panels(outcome, SHOWN)
     pictures |= {f'{kind}/{name.removeprefix("resnet/")}': images for name, images in panels.items()}
     exact += [kind] if outcome.teacher_run.teacher.levels is not None else []
+    about = {**distillation.settings(config, outcome.teacher_run), 'teacher_kinds': config['teacher_kinds'],
+             'teachers_study': study, 'exact_bits': exact}
+    written = experiment.write('teachers', about, rows)
+    figures.panels(path / 'teachers.png', pictures, levels=outcome.teacher_run.space.levels, columns=COLUMNS, per_row=PANELS,
+                   title='Samples of each kind of teacher and of its students: the same noise z within a kind')
     jax.clear_caches()
-  about = {**distillation.settings(config, outcome.teacher_run), 'teacher_kinds': config['teacher_kinds'],
-           'teachers_study': study, 'exact_bits': exact}
-  rows = experiment.write('teachers', about, rows)
-  figures.panels(path / 'teachers.png', pictures, levels=outcome.teacher_run.space.levels, columns=COLUMNS, per_row=PANELS,
-                 title='Samples of each kind of teacher and of its students: the same noise z within a kind')
   return (f'Teachers (bits/dim: exact for {", ".join(exact) or "none"}; the dequantised bound for the others)\n' +
-          tables.plain(table(rows, config['evaluation']['seed'])))
+          tables.plain(table(written, config['evaluation']['seed'])))
 
 
 def table(rows: list[Mapping[str, Any]], seed: int) -> list[list[str]]:

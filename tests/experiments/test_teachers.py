@@ -1,5 +1,6 @@
 """The study of all kinds of teachers: its configs, its table, and the path that each kind takes."""
 import json
+import types
 
 from commands import SMOKE, launched, metrics
 import numpy as np
@@ -11,7 +12,7 @@ from inverse_matching import runs
 from inverse_matching.data import pairs
 from inverse_matching.errors import InputError
 from inverse_matching.evaluation import statistics
-from inverse_matching.experiments import teachers
+from inverse_matching.experiments import distillation, teachers
 from inverse_matching.experiments.experiment import Experiment
 from inverse_matching.recipes import images
 
@@ -48,6 +49,22 @@ def test_table():
   header, *lines = teachers.table(rows, seed=3)
   assert [line[0] for line in lines] == ['a teacher', 'a resnet/x', 'b teacher', 'b resnet/x']
   assert lines[0][header.index('bits_per_dim (train)')] == '3' and lines[1][header.index('coverage (teacher)')] == '0.25'
+
+
+def test_each_kind_is_written_when_it_is_done(tmp_path, monkeypatch):
+  """What the first kind took hours for is there, though the second fails."""
+  run = types.SimpleNamespace(teacher=types.SimpleNamespace(levels=None), space=types.SimpleNamespace(levels=17))
+  rows = [statistics.row('teacher', 'coverage', 'data', 0.5, n=1, seed=3)]
+  outcomes = iter([types.SimpleNamespace(teacher_run=run, rows=rows)])
+  monkeypatch.setattr(distillation, 'carry_out', lambda *_, **__: next(outcomes))
+  monkeypatch.setattr(distillation, 'settings', lambda *_: {})
+  monkeypatch.setattr(distillation, 'sample_panels', lambda *_: {'teacher/T^-1(z)': np.zeros((25, 8, 8, 1), np.int32)})
+  config = digits.get_config('smoke').to_dict()
+  config['teachers_study'] = {**config['teachers_study'], 'kinds': ('gaussian', 'transformer')}
+  with pytest.raises(StopIteration):
+    teachers.run(Experiment(config, tmp_path, ''))
+  assert [row['teacher'] for row in json.loads((tmp_path / 'teachers.json').read_text())['rows']] == ['gaussian']
+  assert (tmp_path / 'teachers.png').exists()
 
 
 @pytest.mark.slow
