@@ -19,6 +19,7 @@ from inverse_matching.runtime.processes import map_examples
 from inverse_matching.types import sum_event
 
 EXAMPLES = 10_000  # of a split, at most
+METRICS = 1  # goes up with what is measured and how: numbers by another version are measured anew
 FEWEST = 8  # examples of a set, for the five nearest neighbours of each when some are left out
 
 
@@ -57,7 +58,7 @@ class Context(NamedTuple):
     """What the numbers depend on, for the record."""
     return {'teacher_hash': self.run.hash, 'classifier_hash': self.observer.hash,
             'classifier_accuracy': self.observer.held_out_accuracy, 'num_samples': len(self.samples.z), 'seed': self.seed,
-            'teacher_samples': 'of other z'}
+            'teacher_samples': 'of other z', 'metrics': METRICS}
 
   @property
   def has_normal_prior(self) -> bool:

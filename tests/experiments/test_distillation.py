@@ -10,6 +10,7 @@ import tiny
 
 from configs import digits
 from inverse_matching.errors import InputError
+from inverse_matching.evaluation import context
 from inverse_matching.experiments import budget, crossed, distillation, factors, headroom, report, warm_start
 from inverse_matching.experiments.experiment import Experiment, Rows
 from inverse_matching.recipes import tfds_images
@@ -95,6 +96,23 @@ def test_numbers_are_there_before_the_last_student(tmp_path, monkeypatch):
   monkeypatch.setattr(distillation, 'distil', distil)
   run()
   assert students() == set(config['figures']['4']) > set(trained) and (tmp_path / 'figure4.png').exists()
+
+
+def test_numbers_by_other_metrics_are_measured_anew(tmp_path, monkeypatch):
+  """Those of a workdir that an older version made would lack what has been added since."""
+  config = tiny.get_config().to_dict()
+  config['figures']['4'] = ('flow/x_reconstruction',)
+  run = lambda: distillation.run(Experiment(config, tmp_path, 'command', 1), ['4'])
+  run()
+  file = tmp_path / 'teacher' / 'evaluation.json'
+  document = json.loads(file.read_text())
+  older = {**document, 'rows': document['rows'][:1]}
+  file.write_text(json.dumps(older))
+  run()
+  assert json.loads(file.read_text()) == older
+  monkeypatch.setattr(context, 'METRICS', context.METRICS + 1)
+  run()
+  assert json.loads(file.read_text())['rows'] == document['rows']
 
 
 def json_rows(path):
