@@ -8,14 +8,16 @@ import sys
 import traceback
 from typing import Any, Sequence
 
-from absl import flags
+from absl import flags, logging
 from ml_collections import config_flags
 
 from inverse_matching import registry
 from inverse_matching.errors import InputError
+from inverse_matching.runtime.overlays import merge
 
 FLAGS = flags.FLAGS
 BUNDLED = pathlib.Path(__file__).resolve().parent.parent / 'configs'  # configs that can be given by name
+SECTIONS = ('data', 'teacher', 'student', 'loss', 'optimizer', 'train', 'pairs', 'encodings', 'evaluation', 'arms')
 _CONFIG = re.compile(r'(--?config=)(.*)', re.S)
 _FIELD = re.compile(r'--?config\.([\w.]+)(?:=|$)')
 _NONE = re.compile(r'--?config\.([\w.]+)=None')  # no value, of whatever type the field is
@@ -57,9 +59,34 @@ def value() -> dict[str, Any]:
   return config.to_dict()
 
 
+def with_overlay(section: str, argv: Sequence[str]) -> dict[str, Any]:
+  """The config with the sections in one of its sections, if it has that one, in the place of its own; fields on the command
+  line come before both."""
+  config = value()
+  merged = merge(config, config.get(section) or {})
+  for *path, last in (name.split('.') for name in fields(argv)):
+    given, node = config, merged
+    for part in path:
+      given, node = given[part], node[part]
+    node[last] = given[last]
+  return merged
+
+
 def fields(argv: Sequence[str]) -> list[str]:
   """The names of the fields that are given on a command line, as a.b."""
   return [match[1] for match in map(_FIELD.match, argv) if match]
+
+
+def tell_unread(sections: Sequence[str], argv: Sequence[str]) -> None:
+  """Logs the fields, given on a command line, of sections that this command does not read: the same line may serve several.
+
+  Other sections of a user's own config may be whatever its file makes of them, and the name of a teacher says that its code is
+  to be trusted.
+  """
+  unread = [name for name in fields(argv) if name.partition('.')[0] in set(SECTIONS) - set(sections) and name != 'teacher.name']
+  if unread:
+    logging.info('Without effect here, where config.%s are read: %s.', ', '.join(sections),
+                 ', '.join(f'--config.{name}' for name in unread))
 
 
 def given(argv: Sequence[str]) -> str | None:

@@ -29,6 +29,7 @@ def main() -> None:
   if ignored:
     raise InputError(f'--config.{ignored[0]} does not count here: a student is trained on the data of its teacher. Leave it '
                      'out.')
+  config_flag.tell_unread(('student', 'loss', 'optimizer', 'train'), sys.argv)
   runs.distill(config_flag.value(), FLAGS.workdir, runs.load_teacher(FLAGS.teacher), FLAGS.pairs, FLAGS.devices,
                init_from=FLAGS.init_from, features=FLAGS.features)
   flags_next = f'--workdir={shlex.quote(FLAGS.workdir)} --teacher={shlex.quote(FLAGS.teacher)}'

@@ -17,8 +17,8 @@ flags.DEFINE_integer('num_samples', 1000, 'Number of samples to compare.', lower
 flags.DEFINE_integer('seed', 100, 'Seed of the evaluation; not one of training or of pairs.', lower_bound=0,
                      upper_bound=2**32 - 1)
 flags.DEFINE_integer('step', None, 'Of the checkpoint in --workdir to evaluate; default: the last.')
-flags.DEFINE_string('output', None, 'Folder for evaluation.json and the classifier of the metrics; default: the workdir, and '
-                    'for the classifier that of the teacher.')
+flags.DEFINE_string('output', None, 'Folder for evaluation.json, the classifier of the metrics and teacher samples; default: '
+                    'the workdir, and for the last two that of the teacher.')
 
 
 def main() -> None:

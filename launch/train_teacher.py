@@ -3,6 +3,7 @@
     python -m launch.train_teacher --config=configs/digits.py --workdir=runs/teacher
 """
 import shlex
+import sys
 
 from inverse_matching import runs
 from inverse_matching.runs import status
@@ -14,7 +15,8 @@ common.define_flags(config='digits', loads=False)
 
 
 def main() -> None:
-  runs.train_teacher(config_flag.value(), FLAGS.workdir, FLAGS.devices)
+  config_flag.tell_unread(('data', 'teacher', 'optimizer', 'train'), sys.argv)
+  runs.train_teacher(config_flag.with_overlay('teacher_study', sys.argv), FLAGS.workdir, FLAGS.devices)
   where = shlex.quote(FLAGS.workdir)
   wording.say(status.describe(FLAGS.workdir), 'Next, for example:', f'  python -m launch.sample --workdir={where}',
              f'  python -m launch.distill{wording.config_word()} --teacher={where} --workdir=STUDENT')

@@ -27,7 +27,7 @@ def arrays(*, path: str | None = None, levels: int | None = None, logit_lambda: 
     logit_lambda: of images, see images.dataset.space; also for end_noise.
     end_noise: of their end levels.
     held_out: share of x that is kept out of training where the file has no held_out.
-    split_seed: of the permutation that chooses it.
+    split_seed: of the permutation that chooses it; of the order of both parts where the file has both.
     num_validation: how many training examples are set apart for validation; None is none.
     sha256: of the file; a run notes it, so that it does not go on with another one.
 
@@ -39,6 +39,8 @@ def arrays(*, path: str | None = None, levels: int | None = None, logit_lambda: 
   found = _read(path)
   if sha256 not in (None, files.sha256(path)):
     raise InputError(f'{path} is another file than the one that was trained on: put that one back, or train anew.')
+  check_at_least(0, split_seed=split_seed)
+  shuffle_seed = split_seed if 'held_out' in found else None
   if 'held_out' in found:
     train, rest = ({'x': found[x], 'labels': found.get(labels)} for x, labels in (NAMES[:2], NAMES[2:]))
   else:
@@ -47,7 +49,7 @@ def arrays(*, path: str | None = None, levels: int | None = None, logit_lambda: 
     if (levels, logit_lambda, end_noise) != (None, None, None):
       raise InputError(f'config.data.levels, logit_lambda and end_noise are for images, and {path} holds a table of floats: '
                        'take a config such as configs/table.py, where they are not set.')
-    return table.source(train['x'], rest['x'], num_validation=num_validation)
+    return table.source(train['x'], rest['x'], num_validation=num_validation, shuffle_seed=shuffle_seed)
   largest = max(int(part['x'].max()) for part in (train, rest))
   levels = levels or (256 if 127 < largest < 256 else largest + 1)
   if largest >= levels:
@@ -55,7 +57,7 @@ def arrays(*, path: str | None = None, levels: int | None = None, logit_lambda: 
                      'more.')
   splits = (images.Split(part['x'], part['labels']) for part in (train, rest))
   return images.source(images.Images(*splits, levels=levels), name=str(path), logit_lambda=logit_lambda,
-                       end_noise=end_noise, num_validation=num_validation)
+                       end_noise=end_noise, num_validation=num_validation, shuffle_seed=shuffle_seed)
 
 
 def _read(path: str | None) -> dict[str, np.ndarray]:
@@ -133,7 +135,6 @@ def _split(x: np.ndarray, labels: np.ndarray | None, share: float, seed: int) ->
   """The part to train on and the one held out."""
   if not 0 < share < 1:
     raise InputError(f'config.data.held_out must be a share between 0 and 1, got {share}.')
-  check_at_least(0, split_seed=seed)
   order, count = np.random.default_rng(seed).permutation(len(x)), round(share * len(x))
   if not 0 < count < len(x):
     raise InputError(f'config.data.held_out is {share}, which is {count} of {len(x)} examples: choose a share that leaves '

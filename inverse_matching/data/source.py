@@ -88,6 +88,11 @@ def num_held_out(stored: grain.MapDataset) -> int:
   return max(1, len(stored) // 16)
 
 
+def shuffled(total: int, seed: int | None) -> np.ndarray | slice:
+  """Returns the index [total] of a random order of examples, or of all as they are where the seed is None."""
+  return slice(None) if seed is None else np.random.default_rng(seed).permutation(total)
+
+
 def split_off(count: int | None, total: int, field: str, what: str) -> int:
   """Returns how many of `total` training examples stay for training when `count` are set apart for validation, or None.
 

@@ -3,7 +3,7 @@ from typing import NamedTuple, Sequence
 
 import numpy as np
 
-from inverse_matching.data.source import Source, Space, num_held_out, prepare_arrays, split_off, stack
+from inverse_matching.data.source import Source, Space, num_held_out, prepare_arrays, shuffled, split_off, stack
 from inverse_matching.errors import InputError
 
 
@@ -49,17 +49,20 @@ def space(*, mean: Sequence[float], std: Sequence[float], epoch_size: int) -> Sp
   return Space(facts, (len(facts['mean']),), codec, prepare_arrays, of_pairs, epoch_size)
 
 
-def source(train: np.ndarray, held_out: np.ndarray, *, num_validation: int | None = None) -> Source:
+def source(train: np.ndarray, held_out: np.ndarray, *, num_validation: int | None = None,
+           shuffle_seed: int | None = 0) -> Source:
   """Returns the Source of a table.
 
   Args:
     train, held_out: rows [N, D] and [M, D] of finite floats.
     num_validation: how many training rows, the last ones, are set apart for validation; None is none.
+    shuffle_seed: of a random order of each part; None is for rows in such an order.
 
   Raises:
     InputError: a column that is constant in the training part, or no row would be left to train on.
   """
   count = split_off(num_validation, len(train), 'num_validation', 'rows')
+  train, held_out = (rows[shuffled(len(rows), shuffle_seed)] for rows in (train, held_out))
   train, validation = np.asarray(train[:count], np.float64), train[count:]
   mean, std = train.mean(0), train.std(0)
   constant = np.flatnonzero(train.min(0) == train.max(0))

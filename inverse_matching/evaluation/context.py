@@ -16,6 +16,7 @@ from inverse_matching.runs import TeacherRun, draw_pairs
 from inverse_matching.runs.classifier import Observer, random_features, train_classifier
 from inverse_matching.runtime import files
 from inverse_matching.runtime.processes import map_examples
+from inverse_matching.runtime.progress import Progress
 from inverse_matching.types import sum_event
 
 EXAMPLES = 10_000  # of a split, at most
@@ -147,6 +148,13 @@ def teacher_samples(run: TeacherRun, z: np.ndarray, x: np.ndarray, devices: int 
   return TeacherSamples(z[:n], see(x[:n], 'paired'), see(x[n:2 * n], 'independent'))
 
 
-def draw_teacher_samples(run: TeacherRun, num: int, seed: int, devices: int | None = None) -> TeacherSamples:
-  """TeacherSamples with N = num, made anew."""
-  return teacher_samples(run, **draw_pairs(run, 2 * num, seed, devices=devices), devices=devices)
+def draw_teacher_samples(run: TeacherRun, num: int, seed: int, devices: int | None = None,
+                         workdir: str | os.PathLike | None = None) -> TeacherSamples:
+  """TeacherSamples with N = num; kept in the folder `seen` of the workdir, if there is one, for all students of the teacher."""
+  def draw():
+    with Progress('teacher samples', 2 * num, unit='sample') as progress:
+      return draw_pairs(run, 2 * num, seed, devices=devices, progress=progress.update)
+
+  pairs = draw() if workdir is None else files.arrays_once(
+      pathlib.Path(workdir) / 'seen' / f'drawn_{seed}.npz', {'teacher_hash': run.hash, 'num': num}, draw)
+  return teacher_samples(run, **pairs, devices=devices, workdir=workdir)

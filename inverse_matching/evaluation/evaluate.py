@@ -7,6 +7,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from inverse_matching import solvers
+from inverse_matching.errors import InputError
 from inverse_matching.evaluation import examples, jacobian, sample_metrics, statistics, tables
 from inverse_matching.evaluation.context import Context, Seen, TeacherSamples, check, draw_teacher_samples, make_context
 from inverse_matching.losses import distances
@@ -81,9 +82,9 @@ def _relative(a: np.ndarray, b: np.ndarray) -> float:
 def evaluate_teacher(context: Context) -> list[dict[str, Any]]:
   """Rows of a teacher.
 
-  - bits/dim and nats on up to EXAMPLES training and held-out images each: the dequantised bound, with the Jacobian of the
-    preprocessing, one draw of noise per image; exact for a teacher of discrete data. Of a table log_likelihood, in nats of the
-    units of its rows, and nats, in the teacher's space;
+  - bits/dim on up to EXAMPLES training and held-out images each: the dequantised bound, with the Jacobian of the preprocessing,
+    one draw of noise per image; exact for a teacher of discrete data. Of a table log_likelihood, in nats of the units of its
+    rows. And nats: log p(x) in the teacher's space, without that Jacobian, and so the more the better;
   - round trips where there is a T^-1; where it is a fixed point, sweeps (of a chain, over all its blocks) and the agreement
     with ancestral sampling;
   - what every student is measured by, for T^-1 in the place of S: the floor of what a student can reach;
@@ -193,12 +194,12 @@ def evaluate_run(workdir: str, teacher_workdir: str | None, *, num: int, seed: i
     seed: of the evaluation.
     command: for the record.
     devices: number of local devices, or None for all.
-    output: folder for evaluation.json and the classifier of the metrics; None is the workdir, and for the classifier that of
-      the teacher, unless it is an exported model.
+    output: folder for evaluation.json, the classifier of the metrics and teacher samples; None is the workdir, and for the last
+      two that of the teacher, unless it is an exported model.
     step: of the checkpoint in `workdir` to take; None is the last.
 
   Raises:
-    InputError: what would be written into is an exported model.
+    InputError: what would be written into is an exported model, or the student was trained on z of that seed.
   """
   if output is None:
     exported.refuse(workdir)
@@ -206,8 +207,11 @@ def evaluate_run(workdir: str, teacher_workdir: str | None, *, num: int, seed: i
   run = load_teacher(teacher_workdir) if teacher_workdir else load_teacher(workdir, step)
   student_run = load_student(workdir, run, step) if teacher_workdir else None
   check(run, num)
-  samples = draw_teacher_samples(run, num, seed, devices)
+  if student_run is not None and seed in (student_run.config['train']['seed'], student_run.config.get('pairs_seed')):
+    raise InputError(f'The seed of the evaluation is {seed}, and so was that of the training of {workdir} or of its pairs, '
+                     'which draw z from the same stream: take another one, such as 100.')
   folder = output or (workdir if teacher_workdir is None or exported.is_model(teacher_workdir) else teacher_workdir)
+  samples = draw_teacher_samples(run, num, seed, devices, folder)
   context = make_context(run, folder, samples, seed=seed, devices=devices)
   if student_run is None:
     rows = evaluate_teacher(context)

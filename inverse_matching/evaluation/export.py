@@ -54,7 +54,8 @@ def export(workdir: str | os.PathLike, output: str | os.PathLike, *, note: str =
     raise InputError(f'{path} is at step {found} of {total}: let its training come to the end, or take what there is by '
                      f'--step={found}.')
   per_epoch = total // config['train']['num_epochs']
-  if config['kind'] == 'teacher' and config['optimizer'].get('schedule') != 'cosine' and found % per_epoch == 0 < found < total:
+  asks = config['optimizer'].get('schedule') == 'cosine' or config['optimizer'].get('cooldown_epochs')
+  if config['kind'] == 'teacher' and not asks and found % per_epoch == 0 < found < total:
     config, total = merge(config, {'train': {'num_epochs': found // per_epoch}}), found
   if facts is None:
     raise InputError(f'The data of {path} cannot be told by name, so that a model could not be used without them.')

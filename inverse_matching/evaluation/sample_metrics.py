@@ -62,7 +62,7 @@ def sample_rows(arm: str, values: np.ndarray, references: Mapping[str, Reference
   the arm (see make_reference). For what a set has by itself (entropy, confidence, sharpness, stripes): the reference's own.
   For memorisation, which has the reference 'train': the held-out images' own.
 
-  kernel_distance is of the observer's features, kernel_distance_8x8 of images downsampled to 8x8, from -1 to 1;
+  kernel_distance is of the observer's features, kernel_distance_8x8 of larger images downsampled to 8x8, from -1 to 1;
   log_power_ratio_* is the logarithm of the power of samples in a band of frequencies (texture.BANDS) over that of the
   reference, 0 where they have the same, and fine_power_error its absolute value in the finest. Metrics of classes are there
   if the observer knows classes, those of texture for images.
@@ -107,8 +107,9 @@ def _against(a: SampleSet, b: SampleSet, levels: int | None, seed: int, interval
   out = {}
   out['kernel_distance'], = jackknife(set_distances.kernel_statistic(a.features, b.features), (None, None))
   if levels is not None:
-    a_coarse, b_coarse = (2 * texture.downsample(s.values) / scale - 1 for s in (a, b))
-    out['kernel_distance_8x8'], = jackknife(set_distances.kernel_statistic(a_coarse, b_coarse), (None, None))
+    if max(a.values.shape[1:3]) > texture.COARSE:
+      a_coarse, b_coarse = (2 * texture.downsample(s.values) / scale - 1 for s in (a, b))
+      out['kernel_distance_8x8'], = jackknife(set_distances.kernel_statistic(a_coarse, b_coarse), (None, None))
     *of_bands, out['fine_power_error'] = jackknife(_power_statistic(a.values, b.values, scale),
                                                    ([-np.inf] * 3 + [0.0], None))
     out |= {f'log_power_ratio_{band}': value for band, value in zip(texture.BANDS, of_bands)}
@@ -182,7 +183,7 @@ def encoding_rows(arm: str, z: np.ndarray, *, seed: int) -> list[dict[str, Any]]
     if num_dims > MOST_SPECTRA:
       values |= zip(SPECTRUM, encodings.covariance_spectrum(z))
   distances, band = _ks_values(z), statistics.ks_band(n, 0.05 / num_dims)
-  values |= {metric: (value, max(0.0, value - band), min(1.0, value + band)) for metric, value in distances.items()}
+  values |= {metric: (value, *np.clip([value - band, value + band], 0.0, 1.0).tolist()) for metric, value in distances.items()}
   values['encoding_ks_rejected'] = distances['encoding_ks_rejected']
   floors = _encoding_floors(n, num_dims, seed)
   return [statistics.row(arm, metric, 'prior', values[metric], n=n, seed=seed, floor=floors[metric])
@@ -197,13 +198,13 @@ TAIL = 0.05  # of the prior, in each dimension
 
 def _cut(low: float, high: float, metric: str) -> tuple[float, float]:
   """An interval without what the metric cannot be."""
-  return (low, high) if metric == 'encoding_kernel_distance' else (max(0.0, low), high)
+  return (low, high) if metric == 'encoding_kernel_distance' else (float(np.maximum(0.0, low)), high)
 
 
 def _encoding_statistics(z: np.ndarray) -> dict[tuple[str, ...], Any]:
   """Metrics -> the statistic of the indices that are kept, which gives their values; of those that have intervals."""
   norms = np.linalg.norm(z, axis=1) / np.sqrt(z.shape[1])
-  above = np.mean(z > scipy.stats.norm.isf(TAIL), axis=1)
+  above = np.mean(np.where(np.isnan(z), np.nan, z > scipy.stats.norm.isf(TAIL)), axis=1)
   return {('encoding_upper_tail',): lambda i: above[i].mean(), ('encoding_kernel_distance',): encodings.kernel_statistic(z),
           ('encoding_norm', 'encoding_norm_std'): lambda i: (norms[i].mean(), norms[i].std(ddof=1)),
           **({SPECTRUM: lambda i: encodings.covariance_spectrum(z[i])} if z.shape[1] <= MOST_SPECTRA else {})}
@@ -212,8 +213,9 @@ def _encoding_statistics(z: np.ndarray) -> dict[tuple[str, ...], Any]:
 def _ks_values(z: np.ndarray) -> dict[str, float]:
   """Metric -> value, of the Kolmogorov-Smirnov distances of the dimensions of z [N, T]."""
   distances = encodings.uniform_ks(scipy.special.ndtr(z))
+  rejected = np.where(np.isnan(distances), np.nan, distances > encodings.ks_threshold(*z.shape))
   return {'encoding_ks_max': float(distances.max()), 'encoding_ks_mean': float(distances.mean()),
-          'encoding_ks_rejected': float(np.mean(distances > encodings.ks_threshold(*z.shape)))}
+          'encoding_ks_rejected': float(rejected.mean())}
 
 
 @functools.cache

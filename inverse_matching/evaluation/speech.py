@@ -38,7 +38,8 @@ from inverse_matching.evaluation import statistics
 Pairs = Sequence[tuple[np.ndarray, np.ndarray]]  # (reference [T], candidate [T])
 Rows = list[dict[str, Any]]
 
-# A voice, a whisper, a collapse: from controls made of recordings and of synthesised speech, before any student was trained.
+# A voice, a whisper, a collapse: from controls made of recordings and of synthesised speech. INTELLIGIBLE was added when the
+# students of results/vocoder had been measured.
 VOICED_RECALL = 0.8  # a voice has it and more
 VOICED_RATIO = 0.85  # and of the periodicity ratio
 WHISPERED_RECALL = 0.5  # a whisper has less

@@ -8,8 +8,8 @@ import math
 from typing import Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
-import scipy.stats
 
+from inverse_matching.evaluation import statistics
 from inverse_matching.experiments import scales
 from inverse_matching.experiments.verdicts import ENOUGH, Claim
 
@@ -124,10 +124,10 @@ def _by_train_seed(rows: Sequence[Mapping[str, Any]], arm: str, c: Comparison) -
 def difference(rows: Sequence[Mapping[str, Any]], c: Comparison) -> Difference | None:
   """`higher` less `lower`; None where a value is not finite, has no interval, or no training seed is common to both.
 
-  With ENOUGH training seeds that both arms have, over these: the variance of a seed is pooled over all arms that have as many,
-  unless Bartlett's test finds it unequal, and the seeds are then paired. A teacher has one training, and adds the interval over
-  its examples. Else over the examples of the first seed, from both intervals (Zou and Donner, 2008): as if they were
-  independent, which is too wide where arms share the reference; decided then if the other seeds agree.
+  With ENOUGH training seeds that both arms have, over these, in pairs: no arm's variance is taken for that of another, which no
+  test of three seeds could justify. A teacher has one training, and adds the interval over its examples. Else over the examples
+  of the first seed, from both intervals (Zou and Donner, 2008): as if they were independent, which is too wide where arms share
+  the reference; decided then if the other seeds agree.
   """
   lower, higher = (_by_train_seed(rows, arm, c) for arm in (c.lower, c.higher))
   scale = scales.of(c.metric)
@@ -141,8 +141,8 @@ def difference(rows: Sequence[Mapping[str, Any]], c: Comparison) -> Difference |
   differences = values(higher) - values(lower)
   same_sign = bool(np.all(differences > 0) or np.all(differences < 0))
   if len(seeds) >= ENOUGH:
-    variance, degrees = _variance(rows, c, differences, scale, num_students=(None not in lower) + (None not in higher))
-    half, mean = scipy.stats.t.ppf(0.975, degrees) * math.sqrt(variance / len(seeds)), float(np.mean(differences))
+    mean, _, end = statistics.over_seeds(differences)
+    half = end - mean
     (lower_down, lower_up), (higher_down, higher_up) = (_reach(of.get(None), scale) or (0.0, 0.0) for of in (lower, higher))
     low, high = mean - math.hypot(half, higher_down, lower_up), mean + math.hypot(half, higher_up, lower_down)
     return Difference(mean, low, high, len(seeds), bool(low > 0 or high < 0) and same_sign, scale)
@@ -186,25 +186,6 @@ def _common(lower: Mapping[int | None, Any], higher: Mapping[int | None, Any]) -
   if None in lower or None in higher:
     return [seed for seed in (*lower, *higher) if seed is not None] or [None]
   return [seed for seed in lower if seed in higher]
-
-
-def _variance(rows: Sequence[Mapping[str, Any]], c: Comparison, differences: np.ndarray, scale: scales.Scale,
-              num_students: int) -> tuple[float, int]:
-  """(variance of the difference of one seed, degrees of freedom). ARM@HOW are the trainings of ARM: not counted again."""
-  of_arms: dict[str, list[float]] = {}
-  counted: dict[str, str] = {}  # ARM -> under what name
-  for row in rows:
-    is_training = row.get('train_seed') is not None
-    if is_training and (row['metric'], row['reference']) == (c.metric, c.reference) and row['arm'] == counted.setdefault(
-        row['arm'].partition('@')[0], row['arm']):
-      if row['value'] is not None and (scale is not scales.LOG or row['value'] > 0):
-        of_arms.setdefault(row['arm'], []).append(float(scale.forward(row['value'])))
-  groups = [values for values in of_arms.values() if len(values) >= ENOUGH]
-  if len(groups) > 1 and scipy.stats.bartlett(*groups).pvalue > 0.05:
-    degrees = sum(len(values) - 1 for values in groups)
-    pooled = sum(np.var(values, ddof=1) * (len(values) - 1) for values in groups) / degrees
-    return float(num_students * pooled), degrees
-  return float(np.var(differences, ddof=1)), len(differences) - 1
 
 
 def _verdict(rows: Sequence[Mapping[str, Any]], c: Comparison, found: Difference | None, lower: Mapping,

@@ -27,7 +27,8 @@ def overlay(*, rate: float, updates: int, every: int, schedule: str | None = Non
     every: updates between two checkpoints, all of which are kept, and two values of the held-out loss.
     schedule: of the rate. None: it is constant; 'cosine': it falls to 0.
   """
-  return {'optimizer': {'learning_rate': rate, 'schedule': schedule, 'decay_rate': 1.0, 'warmup_epochs': None},
+  return {'optimizer': {'learning_rate': rate, 'schedule': schedule, 'decay_rate': 1.0, 'warmup_epochs': None,
+                        'cooldown_epochs': None},
           'train': {'num_epochs': updates // every, 'epoch_updates': every, 'evaluate_every_epochs': 1,
                     'checkpoint_every_epochs': 1, 'keep_checkpoints': updates // every}}
 

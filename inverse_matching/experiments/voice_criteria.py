@@ -1,4 +1,4 @@
-"""Whether students speak or whisper: criteria that were fixed before any was trained, and how measured voices decide them."""
+"""Whether students speak or whisper: criteria from controls, and how measured voices decide them."""
 from typing import Any, Mapping, NamedTuple
 
 import numpy as np

@@ -39,7 +39,13 @@ def l1_l2(a: Array, b: Array, mask: Array | None = None) -> Array:
 
 def euclidean(a: Array, b: Array, mask: Array | None = None) -> Array:
   """Root mean squared error over the event, [B]: the Euclidean norm over sqrt(T). A metric."""
-  return jnp.sqrt(l2(a, b, mask))
+  return power(l2(a, b, mask), 0.5)
+
+
+def power(squared: Array, exponent: float) -> Array:
+  """squared^exponent, for an exponent between 0 and 1, whose gradient at 0 is taken as 0: there it has none."""
+  is_apart = squared > 0
+  return jnp.where(is_apart, jnp.where(is_apart, squared, 1.0) ** exponent, 0.0)
 
 
 DISTANCES: dict[str, Distance] = {'l1': l1, 'l2': l2, 'l1_l2': l1_l2, 'euclidean': euclidean}

@@ -10,8 +10,6 @@ from inverse_matching.losses.distances import Distance
 from inverse_matching.losses.reconstruction import oracle_prediction
 from inverse_matching.types import Array, Batch, LossFn, Params, Student, Teacher
 
-_SMALLEST = 1e-12  # added to a squared distance, whose root has no gradient at zero
-
 
 def energy_score(teacher: Teacher, student: Student, *, num_draws: int = 2, beta: float = 1.0) -> LossFn:
   """E |x - S(z)|^beta - E |S(z) - S(z')|^beta / 2, x from the data or the teacher, z and z' from the prior; not in the paper.
@@ -42,7 +40,7 @@ def energy_score(teacher: Teacher, student: Student, *, num_draws: int = 2, beta
     return x.reshape(num_draws, *batch.x.shape)
 
   def distance(a: Array, b: Array, mask: Array | None) -> Array:
-    return (distances.l2(a, b, mask) + _SMALLEST) ** (beta / 2)
+    return distances.power(distances.l2(a, b, mask), beta / 2)
 
   def loss(student_params, teacher_params, batch: Batch):
     del teacher_params

@@ -30,7 +30,7 @@ def base(name: str) -> dict[str, Any]:
       student=dict(name='flow', num_blocks=3, num_filters=32, num_levels=3, dropout=0.0, order=placeholder(str)),
       loss=images.loss('x_reconstruction'),
       optimizer=dict(name='adam', learning_rate=0.0005, schedule=placeholder(str), decay_rate=0.95,
-                     warmup_epochs=placeholder(float)),
+                     warmup_epochs=placeholder(float), cooldown_epochs=placeholder(float)),
       train=dict(
           batch_size=64, num_epochs=100, seed=0, precision=placeholder(str), microbatch=placeholder(int),
           ema_decay=0.0, grad_clip=placeholder(float),
@@ -66,7 +66,8 @@ def base(name: str) -> dict[str, Any]:
 
 def cpu_arms(num_epochs=6, several=('flow/x_reconstruction', 'flow/oracle_prediction')):
   """Students of about 5,400 updates, or 900 an epoch, three of each of those in `several`."""
-  students = images.arms(SMALL_RESNET, train=dict(num_epochs=num_epochs, keep_checkpoints=2), optimizer=dict(schedule='cosine'))
+  students = images.arms(SMALL_RESNET, train=dict(num_epochs=num_epochs, keep_checkpoints=2),
+                         optimizer=dict(schedule='cosine', cooldown_epochs=None))
   # The noise within a grey level serves for that on the data, and encodings are stored.
   students['few_step/flow_matching']['loss']['data_noise_std'] = 0.0
   students['resnet/x_reconstruction_l2_denoising']['loss']['data_noise_std'] = 0.165  # 5% of the spread of x

@@ -20,6 +20,7 @@ from inverse_matching.losses import distances
 from inverse_matching.runs import classifier, exported
 from inverse_matching.runs import workdir as workdirs
 from inverse_matching.runtime import files, processes
+from inverse_matching.teachers import orders
 from inverse_matching.training import checkpoint, loop, settings
 from inverse_matching.types import Params, Student, Teacher, check_params, deterministic
 
@@ -268,6 +269,7 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
   if dtype is not None and config['loss'].get('estimator') == 'path':
     raise InputError(f'The path estimator needs the score of the student, which {dtype} would spoil: set '
                      'config.train.precision=float32, or config.loss.estimator=total.')
+  _tell_other_order(config['student'], teacher)
   student = make_student(config, space)
   loss, features_hash = _with_features(config['loss'], teacher_run, features, devices)
   # The teacher stays in float32: rounded, its encodings would be others.
@@ -281,12 +283,19 @@ def distill(config: Mapping[str, Any], workdir: str | os.PathLike, teacher_run: 
   init, init_hash = _init(student.init, init_from, init_step)
   task = loop.Task(pathlib.Path(workdir).name, loss_fn, evaluation_loss_fn, init, examples, held_out, prepare,
                    teacher_run.params, space.epoch_size, functools.partial(students.check, student, **space.check_settings))
-  made_from = {'teacher_hash': teacher_run.hash, **init_hash, **features_hash,
-               'pairs_hash': None if pairs is None else files.sha256(pathlib.Path(pairs) / pair_data.MANIFEST)}
+  of_pairs = {'pairs_hash': None} if pairs is None else {
+      'pairs_hash': files.sha256(pathlib.Path(pairs) / pair_data.MANIFEST), 'pairs_seed': pair_data.manifest(pairs).get('seed')}
+  made_from = {'teacher_hash': teacher_run.hash, **init_hash, **features_hash, **of_pairs}
   # Pairs and a classifier made anew, as for a model from another machine, differ in their last bits.
   params = _train(workdir, {'kind': 'student', **made_from, **sections}, space, task, config, devices,
-                  but=['pairs_hash', 'features_hash'])
+                  but=['pairs_hash', 'pairs_seed', 'features_hash'])
   return StudentRun(sections, student, params)
+
+
+def _tell_other_order(student: Mapping[str, Any], teacher: Teacher) -> None:
+  if 'order' in student and not teacher.blocks and orders.make(student['order'], teacher.event_shape) != teacher.order:
+    logging.warning('config.student.order is %s, and the teacher generates in another order: such a student is never its T^-1.',
+                    student['order'] or 'raster')
 
 
 def _with_features(loss: Mapping[str, Any], teacher_run: TeacherRun, workdir: str | os.PathLike | None,

@@ -1,4 +1,5 @@
 """Pairs (z, x = T^-1(z)) of a trained teacher, in a folder of shards."""
+import functools
 import os
 import pathlib
 from typing import Any, Callable
@@ -18,7 +19,7 @@ from inverse_matching.runtime.devices import choose_devices, map_examples
 from inverse_matching.runtime.processes import barrier, is_first
 from inverse_matching.runtime.progress import Progress
 from inverse_matching.solvers import batched
-from inverse_matching.types import Teacher
+from inverse_matching.types import Array, Teacher
 
 SHARD = 1024  # pairs per shard
 PAIRS_FROM = ('z', 'sample', 'data')  # see make_pairs
@@ -27,8 +28,13 @@ Make = Callable[[np.ndarray, Callable[[int], None]], dict[str, Any]]  # (positio
 
 def prior_draws(teacher: Teacher, seed: int, positions: np.ndarray) -> np.ndarray:
   """Returns z [N, *event] at positions [N] of the stream of a seed; the same for any number of devices."""
-  return np.asarray(jax.jit(lambda p: teacher.prior.sample(random.stream(random.keys_at(seed, p), 'prior')))(
-      np.asarray(positions, np.uint32)))
+  return np.asarray(_prior_draws(teacher.prior.sample)(np.uint32(seed), np.asarray(positions, np.uint32)))
+
+
+@functools.lru_cache(maxsize=16)
+def _prior_draws(sample: Callable[[Array], Array]) -> Callable[[np.ndarray, np.ndarray], Array]:
+  """Compiled once for all shards of as many positions."""
+  return jax.jit(lambda seed, positions: sample(random.stream(random.keys_at(seed, positions), 'prior')))
 
 
 def source_of_pairs(teacher: Teacher) -> str:

@@ -12,7 +12,7 @@ from inverse_matching.runs import exported, trust
 from inverse_matching.runtime import files, processes
 
 SPACE = 'space.json'
-UNTRAINED = {'.lock', 'config.json', SPACE}  # the files of a run that has not begun
+UNTRAINED = {'config.json', SPACE}  # the files, beside hidden ones, of a run that has not begun
 
 
 def _flatten(value: Any, prefix: str = '') -> dict[str, Any]:
@@ -70,8 +70,12 @@ def _enter(held: contextlib.ExitStack, path: pathlib.Path, config: Mapping[str, 
   try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except OSError as error:
-    raise InputError(f'Another process is running in {path}: wait for it, or choose another --workdir.') from error
-  if {file.name for file in path.iterdir()} <= UNTRAINED:  # nothing was done: an error, or a change of mind
+    raise InputError(f'Another process is running in {path}: wait for it, or choose another folder.') from error
+  others = sorted(file.name for file in path.iterdir() if file.name not in UNTRAINED and not file.name.startswith('.'))
+  if others and not (path / 'config.json').exists():
+    raise InputError(f'{path} holds no run, and other files ({", ".join(others[:3])}): name an empty folder, or one that is '
+                     'not there yet.')
+  if not others:  # nothing was done: an error, or a change of mind
     (path / SPACE).unlink(missing_ok=True)
     files.write_json(path / 'config.json', config)
     trust.record(path, config)

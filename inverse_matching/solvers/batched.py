@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from inverse_matching import solvers
-from inverse_matching.runtime.devices import choose_devices, map_chunks, map_examples
+from inverse_matching.runtime.devices import choose_devices, default_chunk, map_chunks, map_examples
 from inverse_matching.solvers.fixed_point import Progress, Solution, advance, begin, max_sweeps_of
 from inverse_matching.types import Teacher
 
@@ -39,7 +39,7 @@ def solver_fn(teacher: Teacher, solver: str = 'auto', devices: int | None = None
     mapped = map_chunks(compacting(teacher, **settings), num_devices, chunk)
   else:
     mapped = map_examples(lambda params, z, cond, init: solvers.solve(teacher, params, z, cond, solver=solver, init=init,
-                                                                      **settings), num_devices, chunk)
+                                                                      **settings), num_devices, chunk or default_chunk())
   return lambda params, z, cond=None, init=None, progress=None: mapped(params, z, cond, init, progress=progress)
 
 

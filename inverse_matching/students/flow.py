@@ -20,18 +20,21 @@ from inverse_matching.types import (
 )
 
 
-def flow(event_shape: tuple[int, ...], init: Callable[[Array], Params], conditional: Conditional) -> Student:
+def flow(event_shape: tuple[int, ...], init: Callable[[Array], Params], conditional: Conditional, *,
+         order: str | Sequence[int] | None = None) -> Student:
   """x_t = mean(z_<t) + exp(log_scale(z_<t)) z_t for all t in one pass.
 
   Args:
     event_shape: shape of one example.
     init: key -> params.
-    conditional: (params, z [B, *event], cond, key) -> Gaussian(mean, log_scale), causal in z.
+    conditional: (params, z [B, *event], cond, key) -> Gaussian(mean, log_scale), causal in the raster order of the event.
+    order: that of the teacher, see orders.make: T^-1 is triangular in it. The conditional sees the permuted event.
 
   Raises:
-    InputError: the conditional does not take these arguments.
+    InputError: the conditional does not take these arguments, or there is no such order.
   """
   check_arguments('The conditional', conditional, 'params, z, cond, key')
+  conditional = orders.reordered(conditional, orders.make(order, event_shape))
 
   def z_to_x(params, z, cond=None, key=None):
     check_event('z', z, event_shape)
@@ -50,14 +53,14 @@ def pixelcnn_flow(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num
   Args:
     event_shape: (H, W, C).
     num_blocks, num_filters, num_levels, dropout: of the network, see nets.pixelcnnpp.conditional.
-    order: that of the teacher, see orders.make: T^-1 is triangular in it.
+    order: see `flow`.
     dtype: of the numbers inside the network, see nets.precision; None is float32.
   """
   check_image('flow', event_shape)
   init, conditional, _ = pixelcnnpp.conditional(event_shape, heads.make(gaussian, event_shape[-1]), num_blocks=num_blocks,
                                                 num_filters=num_filters, num_levels=num_levels, dropout=dropout,
                                                 dtype=dtype)
-  return flow(event_shape, init, orders.reordered(conditional, orders.make(order, event_shape)))
+  return flow(event_shape, init, conditional, order=order)
 
 
 def made_flow(event_shape: tuple[int, ...], *, num_units: int = 128, num_layers: int = 2,
@@ -67,8 +70,8 @@ def made_flow(event_shape: tuple[int, ...], *, num_units: int = 128, num_layers:
   Args:
     event_shape: such as (T,).
     num_units, num_layers: of the network, see nets.made.
-    order: that of the teacher, see orders.make.
+    order: see `flow`.
     dtype: of the numbers inside the network, see nets.precision; None is float32.
   """
   init, conditional = made.conditional(event_shape, gaussian, num_units=num_units, num_layers=num_layers, dtype=dtype)
-  return flow(event_shape, init, orders.reordered(conditional, orders.make(order, event_shape)))
+  return flow(event_shape, init, conditional, order=order)

@@ -9,6 +9,7 @@ _RULES = {
     ('optimizer', 'learning_rate'): (lambda value: 0 < value < float('inf'), 'above 0'),
     ('optimizer', 'decay_rate'): (lambda value: 0 < value <= 1, 'above 0 and at most 1'),
     ('optimizer', 'warmup_epochs'): (lambda value: value is None or 0 <= value < float('inf'), 'at least 0, or None'),
+    ('optimizer', 'cooldown_epochs'): (lambda value: value is None or 0 <= value < float('inf'), 'at least 0, or None'),
     ('train', 'grad_clip'): (lambda value: value is None or value > 0, 'above 0, or None'),
     ('train', 'ema_decay'): (lambda value: 0 <= value < 1, 'at least 0 and below 1'),
     ('train', 'seed'): (lambda value: 0 <= value < 2**32, 'at least 0 and below 2^32'),
@@ -21,7 +22,7 @@ _RULES = {
     ('train', 'checkpoint_every_epochs'): _AT_LEAST_1,
     ('train', 'keep_checkpoints'): _AT_LEAST_1,
 }
-_OPTIONAL = ('decay_rate', 'warmup_epochs', 'microbatch', 'epoch_updates')  # those have a default
+_OPTIONAL = ('decay_rate', 'warmup_epochs', 'cooldown_epochs', 'microbatch', 'epoch_updates')  # those have a default
 
 
 def check(config: Mapping[str, Any]) -> None:

@@ -69,11 +69,28 @@ def test_labels_stay_with_their_images(load):
 
 
 def test_a_part_that_is_held_out_already(load):
-  """Stays as it is, and so does the order."""
+  """Has its images with their labels, and no others."""
   source = load({'x': PIXELS[:20], 'labels': LABELS[:20], 'held_out': PIXELS[20:], 'held_out_labels': LABELS[20:]})
-  np.testing.assert_array_equal(source.data.train.pixels[..., 0], PIXELS[:20])
-  np.testing.assert_array_equal(source.data.held_out.pixels[..., 0], PIXELS[20:])
-  np.testing.assert_array_equal(source.data.held_out.labels, LABELS[20:])
+  number = {tuple(image.reshape(-1)): label for image, label in zip(PIXELS, LABELS)}
+  for part, given in ((source.data.train, PIXELS[:20]), (source.data.held_out, PIXELS[20:])):
+    assert rows_of([part.pixels]) == rows_of([given])
+    assert [number[tuple(image.reshape(-1))] for image in part.pixels] == list(part.labels)
+
+
+def test_parts_of_a_sorted_file_have_all_classes(load):
+  """What is set apart for validation, and the first images of each part, by which models are judged; split_seed chooses."""
+  labels = np.repeat(np.arange(5), 40)
+  x = labels[:, None, None] * np.ones((1, 2, 2), np.uint8)
+  given = {'x': x, 'labels': labels, 'held_out': x, 'held_out_labels': labels}
+  source = load(given, num_validation=40)
+  for part in (source.data.validation.labels, source.data.train.labels[:40], source.data.held_out.labels[:40]):
+    assert set(part) == set(range(5))
+  again, other = (load(given, num_validation=40, split_seed=seed).data.validation.labels for seed in (0, 1))
+  np.testing.assert_array_equal(again, source.data.validation.labels)
+  assert np.any(other != again)
+  rows = np.repeat([[0.0], [1.0]], 100, 0)
+  table = load({'x': rows, 'held_out': rows}, num_validation=40).data
+  assert 0 < (table.validation > 0).mean() < 1 and 0 < (table.held_out[:40] > 0).mean() < 1
 
 
 @pytest.mark.parametrize('largest,stated,levels', [(1, None, 2), (16, None, 17), (127, None, 128), (128, None, 256),

@@ -151,6 +151,9 @@ def test_encodings_that_are_not_finite_give_rows():
   z[0, 0] = np.inf
   rows = rows_of(z)
   assert np.isnan(rows['encoding_max_eigenvalue']['value']) and np.isfinite(rows['encoding_ks_max']['value'])
+  z[0, 0] = np.nan  # which has no place among the others, so that nothing can be said of its dimension
+  for metric, row in rows_of(z).items():
+    assert np.isnan(row['value']) and (row['low'] is None or np.isnan([row['low'], row['high']]).all()), metric
 
 
 def test_eigenvalues_of_many_dimensions_have_no_interval():

@@ -150,6 +150,22 @@ def test_the_exact_student_has_no_error(context):
     assert row['high'] - row['low'] < 2e-3, row
 
 
+def test_teacher_samples_are_drawn_once(tmp_path, monkeypatch):
+  """For all students of a teacher; of another seed or number, anew."""
+  first = draw_teacher_samples(small_run.RUN, 12, 3, workdir=tmp_path)
+  first_pairs = {'z': np.concatenate([first.z, first.independent.z]),
+                 'x': np.concatenate([first.paired.x, first.independent.x])}
+  drawn = []
+  monkeypatch.setattr('inverse_matching.evaluation.context.draw_pairs', lambda *args, **kw: drawn.append(args) or first_pairs)
+  again = draw_teacher_samples(small_run.RUN, 12, 3, workdir=tmp_path)
+  for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(again), strict=True):
+    np.testing.assert_array_equal(a, b)
+  assert not drawn
+  draw_teacher_samples(small_run.RUN, 12, 4, workdir=tmp_path)
+  draw_teacher_samples(small_run.RUN, 12, 3)
+  assert len(drawn) == 2
+
+
 def test_sets_are_compared_with_samples_of_other_z(tmp_path):
   """S = T^-1 is as far from the reference as two draws of the teacher are; from samples of its own z, not at all."""
   run = small_run.RUN

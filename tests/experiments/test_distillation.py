@@ -42,7 +42,8 @@ def test_figure_6_of_colour_images(tmp_path):
       'oracle_l2', 'teacher', 100, 'resnet/x_reconstruction_l1_noise'))
   assert mean['value'] == sum(pair) / 2 and mean['num_train_seeds'] == 2 and pair[0] != pair[1]
   for arm in ('teacher', 'resnet/x_reconstruction_l1_noise'):
-    assert {(arm, 'kernel_distance_8x8', 'data'), (arm, 'sharpness', 'data')} <= {key[:3] for key in keys[100]}
+    found = {key[:3] for key in keys[100]}  # on images of 8x8 there is no layout apart from the pixels
+    assert (arm, 'sharpness', 'data') in found and (arm, 'kernel_distance_8x8', 'data') not in found
   assert 'a student can outperform its teacher (resnet/x_reconstruction_l1_noise): ' in process.stdout
   text = (tmp_path / 'run' / 'report.md').read_text()
   assert 'over 2 seeds' in text and 'lack low-level precision' in text and not (tmp_path / 'run' / 'pairs').exists()

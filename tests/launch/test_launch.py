@@ -74,11 +74,38 @@ def test_evaluate(folder):
     assert row['metric'] in process.stdout
 
 
+def test_no_student_is_measured_on_the_z_of_its_training(folder):
+  """Of its pairs, whose seed is 1, and of its own."""
+  for seed in (0, 1):
+    line = refused('evaluate', f'--workdir={folder}/student', f'--teacher={folder}/teacher', '--num_samples=8',
+                   f'--seed={seed}')
+    assert f'The seed of the evaluation is {seed}, and so was that of the training' in line
+
+
+OVERLAY = """
+import sys
+from launch import common, config_flag
+common.define_flags(config='vocoder')
+def main():
+  config = config_flag.with_overlay('teacher_study', sys.argv)
+  print(config['train']['num_epochs'], config['train']['batch_size'], config['optimizer']['decay_rate'])
+common.run(main)
+"""
+
+
+def test_a_teacher_of_speech_trains_as_in_its_study(tmp_path):
+  """By config.teacher_study, before which fields on the command line come."""
+  output = lambda *flags: execute(OVERLAY, f'--workdir={tmp_path}/none', *flags).stdout
+  assert output() == '60 8 0.95\n'
+  assert output('--config.train.batch_size=3', '--config.teacher_study.train.num_epochs=5') == '5 3 0.95\n'
+
+
 def test_a_finished_command_does_nothing(folder):
-  """The same command again: the same files."""
+  """The same command again: the same files. What another command reads of the fields given is told."""
   paths = [p for p in (folder / 'teacher').rglob('*') if p.is_file() and p.name != '.lock']
   before = {p: p.stat().st_mtime_ns for p in paths}
-  launched('train_teacher', *SMOKE, f'--workdir={folder}/teacher')
+  told = launched('train_teacher', *SMOKE, f'--workdir={folder}/teacher').stderr
+  assert 'Without effect here, where config.data, teacher, optimizer, train are read: --config.student.num_filters' in told
   assert before == {p: p.stat().st_mtime_ns for p in paths}
 
 

@@ -1,5 +1,7 @@
 """Distances against numpy, and Proposition 2 of the paper."""
 import constructors
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -40,6 +42,16 @@ def axioms(distance) -> dict[str, bool]:
       'symmetric': bool(np.allclose(ab, distance(b, a), rtol=1e-6)),
       'triangle': bool(np.all(ac <= ab + bc + 1e-5)),
   }
+
+
+def test_equal_events_have_a_gradient():
+  """Of the Euclidean distance, 0 at 0 and of norm 1 / sqrt(T) elsewhere, and finite where a mask counts nothing."""
+  euclidean = distances.make('euclidean')
+  a = jnp.zeros((2, 4)).at[1, 2].set(1e-4)
+  gradient = jax.grad(lambda a: jnp.sum(euclidean(a, jnp.zeros_like(a))))(a)
+  np.testing.assert_allclose(gradient, [[0] * 4, [0, 0, 0.5, 0]], atol=1e-6)
+  mask = jnp.ones((2, 4)).at[0].set(0.0)
+  assert np.all(np.isfinite(jax.grad(lambda a: jnp.sum(euclidean(a, jnp.ones_like(a), mask)))(a)))
 
 
 @pytest.mark.parametrize('name', ['l1', 'euclidean'])

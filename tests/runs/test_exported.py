@@ -11,6 +11,7 @@ from inverse_matching.errors import InputError
 from inverse_matching.evaluation import export
 from inverse_matching.runs import exported, models, workdir
 from inverse_matching.runs.pairs import make_pairs
+from inverse_matching.runtime import files
 from inverse_matching.training import checkpoint
 
 PARAMS = {'params': {'conv': {'kernel': np.arange(6, dtype=np.float32).reshape(2, 3), 'bias': np.float32([np.pi])}},
@@ -145,6 +146,10 @@ def test_a_teacher_at_the_end_of_an_epoch_is_that_of_so_many(tmp_path):
   one = models.train_teacher(config, tmp_path / 'one')
   assert models.train_teacher(config, tmp_path / 'model').hash == one.hash
   assert f'Trained for {checkpoint.steps(tmp_path / "one")[-1]} updates' in (tmp_path / 'model' / 'card.md').read_text()
+  config['train']['num_epochs'], config['optimizer']['cooldown_epochs'] = 2, 2.0
+  models.train_teacher(config, tmp_path / 'cooled')
+  export.export(tmp_path / 'cooled', tmp_path / 'of_cooled', step=checkpoint.steps(tmp_path / 'cooled')[0])
+  assert files.read_json(tmp_path / 'of_cooled' / 'config.json')['train']['num_epochs'] == 2
 
 
 def test_an_imported_model_is_a_teacher_too(tmp_path):

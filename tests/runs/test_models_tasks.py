@@ -74,3 +74,11 @@ def test_a_student_is_judged_without_dropout(tmp_path, tasks, run):
 
   np.testing.assert_array_equal(*under(task.evaluation_loss_fn))
   assert np.all(np.abs(np.subtract(*under(task.loss_fn))) > 1e-6)
+
+
+@pytest.mark.parametrize('order,is_told', [(None, False), ('raster', False), ('reversed', True)])
+def test_a_student_of_another_order_is_told(tmp_path, tasks, run, caplog, order, is_told):
+  """It cannot be T^-1, and would train without a word."""
+  student = {'name': 'flow', 'num_blocks': 1, 'num_filters': 2, 'num_levels': 1, 'order': order}
+  models.distill({**small_run.CONFIG, 'student': student}, tmp_path / 'student', run)
+  assert ('the teacher generates in another order' in caplog.text) == is_told

@@ -49,6 +49,20 @@ def test_another_config_is_refused(tmp_path, change, words):
   assert (tmp_path / 'config.json').read_bytes() == written
 
 
+def test_other_files_are_left_alone(tmp_path):
+  """A folder with hidden files is as an empty one; with others it is refused, whatever they are."""
+  (tmp_path / '.config.json.1.tmp').touch()
+  with workdirs.open_run(tmp_path, CONFIG):
+    pass
+  other = tmp_path / 'other'
+  other.mkdir()
+  (other / 'log.txt').touch()
+  with pytest.raises(InputError, match=r'holds no run, and other files \(log.txt\): name an empty folder'):
+    with workdirs.open_run(other, CONFIG):
+      pytest.fail('opened')
+  assert {file.name for file in other.iterdir()} <= {'log.txt', '.lock'}
+
+
 def test_a_run_that_has_not_begun_may_become_another(tmp_path):
   """An error on the way to the first step does not block the folder."""
   with workdirs.open_run(tmp_path, CONFIG, {'kind': 'images', 'levels': 17}):

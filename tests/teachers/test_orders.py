@@ -47,3 +47,14 @@ def test_a_student_takes_the_order_of_its_teacher():
   x = jax.random.normal(jax.random.key(1), (2, 2, 3, 1))
   theta = jax.jit(lambda x: (teacher.conditional(params, x), student.z_to_x(params, x).conditional))(x)
   jax.tree.map(np.testing.assert_array_equal, *theta)
+
+
+def test_a_flow_of_ones_own_takes_an_order():
+  """As a teacher of one's own does: its conditional sees the first dimension of the order first."""
+  shape, order = (4,), (2, 0, 3, 1)
+  conditional = constructors.dense_conditional(shape)
+  params = constructors.dense_params(shape)(jax.random.key(0))
+  student = students.flow(shape, constructors.dense_params(shape), conditional, order=order)
+  z = jax.random.normal(jax.random.key(1), (1, 4))
+  jacobian = jax.jacfwd(lambda z: student.z_to_x(params, z[None]).x[0])(z[0])[np.ix_(order, order)]
+  assert np.all(np.triu(jacobian, 1) == 0) and np.all(np.abs(np.tril(jacobian)[np.tril_indices(4)]) > 1e-6)

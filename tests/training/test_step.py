@@ -38,6 +38,15 @@ def test_schedules_and_their_rise(schedule, warmup):
   np.testing.assert_allclose(run_updates(optimizer, [jnp.ones(())] * 10), -np.multiply(down, rise), rtol=1e-5)
 
 
+@pytest.mark.parametrize('cooldown', [1.0, 2.0])
+def test_a_rate_that_falls_at_the_end(cooldown):
+  """In a straight line that would be at zero after the last update, and until then as it would be without."""
+  optimizer = make_optimizer(name='sgd', cooldown_epochs=cooldown, num_steps=10, **{**SETTINGS, 'decay_rate': 1.0})
+  length = 3 * cooldown
+  expected = [0.1 * min(1.0, (10 - step) / length) for step in range(10)]
+  np.testing.assert_allclose(run_updates(optimizer, [jnp.ones(())] * 10), -np.asarray(expected), rtol=1e-6)
+
+
 def test_adam_is_adam():
   """Against the published recursion in float64."""
   grads = np.random.default_rng(0).normal(size=8).astype(np.float32)

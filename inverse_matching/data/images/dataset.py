@@ -6,7 +6,7 @@ import numpy as np
 from inverse_matching import random
 from inverse_matching.data.images import dequantise
 from inverse_matching.data.images import tfds as tfds_images
-from inverse_matching.data.source import Source, Space, num_held_out, split_off, stack
+from inverse_matching.data.source import Source, Space, num_held_out, shuffled, split_off, stack
 from inverse_matching.errors import InputError, check_at_least
 from inverse_matching.types import Batch
 
@@ -65,7 +65,7 @@ def space(*, event_shape: tuple[int, int, int], levels: int, logit_lambda: float
 
 
 def source(images: Images, *, name: str, levels: int | None = None, logit_lambda: float | None = None,
-           end_noise: str | None = None, num_validation: int | None = None) -> Source:
+           end_noise: str | None = None, num_validation: int | None = None, shuffle_seed: int | None = 0) -> Source:
   """Returns the Source of images.
 
   Args:
@@ -75,6 +75,8 @@ def source(images: Images, *, name: str, levels: int | None = None, logit_lambda
     logit_lambda: see `space`; also for end_noise.
     end_noise: of the end levels.
     num_validation: how many training images, the last ones, are set apart for validation; None is none.
+    shuffle_seed: of a random order of each part, so that its first images and its last ones are not of some classes alone; None
+      is for images in such an order.
 
   Raises:
     InputError: the pixels are no integers [N, H, W, C] of these levels, `levels` is not that of the data, no image would be
@@ -92,9 +94,11 @@ def source(images: Images, *, name: str, levels: int | None = None, logit_lambda
     raise InputError(f'The labels of {name} are all the same: leave them out (the metrics then use features that need none), '
                      'or give some of two classes.')
   count = split_off(num_validation, len(images.train.pixels), 'num_validation', 'images')
+  part = lambda split, chosen: Split(*(None if array is None else array[chosen] for array in split))
+  train, held_out = (part(split, shuffled(len(split.pixels), shuffle_seed)) for split in (images.train, images.held_out))
+  images = images._replace(train=part(train, slice(count)), held_out=held_out)
   if num_validation is not None:
-    part = lambda chosen: Split(*(None if array is None else array[chosen] for array in images.train))
-    images = images._replace(train=part(slice(count)), validation=part(slice(count, None)))
+    images = images._replace(validation=part(train, slice(count, None)))
   examples = lambda split: {'pixels': split.pixels}
   return Source(space(event_shape=images.train.pixels.shape[1:], levels=images.levels, logit_lambda=logit_lambda,
                       end_noise=end_noise, epoch_size=count),
@@ -123,7 +127,7 @@ def digits(*, levels: int | None = None, logit_lambda: float | None = None, end_
   count = round(held_out * len(pixels))
   splits = [Split(pixels[index], bunch.target[index].astype(np.int32)) for index in (order[count:], order[:count])]
   return source(Images(*splits, levels=17), name='digits', levels=levels, logit_lambda=logit_lambda,
-                end_noise=end_noise, num_validation=num_validation)
+                end_noise=end_noise, num_validation=num_validation, shuffle_seed=None)
 
 
 def prepared(name: str, *, levels: int | None = None, logit_lambda: float | None = None, end_noise: str | None = None,
@@ -144,4 +148,4 @@ def prepared(name: str, *, levels: int | None = None, logit_lambda: float | None
   """
   splits = tfds_images.read(name, data_dir=data_dir, num_train=num_train, num_held_out=num_held_out, split_seed=split_seed)
   return source(Images(*(Split(*arrays) for arrays in splits), levels=256), name=name, levels=levels,
-                logit_lambda=logit_lambda, end_noise=end_noise, num_validation=num_validation)
+                logit_lambda=logit_lambda, end_noise=end_noise, num_validation=num_validation, shuffle_seed=None)
