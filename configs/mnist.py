@@ -8,9 +8,11 @@
 | --- | --- | --- | --- |
 | paper | section 4.1.2: 3 blocks, 32 filters, 100 epochs (the default) | a GPU; not run yet | 1.2 to 1.6 expected |
 | gpu | the same network, 15 epochs, with averaging and clipping | a GPU, minutes an arm; not run yet | not run yet |
-| cpu | all images; teacher 2 blocks, 24 filters, 4 epochs; students 1 block, 6 | 2 cores, 12 hours; one seed so far | 1.50 |
+| cpu | all images; teacher 2 blocks, 24 filters, 6 epochs; students 1 block, 6 | 2 cores, 12 hours; under way | 1.43 |
 | tiny | 4,000 images, 1 block, 12 filters, 4 epochs | 2 CPU cores, 57 minutes beside other work | 1.73 |
 | smoke | the same path, to see that all works | 2 CPU cores, minutes | means nothing |
+
+At the scale `cpu` black pixels have normal noise in the logit (config.data.end_noise); `results/mnist` is still without.
 
 With commas between: `path` adds reverse KL with the path derivative to figure 4, whose reverse KL has the total derivative;
 the name of an arm puts its student and loss into the config, for launch.distill; a kind of teacher, such as `categorical` or
