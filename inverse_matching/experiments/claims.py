@@ -39,7 +39,7 @@ COMPARISONS = tuple(Comparison(*fields) for fields in (
      'teacher', FLOW + 'reverse_kl'),
     ('3.2', 'reverse-KL samples are more likely under the teacher than its own', 'log_prob_mean_shift', 'teacher',
      'teacher', FLOW + 'reverse_kl'),
-    ('4.1.2', 'z-reconstruction samples collapse to the same class', 'label_entropy', 'teacher',
+    ('4.1.2', 'z-reconstruction samples collapse to the same class: less diverse labels', 'label_entropy', 'teacher',
      FLOW + 'z_reconstruction', 'teacher'),
     ('4.1.2', 'z-reconstruction collapses in spite of a low z-reconstruction cost (bad local minimum): lower than that of '
      'oracle prediction', 'z_reconstruction_l2', 'teacher', FLOW + 'z_reconstruction', FLOW + 'oracle_prediction'),
