@@ -9,7 +9,7 @@ The paper does not describe this teacher: it is that of MNIST here, with the thr
 | --- | --- | --- | --- |
 | paper | 3 blocks, 32 filters, 100 epochs (the default) | a GPU; not run yet | not run yet |
 | gpu | the same network, 15 epochs, with averaging and clipping | a GPU, minutes an arm; not run yet | not run yet |
-| cpu | 25,000 images; teacher 2 blocks, 24 filters, 4 epochs; students 1 block, 15 | 2 CPU cores, half a day | not run yet |
+| cpu | 25,000 images; teacher 2 blocks, 24 filters, 12 epochs; students 1 block, 15 | 2 CPU cores, half a day | not run yet |
 | tiny | 4,000 images, 1 block, 12 filters, 4 epochs | 2 CPU cores, 26 minutes beside other work | 4.77 |
 | smoke | the same path, to see that all works | 2 CPU cores, minutes | means nothing |
 

@@ -106,14 +106,15 @@ BASE = dict(
     sensitivity=dict(
         arms=(*images.FIGURE_4, *images.FIGURE_5),  # students to measure too, where they are trained
         num_samples=200, seed=6),  # draws of z
-    warm_start=images.WARM_START,
+    warm_start=dict(images.WARM_START, arms=('flow/reverse_kl', 'flow/z_reconstruction'), every=50,
+                    updates=(0, 100, 200, 500, 1000, 2000, 3000)),
     factors=images.FACTORS,
     teacher_course=dict(num_samples=1000, seed=5),  # that are drawn at every checkpoint
     convergence=dict(  # which students, and for how many updates they and the teacher train on
         arms=(*images.FIGURE_4, *images.FIGURE_5), updates=500),
     crossed=dict(  # students of every objective under every objective
         arms=images.FIGURE_4, num_seeds=5,  # teachers, with a student of each arm
-        rates=(3e-4, 1e-3, 3e-3, 0.01), num_tuning=780,  # to choose from, after so many updates
+        rates=(3e-4, 1e-3, 3e-3, 0.01), num_tuning=3000,  # to choose from, after so many updates
         updates=(780, 3000), every=60,  # at which students are measured; between two checkpoints
         further=('flow/reverse_kl', 'flow/z_reconstruction'), further_updates=(12000,), further_seeds=3),  # who go on
     budget=dict(images.BUDGET, sizes=images.sizes(

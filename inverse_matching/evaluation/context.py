@@ -20,7 +20,7 @@ from inverse_matching.runtime.progress import Progress
 from inverse_matching.types import sum_event
 
 EXAMPLES = 10_000  # of a split, at most
-METRICS = 1  # goes up with what is measured and how: numbers by another version are measured anew
+METRICS = 2  # goes up with what is measured and how: numbers by another version are measured anew
 FEWEST = 8  # examples of a set, for the five nearest neighbours of each when some are left out
 
 

@@ -6,7 +6,7 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from inverse_matching import solvers
+from inverse_matching import losses, solvers
 from inverse_matching.errors import InputError
 from inverse_matching.evaluation import examples, jacobian, sample_metrics, statistics, tables
 from inverse_matching.evaluation.context import Context, Seen, TeacherSamples, check, draw_teacher_samples, make_context
@@ -135,8 +135,8 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
   - the likelihood of its samples under the teacher, their quality (evaluation.sample_metrics) and their encodings T(S(z));
   - the rank of its Jacobian, and the variance of its samples over that of teacher samples.
 
-  A student trained on encodings with noise saw a wider z than the prior. Its samples are taken from N(0, I), as in the paper,
-  and again, as arm `<arm>@matched`, from a prior of the variance of its training. Other priors have no such arm.
+  A student trained with noise on x or on its encodings saw a wider z than the prior, see `trained_width`. Its samples are taken
+  from N(0, I), as in the paper, and again, as arm `<arm>@matched`, from a prior as wide as that. Other priors have no such arm.
 
   Args:
     arm: its name, such as 'flow/x_reconstruction'.
@@ -156,9 +156,9 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
            for name, (x, encodings, _) in context.data.items()]
   rows += _reverse_kl_rows(arm, student, output, seen.log_prob, context)
   rows += _sample_rows(arm, seen, context)
-  noise_std = student_run.config['loss'].get('noise_std', 0.0)
-  if noise_std and context.has_normal_prior:
-    wide = generate(params, samples.z * np.float32(np.sqrt(1 + noise_std**2))).x
+  width = trained_width(student_run, context)
+  if width != 1 and context.has_normal_prior:
+    wide = generate(params, samples.z * np.float32(width)).x
     rows += _sample_rows(f'{arm}@matched', context.see(wide), context)
   values = jacobian.singular_values(student, params, samples.z[:_affordable(JACOBIANS, student.event_shape)])
   rank, num_dims = float(np.median(jacobian.ranks(values))), float(values.shape[1])
@@ -166,6 +166,21 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
   variance_floor, _, _ = statistics.variance_ratio(samples.independent.x, samples.paired.x, seed=context.seed)
   return rows + [row('jacobian_rank', None, rank, n=len(values), floor=num_dims),
                  row('variance_ratio', 'teacher', variance, n=len(samples.z), floor=variance_floor)]
+
+
+def trained_width(student_run: StudentRun, context: Context) -> float:
+  """The root mean square of the z that a student was trained on: 1, but for noise on encodings or on x before it is encoded.
+
+  For noise on encodings it takes these for normal ones; with noise on x, training examples are encoded.
+  """
+  loss = student_run.config['loss']
+  if loss.get('noise_std'):
+    return float(np.sqrt(1 + loss['noise_std']**2))
+  if not loss.get('data_noise_std') or not losses.encodes(loss):
+    return 1.0
+  x = context.data['train'].x
+  noise = np.random.default_rng(context.seed).normal(size=x.shape) * loss['data_noise_std']
+  return float(np.sqrt(np.mean(np.square(context.see((x + noise).astype(np.float32)).z))))
 
 
 def likelihood_rows(arm: str, log_prob: np.ndarray, samples: TeacherSamples, *, seed: int) -> list[dict[str, Any]]:

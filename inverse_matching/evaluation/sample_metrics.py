@@ -67,9 +67,12 @@ def sample_rows(arm: str, values: np.ndarray, references: Mapping[str, Reference
   reference, 0 where they have the same, and fine_power_error its absolute value in the finest. Metrics of classes are there
   if the observer knows classes, those of texture for images.
 
-  Intervals of kernel and Frechet distance, precision, recall, density, coverage, sliced Wasserstein distance, power, entropy
-  and total variation are by the jackknife over both sets (see statistics.jackknife); the others are by the bootstrap over
-  the arm's samples, for the two-sample test over its held-out predictions.
+  label_divergence is in nats and a part of the reverse KL, if the reference is the teacher: that is the sum of it and of the
+  mean, over the student's samples, of the reverse KL within their class. It cannot be above -log p of the rarest class.
+
+  Intervals of kernel and Frechet distance, precision, recall, density, coverage, sliced Wasserstein distance, power, entropy,
+  total variation and label divergence are by the jackknife over both sets (see statistics.jackknife); the others are by the
+  bootstrap over the arm's samples, for the two-sample test over its held-out predictions.
 
   Args:
     arm: its name; for the teacher, 'teacher' with a second set of samples.
@@ -126,6 +129,8 @@ def _against(a: SampleSet, b: SampleSet, levels: int | None, seed: int, interval
   shares = lambda labels: set_distances.histogram(labels, num_classes)
   out['label_total_variation'], = jackknife(
       lambda i, j: set_distances.total_variation(shares(a_labels[i]), shares(b_labels[j])), SHARE)
+  out['label_divergence'], = jackknife(
+      lambda i, j: set_distances.label_divergence(a_labels[i], b_labels[j], num_classes), POSITIVE)
   out['classes_present'] = statistics.bootstrap(
       lambda labels: set_distances.num_classes_present(shares(labels), shares(b_labels)), a_labels, seed=seed)
   return out

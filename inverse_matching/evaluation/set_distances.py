@@ -222,6 +222,15 @@ def total_variation(shares: np.ndarray, reference: np.ndarray) -> float:
   return float(np.abs(shares - reference).sum() / 2)
 
 
+def label_divergence(labels: np.ndarray, reference: np.ndarray, num_classes: int) -> float:
+  """KL divergence in nats of the classes of labels [N] from those of the reference [M].
+
+  Every class of the reference counts half a label more, so that one that it happens not to hold makes it large, not infinite.
+  """
+  expected = (np.bincount(reference, minlength=num_classes) + 0.5) / (len(reference) + 0.5 * num_classes)
+  return float(np.sum(scipy.special.rel_entr(histogram(labels, num_classes), expected)))
+
+
 def _nearest(x: np.ndarray, y: np.ndarray, chunk: int = 256) -> np.ndarray:
   """Distance [N] from each of x [N, F] to the nearest of y [M, F].
 

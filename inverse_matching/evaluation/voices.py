@@ -134,6 +134,29 @@ def reconstruction_rows(arm: str, run: TeacherRun, waveforms: Sequence[np.ndarra
           for metric, values in powers.items() if np.any(values)]
 
 
+def noise_rows(run: TeacherRun, noise_std: Sequence[float], *, seed: int, part: str = 'held_out',
+               devices: int | None = None) -> list[dict[str, Any]]:
+  """How T(x + noise) of a part of the data varies, for each standard deviation of the noise, in what is voiced.
+
+  `noisy_encoding_rms` is the root mean square of z, 1 of a prior draw, and `noisy_encoding_correlation` that between z of the
+  same recording with other noise: how little it varies from visit to visit. The reference is the standard deviation.
+  """
+  utterances_of_part = getattr(run.source.data, part)
+  encode = utterances.encoder(run.teacher, choose_devices(requested=devices))
+  voiced = world.names(run.space.codec.rate, run.space.codec.num_cepstra).index('voiced')
+  is_voiced = np.concatenate([np.repeat(u.features[:, voiced] > 0.5, run.space.codec.hop) for u in utterances_of_part])
+  rng, rows = np.random.default_rng(seed), []
+  for std in noise_std:
+    noisy = [[(u.waveform + std * rng.standard_normal(len(u.waveform))).astype(np.float32) for u in utterances_of_part]
+             for _ in range(2)]
+    first, second = (np.concatenate(encode(run.params, waveforms, _features(run, part)))[is_voiced] for waveforms in noisy)
+    values = {'noisy_encoding_rms': np.sqrt(np.mean(np.square(first, dtype=np.float64))),
+              'noisy_encoding_correlation': np.corrcoef(first, second)[0, 1]}
+    rows += [statistics.row('teacher', metric, f'{std:g}', float(value), n=len(utterances_of_part), seed=seed)
+             for metric, value in values.items()]
+  return rows
+
+
 def _since_onset(voiced: np.ndarray) -> np.ndarray:
   """The number of frames [F] since the voice set in; -1 where there is none."""
   frames = np.arange(len(voiced))

@@ -1,36 +1,39 @@
 """How the students of the budget are trained: each for the same passes, its rate chosen in the same way."""
+import math
 import pathlib
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Mapping, NamedTuple
 
-import numpy as np
+from absl import logging
 
 from inverse_matching import runs
-from inverse_matching.evaluation import examples, set_distances
-from inverse_matching.experiments import costs, courses, distillation, headroom
+from inverse_matching.experiments import costs, courses, distillation, headroom, selection
 from inverse_matching.experiments.experiment import Experiment
 from inverse_matching.runs import StudentRun
 from inverse_matching.runtime.overlays import merge
 from inverse_matching.training import checkpoint
+from inverse_matching.training.loop import NotFinite
 
 
 class Student(NamedTuple):
-  """An arm in one size, and in how many steps it samples."""
+  """An arm in one size, and how it samples."""
   arm: str
   size: str
   steps: int | None = None  # of few_step
+  matched: bool = False  # from noise as wide as that of its training, see evaluate.trained_width
 
-  def __str__(self) -> str:
-    steps = '' if self.steps is None else f'@{self.steps} step{"s" if self.steps > 1 else ""}'  # one training, see Outcome.of
-    return f'{self.arm} at {self.size}{steps}'
+  def __str__(self) -> str:  # @HOW: one training, see Outcome.of
+    how = '@matched' if self.matched else '' if self.steps is None else f'@{self.steps} step{"s" if self.steps > 1 else ""}'
+    return f'{self.arm} at {self.size}{how}'
 
 
 class Trained(NamedTuple):
   """A training run that is done."""
   workdir: pathlib.Path
-  step: int  # of the checkpoint to take
+  step: int  # of the checkpoint to take; 0: what it began with
+  made: int  # updates that were made for it
   rate: float
   first: 'Trained | None' = None  # what it began with
-  tuning: Mapping[float, float] = {}  # the rates that were tried -> the objective on the validation part in the end
+  tuning: Mapping[float, float] = {}  # the rates that were tried -> what each reached on the validation part
 
 
 class Study(NamedTuple):
@@ -40,8 +43,20 @@ class Study(NamedTuple):
   outcome: distillation.Outcome
   measures: Mapping[str, headroom.Distance]  # to the data
   floors: Mapping[str, float]  # of the measures: what as many training images have
-  to_validation: Callable[[np.ndarray], float]  # integer images -> their kernel distance to the validation part
+  to_validation: selection.ToValidation
   done: dict[tuple[str, str, int], Trained]  # (arm, size, seed) -> what `trained` has found to be there
+
+
+def sizes(settings: Mapping[str, Any]) -> list[str]:
+  """Those of config.budget, the full one last."""
+  return [*settings['small'], settings['full']]
+
+
+def ways(arm: str, size: str, settings: Mapping[str, Any]) -> list[Student]:
+  """The students that one training of an arm in a size gives: in every number of steps, and from every prior."""
+  if arm.startswith('few_step/'):
+    return [Student(arm, size, steps) for steps in settings['steps']]
+  return [Student(arm, size), *([Student(arm, size, matched=True)] if arm in settings['matched'] else [])]
 
 
 def student_config(config: Mapping[str, Any], student: Student, seed: int) -> dict[str, Any]:
@@ -96,57 +111,53 @@ def _trained(study: Study, student: Student, seed: int) -> Trained:
         study, student, courses.TUNING_SEED, rate, settings['tuning'], settings['tuning'], name=f'rate_{rate:g}'))
     rate = courses.best_of(tuning)
     workdir = _train(study, student, seed, rate, settings['passes'], settings['every'], name=f'seed{seed}')
-    return Trained(workdir, checkpoint.steps(workdir)[-1], rate, tuning=tuning)
+    step = checkpoint.steps(workdir)[-1]
+    return Trained(workdir, step, step, rate, tuning=tuning)
   first = trained(study, student._replace(arm=then['first']), seed)
   begin = (settings['passes'] - then['passes']) * first.step // settings['passes']
-  workdir = _train(study, student, seed, then['rate'], then['passes'], then['every'], name=f'seed{seed}',
-                   begin=(first.workdir, begin))
-  return Trained(workdir, _best_step(study, workdir), then['rate'], first._replace(step=begin))
+  first = first._replace(step=begin, made=begin)
+  if seed:
+    of_first = trained(study, student, 0)
+    rate, tuning = of_first.rate, of_first.tuning
+  else:
+    tuning = {rate: _reached(study, student, first, seed, rate) for rate in then['rates']}
+    rate = courses.best_of(tuning)
+  workdir = _go_on(study, student, first, seed, rate)
+  found = {0: _distance(study, student, first), **distances_along(study, workdir, settings['choice'])}
+  return Trained(workdir, min(found, key=found.get), checkpoint.steps(workdir)[-1], rate, first, tuning)
+
+
+def _go_on(study: Study, student: Student, first: Trained, seed: int, rate: float) -> pathlib.Path:
+  """Trains an arm of config.budget.then from the student that it begins with; returns the workdir."""
+  then = study.settings['then'][student.arm]
+  return _train(study, student, seed, rate, then['passes'], then['every'], name=f'seed{seed}_rate_{rate:g}',
+                begin=(first.workdir, first.step))
+
+
+def _reached(study: Study, student: Student, first: Trained, seed: int, rate: float) -> float:
+  """The smallest distance to the validation part along such a training; infinite if its loss became not finite."""
+  try:
+    return min(distances_along(study, _go_on(study, student, first, seed, rate), study.settings['choice']).values())
+  except NotFinite as error:
+    logging.info('The rate %g is too high: %s', rate, error)
+    return math.inf
+
+
+def _distance(study: Study, student: Student, from_run: Trained) -> float:
+  student_run = load(study, student, from_run)
+  return selection.of_student(study.experiment, study.outcome, study.to_validation, student_run, study.settings['choice'])
+
+
+def distances_along(study: Study, workdir: pathlib.Path, num: int) -> dict[int, float]:
+  """Step of each checkpoint -> the distance of `num` samples to the validation part."""
+  return selection.along(study.experiment, study.outcome, study.to_validation, workdir, num)
 
 
 def load(study: Study, student: Student, from_run: Trained) -> StudentRun:
   """A trained student, which samples in so many steps."""
-  teacher_run = study.outcome.teacher_run
-  student_run = runs.load_student(from_run.workdir, teacher_run, from_run.step)
+  teacher_run, taken = study.outcome.teacher_run, from_run if from_run.step else from_run.first
+  student_run = runs.load_student(taken.workdir, teacher_run, taken.step)
   if student.steps is None:
     return student_run
   config = merge(student_run.config, {'student': {'num_steps': student.steps}})
   return student_run._replace(config=config, student=runs.models.make_student(config, teacher_run.space))
-
-
-def distance_to_validation(outcome: distillation.Outcome) -> Callable[[np.ndarray], float]:
-  """Integer images -> the kernel distance to the validation part, or where there is none to the training images."""
-  context, data = outcome.context, outcome.teacher_run.source.data
-  to = context.observer.features((data.validation or data.train).pixels[:len(context.samples.z)])
-
-  def distance(pixels: np.ndarray) -> float:
-    found = context.observer.features(pixels)
-    return float(set_distances.kernel_statistic(found, to)(np.arange(len(found)), np.arange(len(to))))
-
-  return distance
-
-
-def _best_step(study: Study, workdir: pathlib.Path) -> int:
-  """The checkpoint whose samples, of noise that nothing else uses, are nearest to the validation part.
-
-  It is the evaluation's classifier that chooses: the measures of other networks judge without having chosen.
-  """
-  found = distances_along(study, workdir, len(study.outcome.context.samples.z))
-  return min(found, key=found.get)
-
-
-def distances_along(study: Study, workdir: pathlib.Path, num: int) -> dict[int, float]:
-  """Step of each checkpoint -> the distance to the validation part of `num` samples of noise that nothing else uses."""
-  context, teacher_run = study.outcome.context, study.outcome.teacher_run
-  z = runs.prior_draws(teacher_run.teacher, context.seed + 1, np.arange(num))
-
-  def distance(step: int) -> float:
-    drawn = runs.generate(runs.load_student(workdir, teacher_run, step), z, study.experiment.devices)
-    return study.to_validation(examples.to_pixels(teacher_run, drawn))
-
-  name = str((workdir / f'steps_{num}').relative_to(study.experiment.path))
-  student_hash = checkpoint.tree_hash(runs.load_student(workdir, teacher_run).params)
-  about = {**context.settings, 'student_hash': student_hash}
-  rows = study.experiment.cached(name, about, lambda: [
-      {'step': step, 'distance_to_validation': distance(step)} for step in checkpoint.steps(workdir)])
-  return {row['step']: row['distance_to_validation'] for row in rows}

@@ -199,7 +199,7 @@ def _nothing_to_judge(rows: Sequence[Mapping[str, Any]], c: Comparison, lower: M
   (low_row, high_row) = (next(iter(of.values())) for of in (lower, higher))
   if c.metric == 'variance_ratio' and not 1 / NEAR_ONE < low_row['floor'] < NEAR_ONE:
     return 'not meaningful at this scale'
-  if c.reference == 'data' and 'teacher' in (c.lower, c.higher) and any(
+  if c.reference == 'data' and any(arm.startswith('teacher') for arm in (c.lower, c.higher)) and any(
       row['value'] > TOLD_APART for row in rows
       if (row['arm'], row['metric'], row['reference']) == ('teacher', 'two_sample_accuracy', 'data')):
     return 'not meaningful at this scale'

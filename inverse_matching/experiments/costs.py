@@ -29,13 +29,14 @@ def calls(loss: Mapping[str, Any], examples: int, stored: int | None) -> dict[st
   Args:
     loss: config.loss.
     examples: seen in training.
-    stored: number of pairs, encodings or pairs (z, T^-1(z)), that were made for it; None: there are none. Of more encodings
-      than examples only as many count.
+    stored: number of pairs, encodings or pairs (z, T^-1(z)), that were made for it; None: there are none. Of more than
+      examples only as many count.
   """
   kind, encoded = losses.stored(loss), 0
+  used = examples if stored is None else min(stored, examples)
   if loss['name'] in _THROUGH_TEACHER or losses.encodes(loss):
-    encoded = min(stored, examples) if kind == 'encodings' and stored else examples
-  return {'S': passes(loss) * examples, 'T': encoded, 'T^-1': stored if kind == 'pairs' else 0}
+    encoded = used if kind == 'encodings' else examples
+  return {'S': passes(loss) * examples, 'T': encoded, 'T^-1': used if kind == 'pairs' else 0}
 
 
 def multiply_adds(function: Callable[[Params, jax.Array], Any], params: Params, event_shape: tuple[int, ...]) -> float:

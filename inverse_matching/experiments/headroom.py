@@ -26,6 +26,7 @@ from inverse_matching.types import Batch, LossFn, Student, Teacher
 Distance = Callable[[np.ndarray], tuple[float, float, float]]  # integer images -> (distance to the data, low, high)
 FLOOR = 'training images'
 SHUFFLED = 'inverse_matching.experiments.headroom:shuffled'
+UNTRAINED_SEED = 1000  # more than that of the classifier, which would begin with just these features
 NEAR = 0.1  # how far from the share that is asked for a checkpoint may be, in that share
 
 
@@ -160,7 +161,7 @@ def measures_to_data(experiment: Experiment, teacher_run: TeacherRun, num: int, 
   another = merge(classifiers.SETTINGS, {'train': {'seed': classifier_seed}})
   trained = classifiers.train_classifier(teacher_run.config['data'], experiment.path / 'another_classifier',
                                          experiment.devices, config=another).features
-  untrained = classifiers.random_features(images, classifier_seed, experiment.devices)
+  untrained = classifiers.random_features(images, UNTRAINED_SEED + classifier_seed, experiment.devices)
   unit = lambda pixels: pixels / (images.levels - 1)
 
   def distance(statistic, pixels):

@@ -49,7 +49,8 @@ def draw(path: pathlib.Path, rows: Rows, students: Sequence[tuple[str, str, str]
     if min(np.min(line.get_ydata(), initial=np.inf) for axis in row_of_axes for line in axis.lines) > figures.FAR:
       row_of_axes[0].set_yscale('log')
     else:
-      row_of_axes[0].set_yscale('symlog', linthresh=0.01)
+      nearest = min((mean(arm, 'kernel_distance', reference) for *_, arm in students), default=0.0)
+      row_of_axes[0].set_yscale('symlog', linthresh=max(0.01, nearest / 2))  # the teacher's 0 must not press them together
   for axis, batch in zip(axes[0], BATCHES):
     axis.set_title(f'batches of {batch}', fontsize=9)
   for axis in axes[-1]:

@@ -21,13 +21,17 @@ from inverse_matching.runtime.overlays import merge
 from inverse_matching.training import checkpoint
 from inverse_matching.training.loop import NotFinite
 
-MAIN = (('voiced_recall', 'data'), ('voicing_f1', 'data'), ('periodicity_ratio', 'data'), ('f0_error_cents', 'data'),
+MAIN = (('voiced_recall', 'data'), ('voicing_f1', 'data'), ('periodicity_ratio', 'data'), ('periodic_share', 'data'),
+        ('f0_error_cents', 'data'),
         ('mel_cepstral_distortion_db', 'data'), ('log_spectral_distance_db', 'data'), ('band_mean_db', 'data'),
         ('stoi', 'data'), ('dnsmos', 'data'), ('log_prob_per_sample', 'teacher'), ('log_prob_mean_shift', 'teacher'))
 SHOWN = 4  # utterances in the picture
 HEARD, HEARD_SECONDS = 4, 1.9  # recordings in a wav file, of each voice, and how much of each
 PAUSE = 0.15  # seconds between them
 DYNAMIC_RANGE = 70  # dB, of the colours
+PAIRS = 'pairs'  # what oracle prediction takes, see losses.stored
+CONTROLS = ('recording', 'world', 'hoarse', 'whisper')
+NOISE_STD = (5e-4, 1e-3, 2e-3, 4e-3)  # on x, with which the encodings of the validation part are looked at
 
 Students = Mapping[str, Mapping[int, StudentRun]]  # arm -> training seed -> student
 
@@ -45,9 +49,11 @@ def run(experiment: Experiment) -> str:
   Beside the sections of distillation.carry_out, the config has teacher_study (sections that take the place of those of the
   students while the teacher trains), evaluation.least_recall (of voiced parts of the validation part by the teacher, below
   which students are not trained) and figures.vocoder (names of arms; with none the teacher is listened to, and that is all:
-  nothing is measured on held-out utterances); config.encodings.num may be None, for all recordings. Beside the teacher and
-  each student, the encodings z = T(x) and the pairs (z, T^-1(z)) get a folder, where an arm takes them. A student whose loss
-  becomes not finite has a row of the metric `diverged`.
+  nothing is measured on held-out utterances). Every arm has its first training before any has its second, and is listened to on
+  the validation part at once (voice_students.json): that is what a choice between students is to be made by. Those under
+  x-reconstruction encode their crops in each step, with noise or without, so that all see the same recordings. Beside the
+  teacher and each student, the pairs (z, T^-1(z)) get a folder, where an arm takes them. A student whose loss becomes not
+  finite has a row of the metric `diverged`.
 
   Returns:
     The table and the verdicts as text.
@@ -58,13 +64,13 @@ def run(experiment: Experiment) -> str:
   config, path, command, devices = experiment
   configs = distillation.student_configs(config, config['figures']['vocoder'])
   seeds = distillation.sample_seeds(config, config['figures']['vocoder'])
-  # Those with more seeds first: they are what is to be decided.
   trainings = sorted(((arm, seed) for arm, each in configs.items() for seed in distillation.train_seeds(each)),
-                     key=lambda training: (-len(distillation.train_seeds(configs[training[0]])), training[1]))
-  kinds = dict.fromkeys(kind for each in configs.values() if (kind := losses.stored(each['loss'])))
+                     key=lambda training: training[1])
+  takes_pairs = any(losses.stored(each['loss']) == PAIRS for each in configs.values())
+  listening = lambda arm, seed: f'listen to {arm}, training seed {seed}'
   stages = Stages(path / 'timing.json', [
-      'train the teacher', 'listen to the teacher', *(f'make {kind}' for kind in kinds),
-      *(distillation.distil_stage(config, *training) for training in trainings),
+      'train the teacher', 'listen to the teacher', *([f'make {PAIRS}'] if takes_pairs else []),
+      *(stage for training in trainings for stage in (distillation.distil_stage(config, *training), listening(*training))),
       *(f'speak and measure, seed {seed}' for seed in seeds), 'reconstruct'])
   of_teacher = merge(config, config['teacher_study'])
   runs.check(of_teacher, configs.values())  # before the hours of the first of them
@@ -72,15 +78,17 @@ def run(experiment: Experiment) -> str:
   heard = stages.run('listen to the teacher', _listen, experiment, teacher_run, seeds)
   if not configs:
     return heard
-  all_recordings = {'encodings': {'num': config['encodings']['num'] or len(teacher_run.source.data.train)}}
-  storing = experiment._replace(config=merge(config, all_recordings))
-  stores = {kind: stages.run(f'make {kind}', distillation.make_store, storing, teacher_run, kind) for kind in kinds}
+  stores = {PAIRS: stages.run(f'make {PAIRS}', distillation.make_store, experiment, teacher_run, PAIRS)} if takes_pairs else {}
   students: dict[str, dict[int, StudentRun]] = {arm: {} for arm in configs}
   diverged: list[dict[str, Any]] = []
+  validation = Rows()
   for arm, seed in trainings:
     of_seed = merge(configs[arm], {'train': {'seed': seed}})
     try:
-      students[arm][seed] = distillation.distil(experiment, arm, of_seed, teacher_run, stores, stages)
+      student_run = students[arm][seed] = distillation.distil(experiment, arm, of_seed, teacher_run, stores, stages)
+      validation += stages.run(listening(arm, seed), _listen_to_student, experiment, teacher_run, arm, seed, student_run,
+                               seeds[0])
+      experiment.write('voice_students', {'teacher_hash': teacher_run.hash, 'part': _part(teacher_run)}, validation)
     except NotFinite as error:  # one of many, which must not end the study
       logging.warning('%s, training seed %d: %s', arm, seed, error)
       diverged.append({**statistics.row(arm, 'diverged', None, 1.0, n=1, seed=seeds[0]), 'train_seed': seed})
@@ -104,25 +112,19 @@ def _listen(experiment: Experiment, teacher_run: TeacherRun, seeds: Sequence[int
   utterances, where there is none) over the seeds; writes voice_course.json and returns its table.
 
   The checkpoints that were kept of its training are listened to as well, with the first seed."""
-  part = 'validation' if teacher_run.source.data.validation else 'held_out'
-  path = experiment.path / 'teacher'
+  part, path = _part(teacher_run), experiment.path / 'teacher'
   last = runs.last_step(path)
   before = [] if exported.is_model(path) else [step for step in checkpoint.steps(path) if step != last]
 
   def measure(step, seed):
-    run = runs.load_teacher(path, step)
-    voice = voices.speak(run, None, voices.prior_draws(run, seed, part), devices=experiment.devices,
-                         solver=experiment.config['pairs']['solver'], part=part)
-    found = voices.measure(run, voice.waveforms, part)
-    clipped = np.mean(np.abs(np.concatenate(voice.waveforms)) > 1)  # values that no recording has
-    return [{**row, 'updates': step} for row in (
-        *measures.rows('teacher', found, seed=seed),
-        statistics.row('teacher', 'clipped', None, float(clipped), n=len(voice.waveforms), seed=seed, floor=0.0))]
+    return [{**row, 'updates': step} for row in _heard(experiment, 'teacher', runs.load_teacher(path, step), None, seed, part)]
 
   about = {'teacher_hash': teacher_run.hash, 'part': part, 'seeds': list(seeds), 'before': before}
   course = experiment.cached('voice_course', about, lambda: [
-      row for step, seed in (*((step, seeds[0]) for step in before), *((last, seed) for seed in seeds))
-      for row in measure(step, seed)])
+      *({**row, 'updates': last} for row in voices.noise_rows(teacher_run, NOISE_STD, seed=seeds[0], part=part,
+                                                              devices=experiment.devices)),
+      *(row for step, seed in (*((step, seeds[0]) for step in before), *((last, seed) for seed in seeds))
+        for row in measure(step, seed))])
   rows = course.where(updates=last)
   recall = float(np.mean(rows.where(metric='voiced_recall').values('value')))
   least = experiment.config['evaluation'].get('least_recall')
@@ -138,6 +140,32 @@ def _listen(experiment: Experiment, teacher_run: TeacherRun, seeds: Sequence[int
   return tables.plain(tables.by_arm(named, (*MAIN, ('clipped', None))))
 
 
+def _part(teacher_run: TeacherRun) -> str:
+  """The part of the data by which anything is chosen: no part of a result, unless there is no other."""
+  return 'validation' if teacher_run.source.data.validation else 'held_out'
+
+
+def _heard(experiment: Experiment, arm: str, teacher_run: TeacherRun, student_run: StudentRun | None,
+           seed: int, part: str) -> list[dict[str, Any]]:
+  """Rows of what a student, or without one the teacher, makes of a part of the data, with z of one seed."""
+  voice = voices.speak(teacher_run, student_run, voices.prior_draws(teacher_run, seed, part), devices=experiment.devices,
+                       solver=experiment.config['pairs']['solver'], part=part)
+  found = voices.measure(teacher_run, voice.waveforms, part)
+  clipped = np.mean(np.abs(np.concatenate(voice.waveforms)) > 1)  # values that no recording has
+  return [*measures.rows(arm, found, seed=seed),
+          statistics.row(arm, 'clipped', None, float(clipped), n=len(voice.waveforms), seed=seed, floor=0.0)]
+
+
+def _listen_to_student(experiment: Experiment, teacher_run: TeacherRun, arm: str, train_seed: int, student_run: StudentRun,
+                       seed: int) -> list[dict[str, Any]]:
+  """`_heard` of a student that was trained."""
+  part = _part(teacher_run)
+  about = {'student_hash': checkpoint.tree_hash(student_run.params), 'part': part, 'seed': seed}
+  return [{**row, 'train_seed': train_seed} for row in experiment.cached(
+      f'students/{arm}/seed{train_seed}/heard', about, lambda: _heard(experiment, arm, teacher_run, student_run, seed,
+                                                                       part))]
+
+
 def _cells(verdict: Mapping[str, Any]) -> list[str]:
   value, low, high = (f'{verdict[name]:.3g}' for name in ('value', 'low', 'high'))
   return [verdict['criterion'], f'{value} [{low}, {high}]', str(verdict['num_train_seeds']), verdict['verdict']]
@@ -150,7 +178,7 @@ def _speak(teacher_run: TeacherRun, students: Students, likelihood: voices.Likel
   spoken = {}
   if with_controls:
     controls = [measures.controls(u.waveform, speech.raw(u.features), speech.rate, seed=seed) for u in held_out]
-    spoken = {(arm, None): voices.Voice([c[arm] for c in controls]) for arm in ('recording', 'world', 'whisper')}
+    spoken = {(arm, None): voices.Voice([c[arm] for c in controls]) for arm in CONTROLS}
   spoken['teacher', None] = voices.speak(teacher_run, None, z, solver=solver, devices=devices)
   spoken |= {(arm, train_seed): voices.speak(teacher_run, student, z, devices=devices)
              for arm, of_arm in students.items() for train_seed, student in of_arm.items()}
@@ -160,7 +188,7 @@ def _speak(teacher_run: TeacherRun, students: Students, likelihood: voices.Likel
     waveforms.setdefault(arm, voice.waveforms)
     found = measured.setdefault(arm, {})[train_seed] = voices.measure(teacher_run, voice.waveforms)
     of_voice = measures.rows(arm, found, seed=seed, floor=measured['world'][None] if 'world' in measured else None)
-    if arm not in ('world', 'whisper'):  # which are no samples of anything with this density
+    if arm not in CONTROLS[1:]:  # which are no samples of anything with this density
       of_voice += voices.likelihood_rows(arm, likelihood, voice, usual, seed=seed)
     rows += of_voice if train_seed is None else [{**row, 'train_seed': train_seed} for row in of_voice]
   return Spoken(waveforms, measured, rows)
@@ -183,7 +211,7 @@ def _write(experiment: Experiment, teacher_run: TeacherRun, waveforms: Mapping[s
            verdicts: Sequence[Mapping[str, Any]], decided: Sequence[list[list[str]]]) -> None:
   """Writes all files but those of the runs."""
   config, path, rate = experiment.config, experiment.path, teacher_run.space.codec.rate
-  names = ('data', 'teacher', 'student', 'optimizer', 'train', 'teacher_study', 'pairs', 'encodings', 'evaluation', 'arms')
+  names = ('data', 'teacher', 'student', 'optimizer', 'train', 'teacher_study', 'pairs', 'evaluation', 'arms')
   utterances = {split: len(getattr(teacher_run.source.data, split)) for split in ('train', 'held_out')}
   experiment.write('vocoder', {**{name: config[name] for name in names}, 'utterances': utterances}, rows, summary=verdicts)
   first = rows.where(seed=config['evaluation']['seed'])

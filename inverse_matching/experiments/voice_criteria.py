@@ -15,7 +15,8 @@ RECALL_GAP = 0.25  # at least, against the regularised KL, as those that follow
 MCD_GAP_DB = 1.0
 PERIODICITY_GAP = 0.15
 STOI_GAP = 0.05
-WHISPERED_RATIO = 0.70  # of the periodicity, at most
+PERIODICITY_BELOW_TEACHER = 0.10  # at most: a teacher may itself be less periodic than recordings
+PERIODIC_SHARE = 0.9  # a voice has it and more, also under noise 6 dB below
 
 TEACHER, X_RECONSTRUCTION, KL = 'teacher', 'flow/x_reconstruction', 'flow/regularized_kl'
 Voices = Mapping[str, Mapping[int | None, Measured]]  # arm -> training seed, None of what is no student -> what was measured
@@ -37,7 +38,9 @@ def criteria(arms: Mapping[str, Any]) -> list[Criterion]:
   found = [Criterion(f'the teacher speaks, or the run is void: voiced recall {TEACHER_RECALL} or more', TEACHER, None,
                      'voiced_recall', 1, TEACHER_RECALL),
            Criterion(f'the teacher: periodicity ratio {speech.VOICED_RATIO} or more', TEACHER, None, 'periodicity_ratio', 1,
-                     speech.VOICED_RATIO)]
+                     speech.VOICED_RATIO),
+           Criterion(f'the teacher: share of periodic frames {PERIODIC_SHARE} or more', TEACHER, None, 'periodic_share', 1,
+                     PERIODIC_SHARE)]
   for arm in (arm for arm in arms if arm.startswith(X_RECONSTRUCTION)):
     found += [
         Criterion(f'{arm}: voiced recall {speech.VOICED_RECALL} or more', arm, None, 'voiced_recall', 1, speech.VOICED_RECALL),
@@ -45,6 +48,9 @@ def criteria(arms: Mapping[str, Any]) -> list[Criterion]:
                   -RECALL_BELOW_TEACHER),
         Criterion(f'{arm}: periodicity ratio {speech.VOICED_RATIO} or more', arm, None, 'periodicity_ratio', 1,
                   speech.VOICED_RATIO),
+        Criterion(f'{arm}: periodicity ratio at most {PERIODICITY_BELOW_TEACHER} below the teacher', arm, TEACHER,
+                  'periodicity_ratio', 1, -PERIODICITY_BELOW_TEACHER),
+        Criterion(f'{arm}: share of periodic frames {PERIODIC_SHARE} or more', arm, None, 'periodic_share', 1, PERIODIC_SHARE),
         Criterion(f'{arm}: power of each voiced band within {BAND_DB} dB', arm, None, 'band_worst_db', -1, BAND_DB)]
     if arm != X_RECONSTRUCTION and X_RECONSTRUCTION in arms:
       found.append(Criterion(f'{arm}: voiced recall not below {X_RECONSTRUCTION}', arm, X_RECONSTRUCTION, 'voiced_recall', 1,
@@ -59,8 +65,8 @@ def criteria(arms: Mapping[str, Any]) -> list[Criterion]:
     found += [
         Criterion(f'{KL} whispers: voiced recall {speech.WHISPERED_RECALL} or less', KL, None, 'voiced_recall', -1,
                   speech.WHISPERED_RECALL),
-        Criterion(f'{KL} whispers: periodicity ratio {WHISPERED_RATIO} or less', KL, None, 'periodicity_ratio', -1,
-                  WHISPERED_RATIO),
+        Criterion(f'{KL} whispers: periodicity ratio {speech.WHISPERED_RATIO} or less', KL, None, 'periodicity_ratio', -1,
+                  speech.WHISPERED_RATIO),
         # Noise of another spectrum is no whisper.
         Criterion(f'{KL} whispers: power of voiced bands off by {speech.COLLAPSED_DB:g} dB or less', KL, None, 'band_error_db',
                   -1, speech.COLLAPSED_DB),

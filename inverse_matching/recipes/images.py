@@ -110,40 +110,44 @@ FIGURE_6 = ('resnet/x_reconstruction_l1_noise',)
 WARM_START = dict(  # objectives from random weights and from those of a good student
     good='flow/oracle_prediction',  # the arm of that student
     arms=('flow/reverse_kl',), control='flow/oracle_prediction',  # what trains on beside them
-    rates=(3e-4, 1e-3, 3e-3),  # to choose from, after num_tuning updates
-    num_tuning=300,
-    updates=(0, 100, 500, 2000),  # at which samples are drawn; multiples of 100, and the last ends the run
+    rates=dict(random=(1e-3,), good=(1e-4, 1e-3)),  # of learning, each of which is followed
+    every=100,  # updates between two checkpoints
+    updates=(0, 100, 500, 2000),  # at which samples are drawn; multiples of these, and the last ends the run
     num_seeds=dict(random=3, good=3),
     training={})  # sections that overlay those of the arm
 FACTORS = dict(  # what moves an objective: levels, low and high
     arm='flow/reverse_kl', good='flow/oracle_prediction',  # whose objective; whose student is a good start
-    levels=dict(batch_size=(64, 256), learning_rate=(1e-4, 1e-3), ema_decay=(0.0, 0.999), start=('random', 'good')),
+    levels=dict(batch_size=(64, 256), learning_rate=(1e-4, 1e-3), start=('random', 'good')),
     updates=1000, every=250, num_seeds=3)
 SMOKE_FACTORS = dict(FACTORS, levels=dict(FACTORS['levels'], batch_size=(32, 64)), updates=2, every=1, num_seeds=2)
-SMOKE_WARM_START = dict(WARM_START, rates=(1e-3,), num_tuning=100, updates=(0, 100), num_seeds=dict(random=1, good=1))
+SMOKE_WARM_START = dict(WARM_START, rates=dict(random=(1e-3,), good=(1e-3,)), every=50, updates=(0, 100),
+                        num_seeds=dict(random=1, good=1))
 BUDGET = dict(  # what distillation buys
     arms=('resnet/oracle_prediction_l2', 'resnet/x_reconstruction_l2', 'resnet/energy_score',
           'resnet/oracle_prediction_features', 'few_step/flow_matching', 'few_step/flow_matching_independent',
           'resnet/x_reconstruction_l2_noise',
           'resnet/energy_oracle', 'resnet/oracle_prediction_l1', 'flow/oracle_prediction', 'flow/reverse_kl', 'flow/mixture',
           'resnet/x_reconstruction_l2_denoising', 'flow/oracle_prediction_on'),
-    baseline='resnet/oracle_prediction_l2',  # that others are compared with
+    baseline=dict(  # that others are compared with, by their network; that of resnet in full size too
+        resnet='resnet/oracle_prediction_l2', few_step='resnet/oracle_prediction_l2', flow='flow/oracle_prediction'),
+    matched=('resnet/x_reconstruction_l2_noise', 'resnet/x_reconstruction_l2_denoising'),  # sampled from a wide prior too
     comparisons=(  # further ones in the same size; reverse KL and the mixture begin with a trained student, as does `_on`
         ('resnet/x_reconstruction_l2_noise', 'resnet/x_reconstruction_l2'),
         ('resnet/x_reconstruction_l2_denoising', 'resnet/x_reconstruction_l2'),
         ('few_step/flow_matching', 'few_step/flow_matching_independent'),
         ('flow/reverse_kl', 'flow/oracle_prediction_on'), ('flow/mixture', 'flow/oracle_prediction_on'),
-        ('flow/oracle_prediction_on', 'flow/oracle_prediction')),
+        ('flow/oracle_prediction', 'resnet/oracle_prediction_l2')),
     classifier_seed=1,  # of one that measures, beside that of the evaluation
     small=('1/16', '1/4'), full='1',  # the sizes of all arms, and that of the best ones
     num_seeds=3, num_best=2,  # of training; arms beside the baseline that are trained in the full size too
     passes=1500, every=300, tuning=300,  # of the student; in all, between checkpoints, and to choose the rate by
-    rates=(5e-4, 2e-3, 8e-3), steps=(1, 2, 4), course=1000,  # to choose from; of few_step; samples at each checkpoint
-    then={arm: dict(first='flow/oracle_prediction', passes=300, every=30, rate=1e-4)  # how an arm begins
+    rates=(5e-4, 2e-3, 8e-3), steps=(1, 2, 4),  # to choose from; of few_step
+    course=1000, choice=2000,  # samples at each checkpoint, to follow a training and to choose one
+    then={arm: dict(first='flow/oracle_prediction', passes=300, every=30, rates=(3e-5, 1e-4, 3e-4))  # how an arm begins
           for arm in ('flow/reverse_kl', 'flow/mixture', 'flow/oracle_prediction_on')})
 SMOKE_BUDGET = dict(
     BUDGET, small=('1/4',), num_seeds=2, num_best=1, passes=12, every=6, tuning=6, rates=(1e-3,), steps=(1, 2), course=40,
-    then={arm: dict(first='flow/oracle_prediction', passes=6, every=3, rate=1e-4)
+    choice=40, then={arm: dict(first='flow/oracle_prediction', passes=6, every=3, rates=(1e-4,))
           for arm in ('flow/reverse_kl', 'flow/mixture', 'flow/oracle_prediction_on')})
 
 

@@ -210,3 +210,22 @@ def test_a_student_with_known_errors(context):
       **{('half', 'x_reconstruction_l2', name): np.mean((1 - seen.x / 2)**2) for name, seen in context.data.items()}}
   assert {name: rows[name] for name in expected} == pytest.approx(expected, rel=1e-3)
   assert rows['half', 'log_prob_mean_shift', 'teacher'] != pytest.approx(rows['half@matched', 'log_prob_mean_shift', 'teacher'])
+
+
+@pytest.mark.parametrize('loss', [{'name': 'oracle_prediction'}, {'name': 'x_reconstruction', 'data_noise_std': 0.0},
+                                  {'name': 'flow_matching', 'coupling': 'independent', 'data_noise_std': 0.5}])
+def test_without_noise_the_prior_is_as_wide_as_that_of_training(context, loss):
+  assert evaluate.trained_width(runs.StudentRun({'loss': loss}, None, None), context) == 1
+
+
+def test_noise_on_x_widens_its_encodings(context):
+  """By as much as encodings of other noise say."""
+  run, scale = small_run.RUN, 0.7
+  x = np.tile(context.data['train'].x, (200, 1, 1, 1))
+  context = context._replace(data={'train': context.data['train']._replace(x=x)})
+  student_run = runs.StudentRun({'loss': {'name': 'x_reconstruction', 'data_noise_std': scale}}, None, None)
+  noise = scale * np.random.default_rng(10).normal(size=x.shape)
+  encodings = np.asarray(run.teacher.x_to_z(run.params, (x + noise).astype(np.float32))[0])
+  width = evaluate.trained_width(student_run, context)
+  np.testing.assert_allclose(width**2, np.mean(encodings**2), rtol=0.05)
+  assert width > 1.05 * np.sqrt(np.mean(np.square(run.teacher.x_to_z(run.params, x)[0])))

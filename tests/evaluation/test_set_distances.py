@@ -179,6 +179,29 @@ def test_label_statistics():
   assert set_distances.num_classes_present(reference, reference) == 4
 
 
+def test_label_divergence():
+  """Against scipy; of a single class -log p of that class; finite where the reference lacks a class; small for one law."""
+  labels, reference = np.array([0, 0, 0, 1, 1, 3]), np.repeat(np.arange(4), [10, 20, 30, 40])
+  np.testing.assert_allclose(set_distances.label_divergence(labels, reference, 4),
+                             scipy.stats.entropy([3, 2, 0, 1], [10.5, 20.5, 30.5, 40.5]))
+  many = np.repeat(np.arange(10), 10_000)
+  np.testing.assert_allclose(set_distances.label_divergence(np.zeros(50, int), many, 10), np.log(10), rtol=1e-4)
+  assert np.isfinite(set_distances.label_divergence(labels, np.zeros(6, int), 4))
+  drawn = np.random.default_rng(0).integers(0, 10, (2, 5000))
+  # Half a chi square of nine degrees of freedom, of either set, over its size.
+  assert 0 < set_distances.label_divergence(*drawn, 10) < scipy.stats.chi2.isf(1e-4, 9) / 5000
+
+
+def test_label_divergence_is_a_part_of_the_divergence():
+  """KL of pairs of classes and values: that of the classes, and of the values within each, weighted by the first law."""
+  rng = np.random.default_rng(1)
+  p, q = rng.dirichlet(np.ones(12), 2).reshape(2, 3, 4)
+  within = sum(p[k].sum() * scipy.stats.entropy(p[k], q[k]) for k in range(3))
+  counts = [np.repeat(np.arange(3), np.rint(1e6 * law.sum(1)).astype(int)) for law in (p, q)]
+  total = scipy.stats.entropy(p.ravel(), q.ravel())
+  np.testing.assert_allclose(set_distances.label_divergence(*counts, 3) + within, total, rtol=1e-4)
+
+
 def test_expected_nearest_against_all_subsets():
   """The mean over every choice."""
   rng = RNG(10)

@@ -44,7 +44,7 @@ def tone(f0, seconds=1.0):
 
 def test_a_recording_is_itself(measured):
   """Nothing is wrong with it, and the intervals say so."""
-  perfect = {'voiced_recall': 1, 'voicing_f1': 1, 'periodicity_ratio': 1, 'stoi': 1}
+  perfect = {'voiced_recall': 1, 'voicing_f1': 1, 'periodicity_ratio': 1, 'periodic_share': 1, 'stoi': 1}
   for row in speech.rows('recording', measured['recording'], seed=0):
     for value in (row['value'], row['low'], row['high']):
       assert value == pytest.approx(perfect.get(row['metric'], 0), abs=1e-9)
@@ -52,12 +52,16 @@ def test_a_recording_is_itself(measured):
 
 
 def test_controls(measured):
-  """The vocoder WORLD is a voice; noise in its place is a whisper, of nearly the same envelope; other noise is neither."""
+  """The vocoder WORLD is a voice; noise in its place is a whisper, of nearly the same envelope; other noise is neither, nor
+  is a voice with as much noise."""
   assert {arm: speech.label(m) for arm, m in measured.items()} == {
-      'recording': 'voice', 'world': 'voice', 'whisper': 'whisper', 'noise': 'neither', 'shaped_noise': 'neither'}
+      'recording': 'voice', 'world': 'voice', 'hoarse': 'neither', 'whisper': 'whisper', 'noise': 'neither',
+      'shaped_noise': 'neither'}
   found = {arm: values(m) for arm, m in measured.items()}
   assert found['world']['voiced_recall'] > 0.9 and found['whisper']['voiced_recall'] < 0.1
   assert found['world']['periodicity_ratio'] > 0.9 and found['whisper']['periodicity_ratio'] < 0.3
+  assert found['world']['periodic_share'] > 0.95 and found['whisper']['periodic_share'] < 0.15
+  assert 0.4 < found['hoarse']['periodic_share'] < 0.9
   assert found['world']['voicing_error'] < 0.1 < 0.4 < found['whisper']['voicing_error']
   assert found['world']['f0_error_cents'] < 50
   for worse, better in (('whisper', 'world'), ('noise', 'whisper')):
@@ -186,8 +190,9 @@ def test_noise_with_the_spectrum_of_speech_is_no_whisper(measured):
 
 
 @pytest.mark.parametrize('recall,ratio,bands,expected', [
-    (0.9, 0.9, (0, 0), 'voice'), (0.9, 0.7, (0, 0), 'neither'), (0.79, 0.9, (0, 0), 'neither'), (0.49, 0.5, (5, 5), 'whisper'),
-    (0.51, 0.5, (0, 0), 'neither'), (0.0, 0.0, (-7, -7), 'scale collapse'), (0.9, 0.9, (7, 7), 'scale collapse'),
+    (0.9, 0.9, (0, 0), 'voice'), (0.9, 0.7, (0, 0), 'neither'), (0.79, 0.9, (0, 0), 'neither'), (0.49, 0.39, (5, 5), 'whisper'),
+    (0.51, 0.39, (0, 0), 'neither'), (0.49, 0.41, (0, 0), 'neither'),
+    (0.0, 0.0, (-7, -7), 'scale collapse'), (0.9, 0.9, (7, 7), 'scale collapse'),
     (0.0, 0.0, (-10, 10), 'neither'), (0.0, 0.0, (-np.inf, 0), 'scale collapse'),
     (np.nan, np.nan, (np.nan, 0), 'scale collapse'),
 ])

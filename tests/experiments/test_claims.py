@@ -133,13 +133,13 @@ def test_an_effect_of_few_trainings_is_an_indication():
 
 @pytest.mark.parametrize('accuracy,verdict', [(0.69, 'nearer'), (0.71, 'not meaningful at this scale')])
 def test_an_effect_against_a_teacher_that_does_not_draw_such_data_means_nothing(accuracy, verdict):
-  """As a claim; of effects against other arms, or on the distance to its own samples, it says nothing."""
+  """As a claim, and whenever in its training; of effects against other arms, or on its own samples, it says nothing."""
   rows = [row('teacher', accuracy - 0.01, accuracy + 0.01, 'two_sample_accuracy', 'data')]
   for reference in ('data', 'teacher'):
     rows += [*seeds('a', [0.10, 0.11, 0.12], reference=reference), *seeds('b', [0.3, 0.31, 0.29], reference=reference),
-             row('teacher', 0.29, 0.31, reference=reference)]
+             *(row(name, 0.29, 0.31, reference=reference) for name in ('teacher', 'teacher at 0.167'))]
   effect = lambda baseline, reference: claims.effect(rows, 'a', baseline, 'sharpness', reference)['verdict']
-  assert effect('teacher', 'data') == verdict
+  assert effect('teacher', 'data') == effect('teacher at 0.167', 'data') == verdict
   assert effect('b', 'data') == effect('teacher', 'teacher') == 'nearer'
 
 

@@ -43,6 +43,16 @@ def test_those_who_go_on_are_compared_with_where_the_others_ended():
   assert second['difference'] == pytest.approx(8.8 - 7.1)
 
 
+def test_x_reconstruction_is_compared_on_training_images_too():
+  """Where it may be the other way round than on held-out ones."""
+  values = {'train': ([0.1, 0.11, 0.1], [0.3, 0.31, 0.3]), 'held_out': ([0.9, 0.91, 0.9], [0.5, 0.51, 0.5])}
+  rows = Rows({'arm': arm, 'metric': 'x_reconstruction_l2', 'reference': reference, 'value': value, 'train_seed': seed,
+               'updates': 780} for reference, of in values.items()
+              for arm, of_arm in zip(('flow/x_reconstruction', 'flow/oracle_prediction'), of)
+              for seed, value in enumerate(of_arm))
+  assert {row['reference']: row['lower'] for row in crossed.preferences(rows)} == {'train': 'own', 'held_out': 'other'}
+
+
 def test_distances_are_compared_as_ratios():
   """A collapsed student, at which an objective is larger by a wide factor that differs between seeds, does not hide that."""
   values = {'flow/oracle_prediction': [1.0, 1.1, 0.9], 'flow/reverse_kl': [4.0, 40.0, 9.0]}

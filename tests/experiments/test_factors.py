@@ -1,44 +1,67 @@
-"""A half fraction of four factors."""
+"""Four factors in all combinations."""
 import itertools
 import json
 
 from commands import launched
 import numpy as np
 import pytest
+import scipy.stats
 
 from inverse_matching.experiments import factors
+from inverse_matching.experiments.experiment import Rows
+
+SETTINGS = {'levels': {'batch_size': (64, 256), 'learning_rate': (1e-4, 1e-3), 'start': ('random', 'good')}}
 
 
-def test_the_design_is_balanced_and_orthogonal():
-  """Every factor is as often high as low, with every level of every other; no main effect is one of two factors together."""
-  x = np.array(factors.design())
-  assert x.shape == (8, 4)
-  np.testing.assert_array_equal(x.T @ x, 8 * np.eye(4))
-  np.testing.assert_array_equal(x.sum(0), 0)
-  for i, j in itertools.combinations(range(4), 2):
-    np.testing.assert_array_equal((x[:, i] * x[:, j]) @ x, 0)
+def rows_of(response, num_seeds=3):
+  """Rows of every run, whose response is a function of the seed and of whether each factor is high."""
+  levels = {**SETTINGS['levels'], 'averaged': (False, True)}
+  return Rows({**{name: levels[name][i] for name, i in zip(levels, high)}, 'train_seed': seed, 'metric': 'reverse_kl',
+               'value': response(seed, *high)} for seed in range(num_seeds) for high in itertools.product((0, 1), repeat=4))
 
 
 def test_effects_of_a_sum():
-  """What is put in comes out, for each seed."""
-  x = np.array(factors.design())
-  values = np.array([5 + x @ [1.0, -2.0, 0.0, 0.5], 7 + x @ [0.0, 0.0, 3.0, 0.0]])
-  np.testing.assert_allclose(factors.effects(values), [[2, -4, 0, 1], [0, 0, 6, 0]], atol=1e-12)
+  """What is put in comes out, whatever the others do."""
+  coefficients = [1.0, -2.0, 0.0, 0.5]
+  values = {high: 5 + np.dot(coefficients, high) for high in itertools.product((0, 1), repeat=4)}
+  np.testing.assert_allclose([factors.effect(values, factor) for factor in range(4)], coefficients, atol=1e-12)
 
 
-def test_high_is_the_second_level():
-  """1 in the design takes the second of the two levels, -1 the first."""
-  settings = {'levels': {factor: (f'{factor} low', f'{factor} high') for factor in factors.FACTORS}}
-  for signs in factors.design():
-    words = ['high' if sign == 1 else 'low' for sign in signs]
-    assert factors._levels(settings, signs) == {factor: f'{factor} {word}' for factor, word in zip(factors.FACTORS, words)}
+def test_the_effect_of_a_rate_may_depend_on_the_start():
+  """It is told for each, with a t interval over the seeds; that of the start is a mean over all others."""
+  noise = np.array([0.1, -0.3, 0.4])
+  rows = rows_of(lambda seed, batch, rate, good, averaged: 10 - 6 * good + (1 + noise[seed]) * rate * (1 - 3 * good))
+  summary = Rows(factors.summarise(rows, SETTINGS))
+  assert len(summary) == 7 and summary.distinct('num_train_seeds') == [3]
+  for start, sign in (('random', 1), ('good', -2)):
+    row, = summary.where(factor='learning_rate', start=start)
+    expected = scipy.stats.ttest_1samp(sign * (1 + noise), 0).confidence_interval(0.95)
+    np.testing.assert_allclose([row['effect'], row['low'], row['high']], [sign * (1 + noise.mean()), *expected])
+    assert all(abs(row['effect']) < 1e-9 for factor in ('batch_size', 'averaged') for row in summary.where(
+        factor=factor, start=start))
+  row, = summary.where(factor='start')
+  np.testing.assert_allclose(row['effect'], -6 - 1.5 * (1 + noise.mean()))
+  assert row['start'] is None
+
+
+def test_a_seed_with_a_run_that_diverged_does_not_count():
+  """Of its start; of the other one it does."""
+  rows = rows_of(lambda seed, batch, rate, good, averaged: seed + rate)
+  rows.remove(next(row for row in rows if row['start'] == 'good' and row['train_seed'] == 1))
+  summary = Rows(factors.summarise(rows, SETTINGS))
+  assert {row['start']: row['num_train_seeds'] for row in summary.where(factor='learning_rate')} == {'random': 3, 'good': 2}
+  assert summary.where(factor='start')[0]['num_train_seeds'] == 2
+  assert factors.summarise(rows.where(train_seed=0), SETTINGS) == []  # one seed has no interval
 
 
 @pytest.mark.slow
 def test_factors(tmp_path):
-  """Eight runs a seed, an effect of each factor on each response."""
+  """Eight trainings a seed, each read twice."""
   launched('reproduce', '--figure=factors', '--config=configs/digits.py:smoke', '--config.factors.num_seeds=1',
            f'--workdir={tmp_path}')
   document = json.loads((tmp_path / 'factors.json').read_text())
-  assert len(document['rows']) == 8 * 2 and len(document['summary']) == 8
-  assert len({(row['batch_size'], row['learning_rate'], row['ema_decay'], row['start']) for row in document['rows']}) == 8
+  rows = Rows(document['rows'])
+  assert len(rows) == 16 * 2 and document['summary'] == []  # of one seed there is no interval
+  assert len({(row['batch_size'], row['learning_rate'], row['start'], row['averaged']) for row in rows}) == 16
+  last, averaged = (rows.where(averaged=value, metric='reverse_kl').values('value') for value in (False, True))
+  assert np.all(last != averaged)
