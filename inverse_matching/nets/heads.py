@@ -30,7 +30,7 @@ def make(elementwise: Elementwise, channels: int, max_log_scale: float | None = 
   Args:
     elementwise: whose theta is a named tuple; one with a field `mean` or `logits` if there are several channels.
     channels: C.
-    max_log_scale: the smooth bound of log-scales on either side; None is MAX_LOG_SCALE.
+    max_log_scale: the smooth bound of log-scales from above; None is MAX_LOG_SCALE, which they have from below too.
 
   Raises:
     InputError: several channels and nothing that could depend on them; a bound that is not positive, or of a map without
@@ -42,7 +42,6 @@ def make(elementwise: Elementwise, channels: int, max_log_scale: float | None = 
   if max_log_scale is not None and (max_log_scale <= 0 or not hasattr(shapes, 'log_scale')):
     raise InputError(f'max_log_scale is {max_log_scale}: set it to a positive number, for an elementwise map with log-scales '
                      '(its theta has a field log_scale), or leave it out.')
-  bound = max_log_scale or MAX_LOG_SCALE
   location = next((name for name in ('mean', 'logits') if hasattr(shapes, name)), None)
   if channels > 1 and location is None:
     raise InputError(f'The images have {channels} channels, and theta of this elementwise map has no field mean or logits, '
@@ -64,6 +63,8 @@ def make(elementwise: Elementwise, channels: int, max_log_scale: float | None = 
       shift = jnp.einsum('...ijl,...j->...il', matrix, see(x), precision=jax.lax.Precision.HIGHEST)
       value = value._replace(**{location: mean + shift.reshape(mean.shape)})
     if hasattr(value, 'log_scale'):
+      # The slope at 0 is 1 on both sides.
+      bound = MAX_LOG_SCALE if max_log_scale is None else jnp.where(value.log_scale > 0, max_log_scale, MAX_LOG_SCALE)
       value = value._replace(log_scale=bound * jnp.tanh(value.log_scale / bound))
     return value
 

@@ -23,8 +23,8 @@ def pixelcnn(event_shape: tuple[int, int, int], *, num_blocks: int = 3, num_filt
     elementwise: name of the scalar map, see elementwise.MAPS; None is 'gaussian'. Those of discrete data need
       data.logit_lambda = None.
     num_mixtures, num_units, num_layers, prior, levels: settings of some maps, see there; None is the default of the map.
-    max_log_scale: the smooth bound of log sigma (of the log-scales of a map), above and below; None is 7. Lower, a sub-pixel is
-      never drawn far out, where the network has seen nothing.
+    max_log_scale: the smooth bound of log sigma (of the log-scales of a map) from above; None is 7, as from below. With a lower
+      one a sub-pixel is never drawn far out, where the network has seen nothing.
     network_input: 'intensity' shows the network tanh(x / 2) in place of a logit x: the grey level, from -1 for black to 1 for
       white, as in PixelCNN++. At lambda = 1e-6 the two darkest of 256 levels are as far apart as 64 and 128, and samples of
       a Gaussian leave the darkest one by chance. None is x. A discrete x is always seen as its grey level.

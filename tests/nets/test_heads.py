@@ -87,10 +87,13 @@ def test_the_teacher_says_what_a_map_does_not_have():
 
 
 def test_log_scales_have_the_bound_that_is_given():
-  """Approached at large outputs, and the value itself at small ones; a map without log-scales has nothing to bound."""
+  """From above, approached at large outputs; small ones are the value itself; a map without log-scales has nothing to bound."""
   head = heads.make(elementwise.gaussian, 1, max_log_scale=2.0)
-  raw = jnp.array([[0.0, 1e3], [0.0, -1e3], [0.0, 0.01]])
-  np.testing.assert_allclose(head.theta(raw, jnp.zeros((3, 1))).log_scale[:, 0], [2, -2, 0.01], rtol=1e-4)
+  raw = jnp.array([[0.0, 1e3], [0.0, -1e3], [0.0, 0.01], [0.0, -0.01]])
+  log_scale = lambda raw: head.theta(raw, jnp.zeros((*raw.shape[:-1], 1))).log_scale[..., 0]
+  np.testing.assert_allclose(log_scale(raw), [2, -heads.MAX_LOG_SCALE, 0.01, -0.01], rtol=1e-4)
+  slopes = jax.vmap(jax.grad(lambda value: log_scale(jnp.stack([jnp.zeros(()), value]))))(jnp.array([-1e-4, 0.0, 1e-4, 1e3]))
+  np.testing.assert_allclose(slopes, [1, 1, 1, 0], atol=1e-6)
   for wrong, scalar_map in ((0.0, elementwise.gaussian), (2.0, elementwise.make('categorical', levels=4))):
     with pytest.raises(InputError, match='max_log_scale is .* positive number, for an elementwise map with log-scales'):
       heads.make(scalar_map, 1, max_log_scale=wrong)
