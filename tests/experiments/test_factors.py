@@ -61,7 +61,7 @@ def test_factors(tmp_path):
            f'--workdir={tmp_path}')
   document = json.loads((tmp_path / 'factors.json').read_text())
   rows = Rows(document['rows'])
-  assert len(rows) == 16 * 2 and document['summary'] == []  # of one seed there is no interval
+  assert len(rows) == 16 * 2 and 'summary' not in document  # of one seed there is no interval
   assert len({(row['batch_size'], row['learning_rate'], row['start'], row['averaged']) for row in rows}) == 16
   last, averaged = (rows.where(averaged=value, metric='reverse_kl').values('value') for value in (False, True))
   assert np.all(last != averaged)
