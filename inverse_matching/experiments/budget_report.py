@@ -68,7 +68,8 @@ def main_table(rows: Rows) -> list[list[str]]:
 
 def _report(study: Study, rows: Rows) -> None:
   """budget.md: numbers, costs, and comparisons of students of a size."""
-  settings, labels = study.settings, rows.distinct('arm')
+  settings = study.settings
+  labels = [str(student) for student in _all_students(settings, rows)]
   seeds = max(rows.having('train_seed').values('train_seed'), default=0) + 1
   parts = ['# What distillation buys', f'    {study.experiment.command}',
            '![quality over speed](budget_pareto.png)',
