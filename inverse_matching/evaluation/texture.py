@@ -66,6 +66,20 @@ def band_power(images: np.ndarray) -> np.ndarray:
   return np.stack(of_band, -1) / np.prod(images.shape[1:])
 
 
+def radial_power(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """(frequency [K] in cycles per pixel, mean power [K]) of images [N, H, W, C], over the directions and the images.
+
+  A ring is as wide as half a cycle over the shorter side; those beyond 0.5 cycles per pixel, which are corners, are left out.
+  The power of white noise is its variance at every frequency.
+  """
+  energy, vertical, horizontal = _energy(images)
+  width = 1 / (2 * min(images.shape[1:3]))
+  ring = np.rint(np.hypot(vertical, horizontal) / width).astype(int)
+  rings = np.arange(1, round(0.5 / width) + 1)
+  spectrum = energy.mean(0) / images.shape[3]
+  return rings * width, np.array([spectrum[ring == each].mean() for each in rings])
+
+
 def _stripes(vertical: np.ndarray, horizontal: np.ndarray) -> np.ndarray:
   """Which frequencies, [H, W], are those of fine stripes along a side."""
   return ((vertical >= FINEST_COARSE) & (horizontal == 0)) | ((horizontal >= FINEST_COARSE) & (vertical == 0))

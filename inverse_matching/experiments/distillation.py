@@ -23,6 +23,7 @@ from inverse_matching.runtime.overlays import merge
 from inverse_matching.training import checkpoint, loop
 
 SHOWN = 40  # images in a panel
+MANY = 1000  # of which spectra are drawn
 COLUMNS = 5
 PER_ROW = 7  # panels
 TIMED_DIMS = 64 * 64  # of a batch that sampling is timed on
@@ -48,7 +49,8 @@ class Outcome(NamedTuple):
 
 
 def run(experiment: Experiment, numbers: Iterable[str], *, with_timing: bool = True) -> str:
-  """Trains what is missing, evaluates, and writes figureN.png, figureN.json, reconstructionsN.png, report.md, timing.json.
+  """Trains what is missing, evaluates, and writes figureN.png, figureN.json, reconstructionsN.png, spectraN.png,
+  report.md and timing.json.
 
   Numbers are written after each student, pictures of samples in the end.
 
@@ -316,6 +318,10 @@ def _draw(experiment: Experiment, figure: str, outcome: Outcome) -> None:
   x, z, _ = (value[:SHOWN] for value in context.data['held_out'])
   draw(path / f'reconstructions{figure}.png', {'held-out x': examples.to_pixels(teacher_run, x), **_student_panels(outcome, z)},
        title='Reconstructions S(T(x)) of held-out images')
+  samples, data = context.samples, teacher_run.source.data.held_out.pixels[:MANY]
+  figures.spectra(path / f'spectra{figure}.png', {
+      'data': data, 'teacher': examples.to_pixels(teacher_run, samples.paired.x[:MANY]),
+      **_student_panels(outcome, samples.z[:MANY])}, levels=teacher_run.space.levels)
 
 
 def _time(outcome: Outcome, arms: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Pictures: how they are written, grids of images, and numbers as a forest."""
+"""Pictures: how they are written, grids of images, spectra, and numbers as a forest."""
 import io
 import os
 import textwrap
@@ -11,6 +11,7 @@ from matplotlib import pyplot as plt  # after the backend is chosen
 import numpy as np
 from PIL import Image
 
+from inverse_matching.evaluation import texture
 from inverse_matching.experiments.experiment import Rows
 from inverse_matching.runtime import files
 
@@ -65,6 +66,30 @@ def panels(path: str | os.PathLike, pictures: Mapping[str, np.ndarray], *, level
     show(axis, images, columns, levels)
     axis.set_title('\n'.join(textwrap.fill(part.replace('_', ' '), 18) for part in name.split('/')), fontsize=9)
   figure.suptitle(title, fontsize=10)
+  save(figure, path)
+
+
+def spectra(path: str | os.PathLike, sets: Mapping[str, np.ndarray], *, levels: int) -> None:
+  """The power of images over their frequency, a line for each set, and that over the power of the first set.
+
+  Args:
+    path: where the PNG goes.
+    sets: name -> integer images [N, H, W, C].
+    levels: the number of grey levels.
+  """
+  figure, (axis, ratio) = plt.subplots(1, 2, figsize=(10.0, 3.6), layout='constrained')
+  curves = {name: texture.radial_power(images / (levels - 1)) for name, images in sets.items()}
+  _, first = next(iter(curves.values()))
+  for name, (frequency, power) in curves.items():
+    style = dict(color='black', linestyle='--') if name == 'teacher' else dict(color='black') if '/' not in name else {}
+    axis.plot(frequency, power, label=name.replace('_', ' '), linewidth=1.2, **style)
+    ratio.plot(frequency, power / first, linewidth=1.2, **style)
+  axis.set(ylabel='mean power', yscale='log')
+  ratio.set(ylabel=f'over that of the {next(iter(curves))}', yscale='log')
+  for each in (axis, ratio):
+    each.set_xlabel('cycles per pixel')
+    each.grid(alpha=0.3)
+  figure.legend(fontsize=7, loc='outside right upper')
   save(figure, path)
 
 

@@ -52,7 +52,9 @@ def write(path: pathlib.Path) -> None:
   epochs = {merge({'train': train}, {'train': settings['arms'][arm].get('train', {})})['train']['num_epochs']
             for arm in rows.distinct('arm') if arm in settings['arms']}
   of_students = '' if epochs <= {train['num_epochs']} else f' (students {" or ".join(map(str, sorted(epochs)))})'
-  pictures = '\n\n'.join(f'![figure {n}](figure{n}.png)\n\n![reconstructions](reconstructions{n}.png)' for n in documents)
+  pictures = '\n\n'.join(f'![{what}]({file}.png)' for n in documents for what, file in (
+      (f'figure {n}', f'figure{n}'), ('reconstructions', f'reconstructions{n}'), ('spectra', f'spectra{n}'))
+      if what != 'spectra' or (path / f'{file}.png').exists())  # which folders of earlier versions lack
   there = {(row['metric'], row['reference']) for row in rows}  # files of earlier versions lack some metrics
   found = {title: [column for column in columns if column in there] for title, columns in SECTIONS.items()}
   sections = '\n\n'.join(f'### {title}\n\n{tables.markdown(tables.by_arm(rows, columns))}'

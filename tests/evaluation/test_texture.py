@@ -95,6 +95,17 @@ def test_downsampling():
   np.testing.assert_allclose(texture.downsample(images).mean((1, 2)), images.mean((1, 2)), atol=1e-12)
 
 
+def test_radial_power_of_white_noise_and_of_a_cosine():
+  """The variance at every frequency; all in the ring of a pure one; the two agree with the bands on what lies below a limit."""
+  noise = 3 + 0.5 * np.random.default_rng(0).normal(size=(2000, 12, 16, 2))
+  frequency, power = texture.radial_power(noise)
+  np.testing.assert_allclose(frequency, np.arange(1, 13) / 24)
+  np.testing.assert_allclose(power, 0.25, rtol=0.05)
+  frequency, power = texture.radial_power(cosine((16, 16), 5, 0))
+  np.testing.assert_allclose(power[np.arange(16) != 4], 0, atol=1e-12)
+  assert power[4] > 1 and frequency[4] == 5 / 32
+
+
 def test_band_power_of_pure_frequencies():
   """All of a cosine's power is in the band of its frequency: a half for each direction that it varies in."""
   for k_vertical, k_horizontal, band in (
