@@ -51,9 +51,9 @@ def run(experiment: Experiment) -> str:
   controls, or None; longer, sections of the config for the teacher that is trained on, or None; and classifier_seed.
 
   Rows have the arm, the metric, the distance to held-out images with its interval, and as the floor that of as many training
-  images; those of a student its train_seed. A control whose loss became not finite has the metric `diverged` alone. The summary
-  has how much nearer each student is than each teacher (claims.effect). What needs no training is measured first, and
-  headroom.json is written after every control.
+  images; those of a student its train_seed. The teacher and the students have their memorisation_ratio too. A control whose
+  loss became not finite has the metric `diverged` alone. The summary has how much nearer each student is than each teacher
+  (claims.effect). What needs no training is measured first, and headroom.json is written after every control.
   """
   config, settings = experiment.config, experiment.config['headroom']
   distillation.student_configs(config, [settings['control']])  # refuses unknown names before the first hour
@@ -93,12 +93,13 @@ def run(experiment: Experiment) -> str:
   floors = {row['metric']: row['value'] for row in measured(
       FLOOR, choose(teacher_run.source.data.train.pixels, num, seed))}
   rows = Rows(stages.run('measure the teacher and the students', lambda: [
+      *(row for row in outcome.rows if row['metric'] == 'memorisation_ratio' and '@' not in row['arm']),
       *measured('teacher', examples.to_pixels(teacher_run, context.samples.paired.x)),
       *(row for (arm, train_seed), run in _students(experiment, teacher_run) for row in measured(
           arm, generated(run), train_seed))]))
 
   def write() -> Rows:
-    with_floors = Rows({**row, 'floor': floors.get(row['metric'])} for row in rows)
+    with_floors = Rows({**row, 'floor': floors.get(row['metric'], row['floor'])} for row in rows)
     teachers = [arm for arm in rows.distinct('arm') if arm.startswith('teacher')]
     judged = [*with_floors, *told_apart]
     summary = [effect for arm in rows.distinct('arm') for baseline in teachers for metric in measures if arm not in teachers

@@ -53,6 +53,7 @@ def test_a_study_from_training_to_picture(tmp_path):
            f'--workdir={tmp_path}/run')
   rows = Rows(json.loads((tmp_path / 'run' / 'headroom.json').read_text())['rows'])
   assert rows.distinct('arm') == ['teacher', 'flow/oracle_prediction', 'shuffled', 'untrained', 'teacher longer']
-  assert len(rows.distinct('metric')) == 3 and len(rows) == 15
+  assert rows.where(metric='memorisation_ratio').distinct('arm') == ['teacher', 'flow/oracle_prediction']
+  assert len(rows.distinct('metric')) == 4 and len(rows) == 15 + 2
   assert all(row['low'] <= row['value'] <= row['high'] and row['floor'] is not None for row in rows)
   assert (tmp_path / 'run' / 'headroom.png').exists()
