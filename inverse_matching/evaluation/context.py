@@ -13,14 +13,14 @@ from inverse_matching.elementwise import priors
 from inverse_matching.errors import InputError
 from inverse_matching.evaluation import examples, sample_metrics, set_distances
 from inverse_matching.runs import TeacherRun, draw_pairs
-from inverse_matching.runs.classifier import Observer, random_features, train_classifier
+from inverse_matching.runs.classifier import Observer, random_observer, train_classifier
 from inverse_matching.runtime import files
 from inverse_matching.runtime.processes import map_examples
 from inverse_matching.runtime.progress import Progress
 from inverse_matching.types import sum_event
 
 EXAMPLES = 10_000  # of a split, at most
-METRICS = 2  # goes up with what is measured and how: numbers by another version are measured anew
+METRICS = 3  # goes up with what is measured and how: numbers by another version are measured anew
 FEWEST = 8  # examples of a set, for the five nearest neighbours of each when some are left out
 
 
@@ -134,11 +134,11 @@ def seer(run: TeacherRun, devices: int | None = None, workdir: str | os.PathLike
 def _observer(run: TeacherRun, workdir: pathlib.Path, devices: int | None) -> Observer:
   data = run.source.data
   if isinstance(data, Table):
-    return Observer(lambda rows: rows)
+    return Observer(lambda rows: (rows, None))
   if examples.images_of(run).train.labels is not None:
     return train_classifier(run.config['data'], workdir, devices)
   logging.info('The images have no labels: distances are of features of a network with random weights.')
-  return Observer(random_features(data, seed=0, devices=devices))
+  return random_observer(data, seed=0, devices=devices)
 
 
 def teacher_samples(run: TeacherRun, z: np.ndarray, x: np.ndarray, devices: int | None = None,

@@ -17,6 +17,7 @@ from inverse_matching.runtime.processes import map_examples
 from inverse_matching.solvers.batched import solver_fn
 from inverse_matching.types import Student, sum_event
 
+RECONSTRUCTED = 2000  # training and held-out examples each, at most
 # How many examples of 64 dimensions; see `_affordable`. Each costs as many passes as it has dimensions.
 SWEPT = 1000  # are solved by the fixed point
 ROUND_TRIPS = 64  # of these by ancestral sampling too
@@ -152,7 +153,8 @@ def evaluate_student(arm: str, student_run: StudentRun, context: Context) -> lis
   seen = context.see(output.x)
   rows = [error(f'oracle_{name}', 'teacher', distances.make(name)(output.x, samples.paired.x)) for name in ('l2', 'l1')]
   rows.append(_z_reconstruction_row(arm, seen, context))
-  rows += [error('x_reconstruction_l2', name, distances.l2(generate(params, encodings).x, x))
+  few = slice(RECONSTRUCTED)
+  rows += [error('x_reconstruction_l2', name, distances.l2(generate(params, encodings[few]).x, x[few]))
            for name, (x, encodings, _) in context.data.items()]
   rows += _reverse_kl_rows(arm, student, output, seen.log_prob, context)
   rows += _sample_rows(arm, seen, context)

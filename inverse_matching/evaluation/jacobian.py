@@ -22,12 +22,12 @@ def singular_values(student: Student, params: Params, z: np.ndarray) -> np.ndarr
   size = int(np.prod(z.shape[1:]))
 
   @jax.jit
-  def one(z):
+  def one(params, z):
     _, push = jax.linearize(lambda z: student.z_to_x(params, z[None]).x.reshape(-1), z)
     columns = jax.lax.map(lambda t: push(t.reshape(z.shape)), jnp.eye(size), batch_size=DIRECTIONS)
     return jnp.linalg.svd(columns, compute_uv=False)
 
-  return np.stack([np.asarray(one(each)) for each in z])
+  return np.stack([np.asarray(one(params, each)) for each in z])
 
 
 def ranks(values: np.ndarray, relative: float = 1e-4) -> np.ndarray:

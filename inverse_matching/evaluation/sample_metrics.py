@@ -30,7 +30,7 @@ class Reference(NamedTuple):
 
 def sample_set(values: np.ndarray, observer: Observer) -> SampleSet:
   """Examples [N, *event] with their features."""
-  return SampleSet(values, observer.features(values), observer.probabilities and observer.probabilities(values))
+  return SampleSet(values, *observer.see(values))
 
 
 def make_reference(values: np.ndarray, others: np.ndarray, observer: Observer, *, levels: int | None, num: int,
@@ -89,9 +89,9 @@ def sample_rows(arm: str, values: np.ndarray, references: Mapping[str, Reference
   for name, reference in references.items():
     for metric, value in {**_against(samples, reference.samples, levels, seed), **alone}.items():
       rows.append(statistics.row(arm, metric, name, value, n=len(values), seed=seed, floor=reference.floors[metric]))
-  ratio = statistics.bootstrap(np.median, memorisation.ratio(values), seed=seed)
-  rows.append(statistics.row(arm, 'memorisation_ratio', 'train', ratio, n=len(values), seed=seed,
-                             floor=float(np.median(memorisation.data))))
+  ratios = memorisation.ratio(values)
+  rows.append(statistics.row(arm, 'memorisation_ratio', 'train', statistics.bootstrap(np.median, ratios, seed=seed),
+                             n=len(ratios), seed=seed, floor=float(np.median(memorisation.data))))
   return rows
 
 

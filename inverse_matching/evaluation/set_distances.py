@@ -265,7 +265,7 @@ def _expected_nearest(distances: np.ndarray, m: int) -> np.ndarray:
 
 class Memorisation(NamedTuple):
   """See memorisation."""
-  ratio: Callable[[np.ndarray], np.ndarray]  # integer images [N, *event] -> [N]
+  ratio: Callable[[np.ndarray], np.ndarray]  # integer images [N, *event] -> [Q] of the first ones
   data: np.ndarray  # [Q], of held-out images, each beside the other held-out images
 
 
@@ -281,7 +281,7 @@ def memorisation(train: np.ndarray, held_out: np.ndarray, *, num_queries: int = 
   Args:
     train: [L, *event] integer pixels.
     held_out: [M, *event] integer pixels, M <= L.
-    num_queries: at most so many held-out images stand in the place of samples.
+    num_queries: Q, the most samples that are looked at, and the most held-out images that stand in their place.
   """
   train, held_out = _flat(train), _flat(held_out)
   if not 2 <= len(held_out) <= len(train):
@@ -300,7 +300,7 @@ def memorisation(train: np.ndarray, held_out: np.ndarray, *, num_queries: int = 
   among[np.arange(len(index)), index] = np.inf
 
   def ratio(x):
-    x = _flat(x)
+    x = _flat(x[:num_queries])
     return _ratio(_nearest(x, train), _nearest(x, held_out)) * correction
 
   return Memorisation(ratio, _ratio(near_train, among.min(1)) * correction_data)

@@ -106,7 +106,7 @@ def _solve(picture: pathlib.Path, run: runs.TeacherRun, classifier: Observer, se
       logging.warning('%d of %d images of the path %s are not numbers, and count as grey.', broken.sum(), len(x), path)
     pixels = examples.to_pixels(run, np.nan_to_num(x))
     images[path] = pixels[:settings['num_shown'] * len(RADII)]
-    labels[path] = classifier.probabilities(pixels).argmax(1).reshape(num, len(RADII))
+    labels[path] = classifier.see(pixels)[1].argmax(1).reshape(num, len(RADII))
   rows = label_rows(labels, settings['seed'])
   _draw(picture, images, Rows(rows), run.space.levels)
   return rows

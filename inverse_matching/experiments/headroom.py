@@ -161,15 +161,18 @@ def measures_to_data(experiment: Experiment, teacher_run: TeacherRun, num: int, 
   to = choose(images.held_out.pixels, num, seed)
   another = merge(classifiers.SETTINGS, {'train': {'seed': classifier_seed}})
   trained = classifiers.train_classifier(teacher_run.config['data'], experiment.path / 'another_classifier',
-                                         experiment.devices, config=another).features
-  untrained = classifiers.random_features(images, UNTRAINED_SEED + classifier_seed, experiment.devices)
+                                         experiment.devices, config=another)
+  untrained = classifiers.random_observer(images, UNTRAINED_SEED + classifier_seed, experiment.devices)
   unit = lambda pixels: pixels / (images.levels - 1)
 
   def distance(statistic, pixels):
     value, = statistics.jackknife(statistic(pixels), (len(pixels), len(to)), seed=seed)
     return value
 
-  kernel = lambda features: lambda pixels, features=features: set_distances.kernel_statistic(features(pixels), features(to))
+  def kernel(observer):
+    of_data = observer.features(to)
+    return lambda pixels: set_distances.kernel_statistic(observer.features(pixels), of_data)
+
   return {
       'kernel distance, features of another classifier': functools.partial(distance, kernel(trained)),
       'kernel distance, random features': functools.partial(distance, kernel(untrained)),

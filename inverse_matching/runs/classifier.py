@@ -36,16 +36,21 @@ SETTINGS = {
 }
 # Of the classifier whose features an objective compares: another network, so that no student is judged by what it was fit to.
 OF_OBJECTIVES = merge(SETTINGS, {'network': {'width': 24, 'num_features': 48}, 'train': {'seed': 2}})
-SCALED_BY = 512  # training images
+SCALED_BY = 512  # training images, for a distance
+FEATURES_SCALED_BY = 10_000  # the same for what the metrics see
 
 
 class Observer(NamedTuple):
   """What the metrics see of integer images [N, H, W, C], or of other examples: a trained classifier, or features alone."""
-  features: Callable[[np.ndarray], np.ndarray]  # examples -> [N, F]; of a classifier the penultimate layer
-  probabilities: Callable[[np.ndarray], np.ndarray] | None = None  # -> [N, K] float32, of the classes; None: there are none
+  # examples -> (features [N, F], of a classifier its penultimate layer; probabilities [N, K] float32 of the classes, or None)
+  see: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
   num_classes: int = 0
   held_out_accuracy: float | None = None
   hash: str | None = None  # of the parameters of a classifier
+
+  def features(self, examples: np.ndarray) -> np.ndarray:
+    """[N, F] of examples [N, ...]."""
+    return self.see(examples)[0]
 
 
 def cross_entropy(apply: Callable) -> LossFn:
@@ -80,10 +85,14 @@ def train_classifier(data: Mapping[str, Any], workdir: str | os.PathLike, device
     InputError: the images have no labels.
   """
   apply, params, images, num_classes = _trained(data, workdir, devices, config)
-  outputs, features = _outputs(apply, params, images, devices)
-  probabilities = lambda pixels: np.asarray(jax.nn.softmax(outputs(params, pixels)[0]))
-  correct = probabilities(images.held_out.pixels).argmax(-1) == images.held_out.labels
-  return Observer(features, probabilities, num_classes, float(np.mean(correct)), checkpoint.tree_hash(params))
+  outputs = _outputs(apply, params, images, devices)
+
+  def see(pixels):
+    logits, features = outputs(pixels)
+    return features, np.asarray(jax.nn.softmax(logits))
+
+  correct = see(images.held_out.pixels)[1].argmax(-1) == images.held_out.labels
+  return Observer(see, num_classes, float(np.mean(correct)), checkpoint.tree_hash(params))
 
 
 def feature_distance(data: Mapping[str, Any], space: Space, workdir: str | os.PathLike, devices: int | None = None, *,
@@ -154,8 +163,8 @@ def _trained(data: Mapping[str, Any], workdir: str | os.PathLike, devices: int |
   return apply, params, images, num_classes
 
 
-def random_features(images: Images, seed: int, devices: int | None = None) -> Callable[[np.ndarray], np.ndarray]:
-  """The features of such a network that was never trained: pixels [N, H, W, C] -> [N, F], mean square 1 in training.
+def random_observer(images: Images, seed: int, devices: int | None = None) -> Observer:
+  """Sees the features of such a network that was never trained, of mean square 1 in training, and no classes.
 
   Args:
     images: the data.
@@ -163,15 +172,21 @@ def random_features(images: Images, seed: int, devices: int | None = None) -> Ca
     devices: number of local devices, or None for all.
   """
   init, apply = functions(ConvClassifier(1, **SETTINGS['network']), images.train.pixels.shape[1:])
-  return _outputs(apply, init(jax.random.key(seed)), images, devices)[1]
+  outputs = _outputs(apply, init(jax.random.key(seed)), images, devices)
+  return Observer(lambda pixels: (outputs(pixels)[1], None))
 
 
-def _outputs(apply: Callable, params: Params, images: Images, devices: int | None) -> tuple[Callable, Callable]:
-  """((params, pixels) -> (logits, features), pixels -> features of mean square 1 in training)."""
+def _outputs(apply: Callable, params: Params, images: Images, devices: int | None) -> Callable[[np.ndarray], tuple]:
+  """pixels -> (logits, features of mean square 1 in training)."""
   outputs = processes.map_examples(lambda params, pixels: apply(params, _scale(pixels, 0.5, images.levels))[:2], devices, CHUNK)
   # One constant, so that kernel and Frechet distances do not depend on the scale that training happened to give.
-  scale = np.sqrt(np.mean(np.square(outputs(params, images.train.pixels)[1], dtype=np.float64)))
-  return outputs, lambda pixels: (outputs(params, pixels)[1] / scale).astype(np.float32)
+  scale = np.sqrt(np.mean(np.square(outputs(params, images.train.pixels[:FEATURES_SCALED_BY])[1], dtype=np.float64)))
+
+  def scaled(pixels):
+    logits, features = outputs(params, pixels)
+    return logits, (features / scale).astype(np.float32)
+
+  return scaled
 
 
 def _scale(pixels, noise, levels: int):

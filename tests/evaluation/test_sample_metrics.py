@@ -23,7 +23,7 @@ def stand_in() -> Observer:
     p = np.exp(logits - logits.max(1, keepdims=True))
     return p / p.sum(1, keepdims=True)
 
-  return Observer(lambda pixels: (flat(pixels) @ PROJECTION).astype(np.float32), probabilities, 10, 1.0, 'stand-in')
+  return Observer(lambda pixels: ((flat(pixels) @ PROJECTION).astype(np.float32), probabilities(pixels)), 10, 1.0, 'stand-in')
 
 
 CLASSIFIER = stand_in()

@@ -14,7 +14,7 @@ from inverse_matching.runs.classifier import Observer
 
 def outcome_of(images, num):
   """With what the choice of a checkpoint asks of it, for `num` samples; features are the pixels."""
-  context = types.SimpleNamespace(observer=Observer(lambda pixels: pixels.reshape(len(pixels), -1) / 16), seed=7,
+  context = types.SimpleNamespace(observer=Observer(lambda pixels: (pixels.reshape(len(pixels), -1) / 16, None)), seed=7,
                                   samples=types.SimpleNamespace(z=np.zeros((num, 2, 2, 1))), settings={'seed': 7})
   run = types.SimpleNamespace(source=types.SimpleNamespace(data=images), teacher='the teacher')
   return Outcome(run, {}, context, [], {}, None)

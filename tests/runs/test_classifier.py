@@ -56,10 +56,9 @@ def test_training_and_use(trained):
   digits = images.digits().data
   assert classifier.num_classes == 10 and classifier.held_out_accuracy > 0.4
   held_out = digits.held_out
-  probabilities = classifier.probabilities(held_out.pixels)
+  found, probabilities = classifier.see(held_out.pixels)
   np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
   assert np.mean(probabilities.argmax(1) == held_out.labels) == classifier.held_out_accuracy
-  found = classifier.features(held_out.pixels)
   assert found.shape == (len(held_out.pixels), 12) and found.dtype == np.float32
   np.testing.assert_array_equal(classifier.features(held_out.pixels[5:8].astype(np.int32)), found[5:8])
   np.testing.assert_allclose(np.mean(classifier.features(digits.train.pixels)**2), 1, rtol=1e-4)
