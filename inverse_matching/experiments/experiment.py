@@ -1,6 +1,7 @@
 """What every figure is made with: the call of launch.reproduce, the rows and files that it leaves, and its stages."""
 import json
 import pathlib
+import re
 import time
 from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
@@ -12,6 +13,9 @@ import tqdm
 from inverse_matching.evaluation import statistics, tables
 from inverse_matching.experiments import scales
 from inverse_matching.runtime import files
+
+SEED = re.compile(r',? ?((training )?seed|teacher) \d+')  # in the name of a stage
+AT_ONCE = 10.0  # seconds of a stage that tells nothing of the others: its work was there already, or is none
 
 
 class Rows(list[dict[str, Any]]):
@@ -140,7 +144,8 @@ class Stages:
   Args:
     path: of timing.json.
     names: of the stages, in order.
-    cost: of a stage, in any unit; the time left is that of the stages before, in proportion.
+    cost: of a stage, in any unit. A stage that was done with another seed takes as long again; others the time of those before,
+      in proportion.
   """
 
   def __init__(self, path: pathlib.Path, names: Sequence[str], cost: Callable[[str], float] = lambda name: 1.0):
@@ -150,8 +155,15 @@ class Stages:
   def _left(self) -> float | None:
     """Seconds from the present stage to the end, or None before there is one to judge by."""
     done, left = self._names[:self._count - 1], self._names[self._count - 1:]
-    seconds = sum(self._timing['stages'].get(name, 0.0) for name in done)
-    return seconds / sum(map(self._cost, done)) * sum(map(self._cost, left)) if seconds else None
+    took = {name: self._timing['stages'].get(name, 0.0) for name in done}
+    if not sum(took.values()):
+      return None
+    judged = [name for name in done if took[name] > AT_ONCE] or done
+    a_unit = sum(took[name] for name in judged) / sum(map(self._cost, judged))
+    of_kind: dict[str, list[float]] = {}
+    for name in done:
+      of_kind.setdefault(SEED.sub('', name), []).append(took[name])
+    return sum(float(np.mean(of_kind.get(SEED.sub('', name), a_unit * self._cost(name)))) for name in left)
 
   def run(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Calls the function and returns what it returns. A stage that was done before keeps the seconds it took then; one that was

@@ -36,6 +36,22 @@ def test_time_left_is_that_of_the_stages_before_in_proportion(tmp_path, clock, c
   assert files.read_json(tmp_path / 'timing.json') == {'stages': {'a': 60, 'b': 180, 'c': 1}}
 
 
+def test_time_left_is_that_of_the_same_stages_with_another_seed(tmp_path, clock, caplog):
+  """Whatever they were said to cost; and what was there already does not make others look short."""
+  caplog.set_level(logging.INFO)
+  took = {'a model that is there': 1, 'fit, rate 0.1, seed 0': 600, 'look at teacher 0': 60, 'fit, rate 0.1, seed 1': 600,
+          'look at teacher 1': 60, 'another': 0}
+  stages = experiments.Stages(tmp_path / 'timing.json', list(took))
+  for name, seconds in took.items():
+    stages.run(name, clock, seconds)
+  left = [record.getMessage().rpartition('about ')[2].removesuffix(' left for all') for record in caplog.records]
+  assert left[2:] == [
+      '40:00',  # four as long as the first, which is all that is known
+      '16:30',  # 600 and 60 as with the other seed, and the mean of both
+      '08:00',  # 60, and the mean of 600, 60 and 600
+      '05:30']
+
+
 def test_a_stage_that_was_stopped_has_the_seconds_of_its_parts(tmp_path, clock):
   """Whatever stopped it, and however often; done again it keeps them."""
 
