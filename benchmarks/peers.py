@@ -33,7 +33,8 @@ from inverse_matching.evaluation import tables
 from inverse_matching.runs import prior_draws
 from inverse_matching.runtime import files, onednn
 from inverse_matching.runtime.devices import map_step, replicate
-from inverse_matching.training.step import init_state, make_optimizer, make_train_step
+from inverse_matching.training.optimizers import make_optimizer
+from inverse_matching.training.step import init_state, make_train_step
 from inverse_matching.types import Batch, Params, Teacher
 from launch import common, huge_pages, wording
 

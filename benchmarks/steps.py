@@ -14,7 +14,8 @@ from inverse_matching.nets.classifier import ConvClassifier
 from inverse_matching.runs import classifier
 from inverse_matching.runtime.devices import map_step
 from inverse_matching.runtime.overlays import merge
-from inverse_matching.training.step import init_state, make_optimizer, make_train_step
+from inverse_matching.training.optimizers import make_optimizer
+from inverse_matching.training.step import init_state, make_train_step
 from inverse_matching.types import Student, Teacher
 
 IMAGES = {'digits': (8, 8, 1), 'mnist': (28, 28, 1), 'fashion_mnist': (28, 28, 1), 'cifar10': (32, 32, 3)}

@@ -16,7 +16,8 @@ import numpy as np
 from benchmarks.rows import tell
 from inverse_matching import losses, random, solvers, students, teachers
 from inverse_matching.runtime.devices import map_step, replicate
-from inverse_matching.training.step import init_state, make_optimizer, make_train_step
+from inverse_matching.training.optimizers import make_optimizer
+from inverse_matching.training.step import init_state, make_train_step
 from inverse_matching.types import Batch
 
 FLAGS = flags.FLAGS

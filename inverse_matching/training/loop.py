@@ -20,7 +20,8 @@ from inverse_matching.runtime.devices import choose_devices, map_step, peak_memo
 from inverse_matching.runtime.progress import Progress
 from inverse_matching.training import checkpoint
 from inverse_matching.training.metrics import MetricsWriter
-from inverse_matching.training.step import init_state, make_optimizer, make_train_step
+from inverse_matching.training.optimizers import make_optimizer
+from inverse_matching.training.step import init_state, make_train_step
 from inverse_matching.types import Array, Batch, LossFn, Params, check_params
 
 

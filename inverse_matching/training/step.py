@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from inverse_matching import registry
 from inverse_matching.runtime.devices import Step
 from inverse_matching.types import Array, Batch, LossFn, Params
 
@@ -16,51 +15,6 @@ class TrainState(NamedTuple):
   params: Params
   opt_state: Any
   ema: Params  # moving average of params; sampling, evaluation and a loaded teacher use it
-
-
-OPTIMIZERS = {'adam': optax.adam, 'sgd': optax.sgd}
-
-
-def make_optimizer(*, learning_rate: float, steps_per_epoch: int, grad_clip: float | None, decay_rate: float = 1.0,
-                   name: str = 'adam', schedule: str | None = None, warmup_epochs: float | None = None,
-                   cooldown_epochs: float | None = None, num_steps: int | None = None,
-                   **more: Any) -> optax.GradientTransformation:
-  """Makes an optimiser with a schedule of the learning rate, by default the paper's.
-
-  Args:
-    learning_rate: the highest; the paper's is 0.0005.
-    steps_per_epoch: updates in an epoch.
-    grad_clip: largest global l2 norm of the gradient, or None for no clipping.
-    decay_rate: of the schedule 'epochs', the paper's is 0.95; 1 keeps the rate.
-    name: 'adam' or 'sgd', or one's own as 'package.module:factory': (learning_rate, ...) -> optax.GradientTransformation, where
-      learning_rate is a schedule, updates made -> rate.
-    schedule: 'epochs', or None: the rate is multiplied by decay_rate after every epoch, as in the paper. 'cosine': half a
-      cosine from the highest rate to zero at the last update.
-    warmup_epochs: the rate rises in proportion to the updates made for so long; None is no rise.
-    cooldown_epochs: the rate falls to zero in a straight line for so long at the end; None is no such fall. With a constant
-      rate before it a training can be made longer from what is there.
-    num_steps: updates in all, of which 'cosine' and cooldown_epochs must know.
-    **more: settings of that optimiser, such as b1 of Adam.
-
-  Raises:
-    InputError: an unknown name or schedule, or a setting that is not one of the optimiser's.
-  """
-  schedules = {'epochs': lambda: optax.exponential_decay(learning_rate, steps_per_epoch, decay_rate, staircase=True),
-               'cosine': lambda: optax.cosine_decay_schedule(learning_rate, num_steps)}
-  rate = registry.choose('schedule', schedules, schedule or 'epochs')()
-  rate = _rising(rate, warmup_epochs * steps_per_epoch) if warmup_epochs else rate
-  rate = _falling(rate, cooldown_epochs * steps_per_epoch, num_steps) if cooldown_epochs else rate
-  clip = optax.identity() if grad_clip is None else optax.clip_by_global_norm(grad_clip)
-  return optax.chain(clip, registry.build('optimizer', OPTIMIZERS, name, {'learning_rate': rate}, more,
-                                          returns=optax.GradientTransformation))
-
-
-def _rising(rate: optax.Schedule, num_steps: float) -> optax.Schedule:
-  return lambda step: rate(step) * jnp.minimum(1.0, (step + 1) / num_steps)
-
-
-def _falling(rate: optax.Schedule, num_steps: float, end: int) -> optax.Schedule:
-  return lambda step: rate(step) * jnp.minimum(1.0, (end - step) / num_steps)
 
 
 def init_state(params: Params, optimizer: optax.GradientTransformation) -> TrainState:

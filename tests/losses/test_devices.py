@@ -6,7 +6,8 @@ import pytest
 from benchmarks import steps
 from configs import digits
 from inverse_matching import losses
-from inverse_matching.training.step import init_state, make_optimizer
+from inverse_matching.training.optimizers import make_optimizer
+from inverse_matching.training.step import init_state
 
 BATCH = 16
 SMOKE = digits.get_config('smoke').to_dict()

@@ -15,7 +15,8 @@ from inverse_matching import losses, random
 from inverse_matching.errors import InputError
 from inverse_matching.training import checkpoint, loop
 from inverse_matching.training.metrics import MEASURED
-from inverse_matching.training.step import init_state, make_optimizer
+from inverse_matching.training.optimizers import make_optimizer
+from inverse_matching.training.step import init_state
 from inverse_matching.types import Batch
 
 EVENT = (5,)
