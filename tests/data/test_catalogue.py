@@ -6,6 +6,7 @@ import pytest
 
 from inverse_matching import random
 from inverse_matching.data import catalogue
+from inverse_matching.data.source import prepare_arrays
 from inverse_matching.data.speech import world
 from inverse_matching.data.speech.features import Features
 from inverse_matching.errors import InputError
@@ -33,6 +34,16 @@ def test_a_space_of_images_follows_from_its_facts(logit_lambda):
   np.testing.assert_array_equal(two.codec.to_data(x), pixels)
   raw = {'pixels': pixels, 'position': np.arange(4, dtype=np.uint32)}
   np.testing.assert_array_equal(two.prepare(3)(raw).x, one.prepare(3)(raw).x)
+
+
+def test_the_seed_decides_the_noise():
+  """The same images at the same places have other noise, and other keys; what is no image has other keys."""
+  raw = {'pixels': load().data.train.pixels[:4], 'position': np.arange(4, dtype=np.uint32)}
+  one, two = (load().space.prepare(seed)(raw) for seed in (0, 1))
+  assert not np.any(np.asarray(one.x) == np.asarray(two.x))
+  arrays = {'x': np.ones((4, 2), np.float32), 'position': raw['position']}
+  for first, second in ((one, two), (prepare_arrays(0)(arrays), prepare_arrays(1)(arrays))):
+    assert not np.any(np.all(random.normal(first.key, (2,)) == random.normal(second.key, (2,)), axis=1))
 
 
 def test_a_space_of_speech_follows_from_its_facts():

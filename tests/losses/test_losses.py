@@ -9,7 +9,7 @@ from inverse_matching import losses, random, students, teachers
 from inverse_matching.errors import InputError
 from inverse_matching.losses import spectral
 from inverse_matching.teachers import build
-from inverse_matching.types import Batch, Gaussian
+from inverse_matching.types import Batch, Gaussian, deterministic
 
 T = 4
 TEACHER, STUDENT = teachers.gaussian((T,)), students.linear((T,))
@@ -204,6 +204,27 @@ def test_dropout_of_the_student_uses_the_batch_keys():
   keys = jax.random.split(jax.random.key(0), (2, constructors.BATCH))
   one, two = (run(case.params, case.events, case.events, k) for k in keys)
   assert np.all(one != two)
+
+
+@pytest.mark.parametrize('name', losses.LOSSES)
+def test_every_loss_trains_the_student_with_dropout(name):
+  """The student gets a key for each of its samples, all different, and so the loss of every example is another one."""
+  keep = lambda x, key: x if key is None else x * random.uniform(random.stream(key, 'dropout'), x.shape[1:])
+  noisy = students.flow((T,), TEACHER.init, lambda params, value, cond=None, key=None: triangular(params, keep(value, key)))
+  velocity = lambda params, x, t, cond=None, key=None: keep(x, key) @ params['matrix'] * t[:, None]
+  noisy = noisy._replace(velocity=velocity)
+  keys = random.keys_at(0, np.arange(6, dtype=np.uint32))
+  batch = Batch(x=random.normal(keys, (T,)), z=random.normal(random.fold(keys, 1), (T,)), key=keys, progress=jnp.full(6, 0.5))
+  other = {**PARAMS, 'matrix': PARAMS['matrix'] + jnp.tril(jnp.ones((T, T)), -1)}
+  values = [losses.make(name, AR, student)(other, PARAMS, batch) for student in (noisy, deterministic(noisy))]
+  assert np.all(values[0][0] != values[1][0])
+  one_input = Batch(x=batch.x, z=jnp.ones((6, T)), key=keys, progress=batch.progress)
+  if name in losses.ON_PAIRS or name in losses.FROM_PRIOR:  # z is that of the batch, so that the keys are all that differs
+    value = losses.make(name, AR, noisy)(other, PARAMS, one_input._replace(x=jnp.ones((6, T))))[0]
+    assert len(np.unique(value)) == 6
+  if 'energy' in name:  # draws of one z differ by their dropout alone
+    student = noisy._replace(z_to_x=lambda params, z, cond=None, key=None: noisy.z_to_x(params, jnp.ones_like(z), cond, key))
+    assert np.all(losses.make(name, AR, student)(other, PARAMS, batch)[1]['between'] > 0)
 
 
 def test_what_a_pair_cannot_serve_is_refused_when_built():

@@ -143,15 +143,16 @@ def test_tolerance_is_relative_to_the_example():
 
 
 def test_small_steps_beside_the_tolerance_are_not_lost():
-  """A walk of steps of 1e-6, which no sweep moves by more; and one of 2e-3 beside a dimension of 1000."""
+  """A walk of steps of 1e-6, which no sweep moves by more, also with z near 0; one from 0.1 on, where the rounding of x is a
+  hundredth of a step; and one of 2e-3 beside a dimension of 1000."""
   num_dims, z = 200, np.abs(np.random.default_rng(0).normal(size=(3, 200))).astype(np.float32)
 
-  def walk(scale, offset):
+  def walk(scale, offset, start=0.0):
 
     def conditional(params, x, cond=None, key=None):
       before = jnp.pad(x[:, :-1], ((0, 0), (1, 0)))
       # The second dimension does not begin at the first, which is far away.
-      mean = jnp.where(jnp.arange(num_dims) == 0, offset, jnp.where(jnp.arange(num_dims) == 1, 0.0, before))
+      mean = jnp.where(jnp.arange(num_dims) == 0, offset, jnp.where(jnp.arange(num_dims) == 1, start, before))
       return Gaussian(mean, jnp.full_like(x, np.log(scale)))
 
     return build.autoregressive((num_dims,), lambda key: (), conditional)
@@ -161,6 +162,11 @@ def test_small_steps_beside_the_tolerance_are_not_lost():
     expected = scale * np.cumsum(z[:, 1:].astype(np.float64), axis=1)
     np.testing.assert_allclose(got.x[:, 1:], expected, rtol=1e-4)
     assert np.all(got.sweeps > 100)
+  near_zero = 0.02 * z / z.max()
+  np.testing.assert_allclose(solve(walk(1e-6, 0.0), (), near_zero, solver='fixed_point').x[:, 1:],
+                             1e-6 * np.cumsum(near_zero[:, 1:].astype(np.float64), axis=1), rtol=1e-4)
+  far = solve(walk(1e-6, 0.0, start=0.1), (), z, solver='fixed_point', init=np.full_like(z, 0.1))
+  np.testing.assert_allclose(far.x[:, 1:] - 0.1, 1e-6 * np.cumsum(z[:, 1:].astype(np.float64), axis=1), atol=5e-7)
 
 
 def test_a_solution_that_is_cut_short_says_so():
@@ -169,6 +175,10 @@ def test_a_solution_that_is_cut_short_says_so():
   cut = solve(recurrent(0.5), (), z, max_sweeps=3)
   np.testing.assert_array_equal(cut.sweeps, 3)
   np.testing.assert_allclose(cut.change, 0.25 / 1.75)  # x = 1.75 after three sweeps, 1.5 after two
+  identity = build.autoregressive((8,), lambda key: (), lambda params, x, cond=None, key=None: Gaussian(0 * x, 0 * x))
+  for blocks in ((recurrent(0.5), identity), (identity, recurrent(0.5))):  # of a chain, that of the block that changes most
+    chained = solve(build.chain(blocks), ((), ()), z, max_sweeps=3)
+    np.testing.assert_allclose(chained.change, 0.25 / 1.75)
   whole = solve(recurrent(1.5), (), z, max_sweeps=100)
   np.testing.assert_array_equal(whole.sweeps, 8)
   np.testing.assert_array_equal(whole.change, 0)

@@ -1,4 +1,5 @@
 """A run that is stopped anywhere and called again ends with the same numbers."""
+import functools
 import json
 import os
 import pathlib
@@ -119,6 +120,18 @@ def test_the_run_is_a_run(uninterrupted):
   assert [row['step'] for row in rows if 'held_out_loss' in row] == [4, 8, 12]
   assert held_out[0] > held_out[1] > held_out[2]
   assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(state.ema)))
+
+
+def test_the_seed_decides_the_first_parameters_and_the_order(tmp_path):
+  """At a rate of zero the first parameters stay: those that init makes of the seed; batches of another seed are others."""
+  still = {**CONFIG, 'optimizer': dict(CONFIG['optimizer'], learning_rate=0.0)}
+  firsts = []
+  for seed in (0, 3):
+    config = {**still, 'train': dict(CONFIG['train'], seed=seed, num_epochs=1)}
+    params = loop.fit(tmp_path / str(seed), task(), config, 1)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), params, STUDENT.init(jax.random.key(seed)))
+    firsts.append(loop._stream(task(), config)[0]['x'])
+  assert not np.array_equal(*firsts)
 
 
 def test_the_held_out_loss_is_that_of_the_average(uninterrupted):

@@ -80,6 +80,23 @@ def test_pieces(data_dir):
     load(data_dir, piece_seconds=0.0)
 
 
+def test_three_parts_without_a_common_utterance(data_dir):
+  """Validation utterances are the last of training, cut like the held-out ones, which stay as they are and stand in where none
+  are set apart; an epoch is as many crops as hold the frames of training."""
+  plain, split = load(data_dir), load(data_dir, num_validation=2)
+  names = lambda part: [utterance.name for utterance in part]
+  assert names(split.data.train) == names(plain.data.train)[:4]
+  assert names(split.data.validation) == names(plain.data.train)[4:]
+  assert names(split.data.held_out) == names(plain.data.held_out) and plain.data.validation == ()
+  seen = lambda part: {bytes(x) for x in part['x']}
+  assert seen(split.validation).isdisjoint(seen(split.held_out)) and seen(plain.validation) == seen(plain.held_out)
+  assert seen(split.held_out) == seen(plain.held_out)
+  frames = sum(len(utterance.features) for utterance in split.data.train)
+  assert split.space.epoch_size == frames // (FRAMING['crop_frames'] - FRAMING['burn_in_frames'])
+  pieces = load(data_dir, num_validation=2, piece_seconds=0.2).data
+  assert len(pieces.validation) > 2 and {piece.recording for piece in pieces.validation} == set(names(split.data.validation))
+
+
 def test_phase(data_dir):
   """Follows WORLD's features, which are as they were; those of the waveform without the noise, in voiced frames alone."""
   plain, data = load(data_dir), load(data_dir, phase=True)
@@ -103,7 +120,9 @@ def test_dither(data_dir):
   files = {u.name: audio.read(data_dir / 'mine' / f'{u.name}.wav').waveform for u in plain.train}
   for utterance in plain.train:
     np.testing.assert_array_equal(utterance.waveform, files[utterance.name][:len(utterance.waveform)])
-  np.testing.assert_array_equal(plain.train[0].features, noisy.train[0].features)
+  for phase_too in (False, True):
+    plain, noisy = (load(data_dir, dither=dither, phase=phase_too).data for dither in (0.0, 0.01))
+    np.testing.assert_array_equal(plain.train[0].features, noisy.train[0].features)
 
 
 def test_fewer_utterances_are_the_first_of_a_seeded_order(data_dir):
