@@ -25,8 +25,7 @@ def samples():
 @pytest.fixture
 def context(samples, monkeypatch):
   """Without the classifier of image quality, which has tests of its own."""
-  monkeypatch.setattr(evaluate, '_sample_rows', lambda arm, seen, context: evaluate.likelihood_rows(
-      arm, seen.log_prob, context.samples, seed=context.seed))
+  monkeypatch.setattr(evaluate, 'quality_rows', lambda arm, x, context: [])
   run = small_run.RUN
   see = seer(run)
   data = {name: see(examples.encode_split(run, getattr(run.source.data, name), 3)) for name in ('train', 'held_out')}
@@ -64,8 +63,13 @@ def test_teacher_samples(samples):
   jax.tree.map(np.testing.assert_array_equal, one, samples)
 
 
+def mean_norm(z):
+  """The mean of |z| / sqrt(D), of z [N, *event] with D dimensions."""
+  return np.mean(np.sqrt(np.mean(np.square(z).reshape(len(z), -1), axis=1)))
+
+
 def test_teacher_rows(context):
-  """bits/dim from its definition, round trips and the agreement of the solvers; all finite."""
+  """bits/dim from its definition, round trips and the agreement of the solvers; the floors that are made of T^-1 itself."""
   run = small_run.RUN
   rows = {(r['metric'], r['reference']): r for r in evaluate.evaluate_teacher(context)
           if r['arm'] == 'teacher'}
@@ -81,10 +85,19 @@ def test_teacher_rows(context):
   for key in (('round_trip_x', 'held_out'), ('round_trip_z', None), ('fixed_point_error', 'ancestral')):
     assert rows[key]['value'] < 1e-3
   assert 1 < rows['fixed_point_sweeps_mean', None]['value'] <= rows['fixed_point_sweeps_max', None]['value'] <= 4
+  paired, independent = context.samples.paired, context.samples.independent
+  for name, error in (('oracle_l2', np.square), ('oracle_l1', np.abs)):  # of a sampler that does not know z
+    assert rows[name, 'teacher']['value'] == pytest.approx(np.mean(error(independent.x - paired.x)), rel=1e-5)
+  assert rows['log_prob_mean_shift', 'teacher']['value'] == 0  # T^-1 in the place of S, of the same z
+  assert rows['log_prob_ks', 'teacher']['value'] == rows['log_prob_ks', 'teacher']['floor'] > 0
+  assert rows['encoding_norm', 'prior']['value'] == pytest.approx(mean_norm(paired.z), rel=1e-5)
 
 
 def test_a_teacher_without_an_inverse(context):
-  """Its samples are drawn, and their z is T(x); there are no rows of an inverse; the other rows are there."""
+  """Its samples are drawn, and their z is T(x); there are no rows of an inverse; the other rows are there.
+
+  Of the encodings of data, no more are looked at than of the samples: the floors depend on how many there are.
+  """
   def draw(u, theta):
     return theta.mean + jnp.exp(theta.log_scale) * ndtri(u)
 
@@ -96,9 +109,14 @@ def test_a_teacher_without_an_inverse(context):
   samples = draw_teacher_samples(run, 20, 3)
   np.testing.assert_allclose(run.teacher.x_to_z(run.params, samples.paired.x)[0], samples.z, atol=1e-3)
   assert scipy.stats.kstest(np.ravel(samples.z), scipy.stats.norm.cdf).pvalue > 1e-3
-  rows = {row['metric'] for row in evaluate.evaluate_teacher(context._replace(run=run, samples=samples))}
-  assert {'bits_per_dim', 'log_prob_ks', 'oracle_l1'} <= rows
-  assert not {'round_trip_x', 'round_trip_z', 'fixed_point_sweeps_mean'} & rows
+  rows = evaluate.evaluate_teacher(context._replace(run=run, samples=samples))
+  metrics = {row['metric'] for row in rows}
+  assert {'bits_per_dim', 'log_prob_ks', 'oracle_l1'} <= metrics
+  assert not {'round_trip_x', 'round_trip_z', 'fixed_point_sweeps_mean'} & metrics
+  norms = {row['arm']: (row['n'], row['value']) for row in rows if row['metric'] == 'encoding_norm'}
+  assert {arm: n for arm, (n, _) in norms.items()} == {'train': 20, 'held_out': 8, 'teacher': 20}
+  assert len(context.data['train'].z) == 24
+  assert norms['train'][1] == pytest.approx(mean_norm(context.data['train'].z[:20]), rel=1e-5)
 
 
 @pytest.mark.slow
@@ -181,35 +199,50 @@ def test_sets_are_compared_with_samples_of_other_z(tmp_path):
 
 
 def test_a_wrong_student_has_errors(context):
-  """S = 0: the same rows tell."""
-  zero = lambda params, z, cond=None, key=None: StudentOutput(0 * z, None)
-  wrong = runs.StudentRun({'loss': {'name': 'x_reconstruction'}}, Student(small_run.EVENT, None, zero, False), None)
-  rows = evaluate.evaluate_student('zero', wrong, context)
+  """S = max(z, 0) / 1000: the same rows tell; the rank of its Jacobian is the number of positive z, in the median."""
+  almost_zero = lambda params, z, cond=None, key=None: StudentOutput(jnp.maximum(z, 0) / 1000, None)
+  wrong = runs.StudentRun({'loss': {'name': 'x_reconstruction'}}, Student(small_run.EVENT, None, almost_zero, False), None)
+  rows = evaluate.evaluate_student('wrong', wrong, context)
   by_name = {(r['metric'], r['reference']): r['value'] for r in rows}
-  np.testing.assert_allclose(by_name['oracle_l2', 'teacher'], np.square(context.samples.paired.x).mean(), rtol=1e-4)
+  x, z = np.maximum(context.samples.z, 0) / 1000, context.samples.z[:8]
+  np.testing.assert_allclose(by_name['oracle_l2', 'teacher'], np.square(x - context.samples.paired.x).mean(), rtol=1e-4)
   assert by_name['log_prob_ks', 'teacher'] > 0.4
+  positive = np.sum(z > 0, axis=(1, 2, 3))
+  assert by_name['jacobian_rank', None] == np.median(positive) < positive.max()
 
 
 def test_a_student_with_known_errors(context):
-  """S = T^-1 / 2 + 1, trained with noise: its numbers by hand, the shift and the ratio with their sign and direction."""
+  """S = T^-1 / 2 + 1, trained with noise: its numbers by hand, with their sign and direction; and the floor of the ratio."""
   run, samples = small_run.RUN, context.samples
   student = lambda z: run.teacher.z_to_x(run.params, z) / 2 + 1
   encode = lambda x: np.asarray(run.teacher.x_to_z(run.params, x)[0])
   log_prob = lambda x: np.asarray(run.teacher.log_prob(run.params, x))
-  z_to_x = lambda params, z, cond=None, key=None: StudentOutput(student(z), None)
+
+  def z_to_x(params, z, cond=None, key=None):  # log |det dS/dz| = log |det dT^-1/dz| - D log 2
+    x = run.teacher.z_to_x(run.params, z)
+    return StudentOutput(x / 2 + 1, -run.teacher.x_to_z(run.params, x)[1] - 4 * np.log(2))
+
   config = {'loss': {'name': 'x_reconstruction', 'noise_std': 0.5}}
-  halved = runs.StudentRun(config, Student(small_run.EVENT, None, z_to_x, False), None)
-  rows = {(r['arm'], r['metric'], r['reference']): r['value'] for r in evaluate.evaluate_student('half', halved, context)}
+  halved = runs.StudentRun(config, Student(small_run.EVENT, None, z_to_x, True), None)
+  found = {(r['arm'], r['metric'], r['reference']): r for r in evaluate.evaluate_student('half', halved, context)}
+  rows = {name: r['value'] for name, r in found.items()}
   x, wide = student(samples.z), student(samples.z * np.float32(np.sqrt(1.25)))  # of variance 1 + noise_std^2
   expected = {
       ('half', 'oracle_l1', 'teacher'): np.mean(np.abs(x - samples.paired.x)),
       ('half', 'z_reconstruction_l2', 'teacher'): np.mean((encode(x) - samples.z)**2),
       ('half', 'log_prob_mean_shift', 'teacher'): np.mean(log_prob(x) - samples.paired.log_prob),
       ('half@matched', 'log_prob_mean_shift', 'teacher'): np.mean(log_prob(wide) - samples.paired.log_prob),
+      # log q(S(z)) = log p(T^-1(z)) + D log 2, as halving makes the density of what T^-1 draws 2^D times larger.
+      ('half', 'reverse_kl', 'teacher'): np.mean(samples.paired.log_prob + 4 * np.log(2) - log_prob(x)),
+      ('half', 'encoding_norm', 'prior'): mean_norm(encode(x)),
+      ('half@matched', 'encoding_norm', 'prior'): mean_norm(encode(wide)),
       ('half', 'variance_ratio', 'teacher'): 0.25,
       **{('half', 'x_reconstruction_l2', name): np.mean((1 - seen.x / 2)**2) for name, seen in context.data.items()}}
   assert {name: rows[name] for name in expected} == pytest.approx(expected, rel=1e-3)
   assert rows['half', 'log_prob_mean_shift', 'teacher'] != pytest.approx(rows['half@matched', 'log_prob_mean_shift', 'teacher'])
+  variance = lambda x: np.mean(np.var(x, axis=0))  # the floor is the ratio of another draw of T^-1
+  assert found['half', 'variance_ratio', 'teacher']['floor'] == pytest.approx(
+      variance(samples.independent.x) / variance(samples.paired.x), rel=1e-4)
 
 
 @pytest.mark.parametrize('loss', [{'name': 'oracle_prediction'}, {'name': 'x_reconstruction', 'data_noise_std': 0.0},
