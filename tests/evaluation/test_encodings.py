@@ -80,9 +80,10 @@ def rows_of(z, **settings):
 
 
 def test_norms():
-  """By hand: the mean of 2.5 and 1, each |z| / sqrt(4)."""
-  z = np.tile([[3.0, 4, 0, 0], [1, 1, 1, 1]], (5, 1))
-  assert rows_of(z)['encoding_norm']['value'] == pytest.approx(1.75)
+  """By hand: the mean of 2.5 and 1, each |z| / sqrt(4); their variance is 10 times 0.75^2 over 9, which is without bias."""
+  rows = rows_of(np.tile([[3.0, 4, 0, 0], [1, 1, 1, 1]], (5, 1)))
+  assert rows['encoding_norm']['value'] == pytest.approx(1.75)
+  assert rows['encoding_norm_std']['value'] == pytest.approx(np.sqrt(10 * 0.75**2 / 9))
 
 
 def test_the_upper_tail():

@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+import scipy.special
 
 from inverse_matching.data.images import dataset as images
 from inverse_matching.evaluation import sample_metrics, set_distances, texture
@@ -97,13 +98,28 @@ def test_copies_and_collapse(references):
   memorised = lambda rows: rows['memorisation_ratio', 'train']
   copies = rows_of('copies', TRAIN[600:900], references)
   assert memorised(copies)['high'] == 0 and memorised(copies)['floor'] > 0.8
+  assert memorised(copies)['floor'] == np.median(SETTINGS['memorisation'].data)
   collapsed = rows_of('collapsed', np.repeat(TRAIN[:1], 300, axis=0), references)
   value = lambda metric: collapsed[metric, 'data']['value']
   assert value('precision') == 1 and value('recall') < 0.1 and value('coverage') < 0.2
   assert value('classes_present') == 1 and value('label_entropy') == 0 and value('label_total_variation') > 0.5
+  label, labels = (CLASSIFIER.see(pixels)[1].argmax(1) for pixels in (TRAIN[:1], references['data'].samples.values))
+  assert value('label_divergence') == pytest.approx(-np.log(np.mean(labels == label)), rel=0.02)  # not its converse
+  assert value('label_divergence') == pytest.approx(np.log(10), rel=0.15)  # one class of ten that are about balanced
   blank = rows_of('blank', np.zeros((300, 8, 8, 1), int), references)
   for rows in (collapsed, blank):
     assert all(np.isfinite([row['value'], row['low'], row['high']]).all() for row in rows.values())
+
+
+def test_black_and_white_images_are_apart_by_the_width_of_a_projection():
+  """Grey levels count from 0 to 1: |1 . direction| in the mean, of 64 dimensions, whatever the number of levels."""
+  expected = 8 * scipy.special.gamma(32) / (np.sqrt(np.pi) * scipy.special.gamma(32.5))
+  found = []
+  for levels in (2, 17, 256):
+    black, white = (sample_metrics.sample_set(np.full((10, 8, 8, 1), level), CLASSIFIER) for level in (0, levels - 1))
+    found.append(sample_metrics._against(black, white, levels, 0, intervals=False)['sliced_wasserstein'][0])
+  np.testing.assert_allclose(found, found[0], rtol=1e-9)
+  assert found[0] == pytest.approx(expected, rel=4 * np.sqrt((np.pi / 2 - 1) / set_distances.NUM_DIRECTIONS))
 
 
 def test_large_references_are_thinned():

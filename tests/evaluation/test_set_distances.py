@@ -155,15 +155,28 @@ def test_statistics_of_subsets(name):
 
 
 def test_two_sample_test():
-  """Chance for equal laws whatever the sizes; the Bayes accuracy of a shift; everything for sets far apart."""
+  """Chance for equal laws whatever the sizes and the order; the Bayes accuracy of a shift; everything for sets far apart."""
   rng = RNG(9)
-  equal = set_distances.two_sample_test(rng.normal(size=(1500, 4)), rng.normal(size=(400, 4)), seed=0)
-  assert equal.shape == (800,) and set(np.unique(equal)) == {0, 1}
-  assert abs(equal.mean() - 0.5) < 4 * 0.55 / np.sqrt(800)
+  many, few = rng.normal(size=(1500, 4)), rng.normal(size=(400, 4))
+  for x, y in ((many, few), (many[np.argsort(many[:, 0])], few), (few, many[np.argsort(many[:, 1])])):
+    equal = set_distances.two_sample_test(x, y, seed=0)
+    assert equal.shape == (800,) and set(np.unique(equal)) == {0, 1}
+    assert abs(equal.mean() - 0.5) < 4 * 0.55 / np.sqrt(800)
   shift = np.array([1.5, 0, 0, 0])
   apart = set_distances.two_sample_test(rng.normal(size=(1500, 4)) + shift, rng.normal(size=(1500, 4)), seed=0)
   assert abs(apart.mean() - scipy.stats.norm.cdf(0.75)) < 4 * 0.42 / np.sqrt(3000)
   assert set_distances.two_sample_test(rng.normal(size=(20, 4)) + 50, rng.normal(size=(30, 4)), seed=0).mean() == 1
+
+
+def test_two_sample_test_does_not_depend_on_units():
+  """Two sets apart in one coordinate are told apart as well where it is small (2^-13: its rounding is the same) or far off."""
+  rng = RNG(13)
+  x, y = rng.normal(size=(200, 2)) + [0, 1.5], rng.normal(size=(200, 2))
+  test = lambda change: set_distances.two_sample_test(change(x), change(y), seed=0)
+  same = test(lambda a: a)
+  assert abs(same.mean() - scipy.stats.norm.cdf(0.75)) < 4 * 0.42 / np.sqrt(400)
+  np.testing.assert_array_equal(test(lambda a: a * [1, 2.0**-13]), same)
+  np.testing.assert_array_equal(test(lambda a: a + [0, 1000]), same)
 
 
 def test_label_statistics():
@@ -232,6 +245,20 @@ def test_memorisation():
   assert (set_distances.memorisation(train, train[:40]).ratio(train[:5]) > 0).all()  # 0 / 0 is no sign of memorisation
   with pytest.raises(InputError, match='no fewer training images'):
     set_distances.memorisation(held_out, train)
+
+
+def test_memorisation_by_brute_force():
+  """Six training and four held-out images: the correction is the mean over all subsets of the training images of the size of
+  what is beside them, four of them for samples, and three for held-out images, each of which is beside the three others."""
+  rng = RNG(14)
+  train, held_out, x = (rng.integers(0, 256, (n, 2, 1, 1)) for n in (6, 4, 5))
+  nearest = lambda a, b: np.linalg.norm((a[:, None] - b).reshape(len(a), len(b), -1), axis=-1).min(1)
+  subsets = lambda size: [nearest(held_out, train[list(c)]) for c in itertools.combinations(range(6), size)]
+  of_four, of_three = (np.mean(subsets(size)) / np.mean(nearest(held_out, train)) for size in (4, 3))
+  found = set_distances.memorisation(train, held_out)
+  np.testing.assert_allclose(found.ratio(x), of_four * nearest(x, train) / nearest(x, held_out), rtol=1e-9)
+  others = np.concatenate([nearest(held_out[k:k + 1], np.delete(held_out, k, axis=0)) for k in range(4)])
+  np.testing.assert_allclose(found.data, of_three * nearest(held_out, train) / others, rtol=1e-9)
 
 
 def test_memorisation_with_few_queries():

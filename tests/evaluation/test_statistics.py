@@ -25,6 +25,14 @@ def test_statistics_against_scipy():
   assert statistics.kolmogorov_smirnov(A, A) == statistics.wasserstein(A, A) == statistics.mean_shift(A, A) == 0
 
 
+def test_the_interval_of_kolmogorov_smirnov_has_both_bands():
+  """Each empirical distribution function leaves its band, by Massart's bound, with half of the 5%."""
+  a, b = np.arange(200), np.arange(100, 400)  # all of a is below two thirds of b
+  value, low, high = statistics.kolmogorov_smirnov_interval(a, b)
+  half = sum(np.sqrt(np.log(2 / 0.025) / (2 * n)) for n in (200, 300))
+  np.testing.assert_allclose([value, low, high], [2 / 3, 2 / 3 - half, 2 / 3 + half], rtol=1e-9)
+
+
 def test_bootstrap_covers(monkeypatch):
   """About 95 of 100 intervals of a mean hold the true mean; the width is that of theory."""
   monkeypatch.setattr(statistics, 'NUM_RESAMPLES', 300)

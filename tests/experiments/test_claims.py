@@ -10,34 +10,39 @@ X, ORACLE = 'flow/x_reconstruction', 'flow/oracle_prediction'
 Z, KL = 'flow/z_reconstruction', 'flow/reverse_kl'
 RESNET = 'resnet/x_reconstruction_'
 
-# The start of the sentence of each comparison, the arm that it says is lower, and the other.
+# The start of the sentence of each comparison, the metric and the reference that it is about, the arm that it says is lower, and
+# the other.
 DIRECTIONS = (
-    ('reverse-KL students collapse: fewer', KL, 'teacher'),
-    ('reverse-KL students collapse: less diverse labels', KL, 'teacher'),
-    ('reverse-KL samples have striped textures', 'teacher', KL),
-    ('reverse-KL samples have striped textures: more of what is fine', 'teacher', KL),
-    ('reverse-KL samples are more likely under the teacher', 'teacher', KL),
-    ('z-reconstruction samples collapse to the same class', Z, 'teacher'),
-    ('z-reconstruction collapses in spite of a low z-reconstruction cost', Z, ORACLE),
-    ('x-reconstruction reconstructs training images better', X, ORACLE),
-    ('the encodings of the data are further from the prior', 'teacher', 'train'),
-    ('oracle samples match the teacher\'s better than x-reconstruction\'s', ORACLE, X),
-    ('x-reconstruction samples are smoother than oracle samples', X, ORACLE),
-    ('x-reconstruction samples are smoother than oracle samples: less power', X, ORACLE),
-    ('oracle prediction matches the teacher better than reverse KL', ORACLE, KL),
-    ('l1 gives sharper samples than l2', f'{RESNET}l2', f'{RESNET}l1'),
-    ('l2 keeps global details better than l1', f'{RESNET}l2', f'{RESNET}l1'),
-    ('l2 keeps global details better than l1, with noise', f'{RESNET}l2_noise', f'{RESNET}l1_noise'),
-    ('noise improves l2 samples', f'{RESNET}l2_noise', f'{RESNET}l2'),
-    ('noise improves l1 samples', f'{RESNET}l1_noise', f'{RESNET}l1'),
-    ('noise of variance 0.5 improves l1 samples', f'{RESNET}l1_noise_variance', f'{RESNET}l1'),
-    ('samples of a ResNet under l1 with noise are more coherent globally', f'{RESNET}l1_noise', 'teacher'),
-    ('samples of a ResNet under l1 with noise lack low-level precision', 'teacher', f'{RESNET}l1_noise'),
-    (f'a student can outperform its teacher ({RESNET}l2_noise)', f'{RESNET}l2_noise', 'teacher'),
-    (f'a student can outperform its teacher ({RESNET}l1_noise)', f'{RESNET}l1_noise', 'teacher'),
-    (f'a student can outperform its teacher ({RESNET}l1_l2_noise)', f'{RESNET}l1_l2_noise', 'teacher'),
-    ('a bottleneck without skip connections compresses the noise', f'{RESNET}l2_bottleneck', f'{RESNET}l2'),
-    ('a skip connection around the bottleneck restores coverage', f'{RESNET}l2_bottleneck', f'{RESNET}l2_bottleneck_skip'))
+    ('reverse-KL students collapse: fewer', 'coverage', 'teacher', KL, 'teacher'),
+    ('reverse-KL students collapse: less diverse labels', 'label_entropy', 'teacher', KL, 'teacher'),
+    ('reverse-KL samples have striped textures', 'stripe_score', 'teacher', 'teacher', KL),
+    ('reverse-KL samples have striped textures: more of what is fine', 'stripe_share', 'teacher', 'teacher', KL),
+    ('reverse-KL samples are more likely under the teacher', 'log_prob_mean_shift', 'teacher', 'teacher', KL),
+    ('z-reconstruction samples collapse to the same class', 'label_entropy', 'teacher', Z, 'teacher'),
+    ('z-reconstruction collapses in spite of a low z-reconstruction cost', 'z_reconstruction_l2', 'teacher', Z, ORACLE),
+    ('x-reconstruction reconstructs training images better', 'x_reconstruction_l2', 'train', X, ORACLE),
+    ('the encodings of the data are further from the prior', 'encoding_kernel_distance', 'prior', 'teacher', 'train'),
+    ('oracle samples match the teacher\'s better than x-reconstruction\'s', 'kernel_distance', 'teacher', ORACLE, X),
+    ('x-reconstruction samples are smoother than oracle samples', 'sharpness', 'teacher', X, ORACLE),
+    ('x-reconstruction samples are smoother than oracle samples: less power', 'log_power_ratio_fine', 'teacher', X, ORACLE),
+    ('oracle prediction matches the teacher better than reverse KL', 'kernel_distance', 'teacher', ORACLE, KL),
+    ('l1 gives sharper samples than l2', 'sharpness', 'data', f'{RESNET}l2', f'{RESNET}l1'),
+    ('l2 keeps global details better than l1', 'kernel_distance_8x8', 'data', f'{RESNET}l2', f'{RESNET}l1'),
+    ('l2 keeps global details better than l1, with noise', 'kernel_distance_8x8', 'data', f'{RESNET}l2_noise',
+     f'{RESNET}l1_noise'),
+    ('noise improves l2 samples', 'kernel_distance', 'data', f'{RESNET}l2_noise', f'{RESNET}l2'),
+    ('noise improves l1 samples', 'kernel_distance', 'data', f'{RESNET}l1_noise', f'{RESNET}l1'),
+    ('noise of variance 0.5 improves l1 samples', 'kernel_distance', 'data', f'{RESNET}l1_noise_variance', f'{RESNET}l1'),
+    ('samples of a ResNet under l1 with noise are more coherent globally', 'kernel_distance_8x8', 'data', f'{RESNET}l1_noise',
+     'teacher'),
+    ('samples of a ResNet under l1 with noise lack low-level precision', 'fine_power_error', 'data', 'teacher',
+     f'{RESNET}l1_noise'),
+    *((f'a student can outperform its teacher ({RESNET}{noise})', 'kernel_distance', 'data', RESNET + noise, 'teacher')
+      for noise in ('l2_noise', 'l1_noise', 'l1_l2_noise')),
+    ('a bottleneck without skip connections compresses the noise', 'variance_ratio', 'teacher', f'{RESNET}l2_bottleneck',
+     f'{RESNET}l2'),
+    ('a skip connection around the bottleneck restores coverage', 'coverage', 'teacher', f'{RESNET}l2_bottleneck',
+     f'{RESNET}l2_bottleneck_skip'))
 
 
 def row(arm, low, high, metric='sharpness', reference='teacher', train_seed=None, floor=0.5):
@@ -56,10 +61,10 @@ def seeds(arm, values, **settings):
 
 
 def test_every_comparison_has_its_direction():
-  """Which arm is lower is what the sentence says."""
+  """Which arm is lower, in which number, against teacher samples, data or training images, is what the sentence says."""
   assert len({c.text for c in claims.COMPARISONS}) == len(claims.COMPARISONS)
-  for c, (text, lower, higher) in zip(claims.COMPARISONS, DIRECTIONS, strict=True):
-    assert c.text.startswith(text) and (c.lower, c.higher) == (lower, higher)
+  for c, (text, *fields) in zip(claims.COMPARISONS, DIRECTIONS, strict=True):
+    assert c.text.startswith(text) and [c.metric, c.reference, c.lower, c.higher] == fields
 
 
 def test_one_training_seed_indicates():
