@@ -10,8 +10,8 @@ X, ORACLE = 'flow/x_reconstruction', 'flow/oracle_prediction'
 Z, KL = 'flow/z_reconstruction', 'flow/reverse_kl'
 RESNET = 'resnet/x_reconstruction_'
 
-# The start of the sentence of each comparison, the metric and the reference that it is about, the arm that it says is lower, and
-# the other.
+# The start of the sentence of each comparison, the metric and the reference that it is about, the arm that it says is lower,
+# and the other.
 DIRECTIONS = (
     ('reverse-KL students collapse: fewer', 'coverage', 'teacher', KL, 'teacher'),
     ('reverse-KL students collapse: less diverse labels', 'label_entropy', 'teacher', KL, 'teacher'),
