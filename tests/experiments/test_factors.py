@@ -1,14 +1,18 @@
 """Four factors in all combinations."""
 import itertools
 import json
+import types
 
 from commands import launched
 import numpy as np
 import pytest
 import scipy.stats
+import small_run
 
-from inverse_matching.experiments import factors
-from inverse_matching.experiments.experiment import Rows
+from inverse_matching import runs
+from inverse_matching.experiments import distillation, factors
+from inverse_matching.experiments.experiment import Experiment, Rows, Stages
+from inverse_matching.training import checkpoint
 
 SETTINGS = {'levels': {'batch_size': (64, 256), 'learning_rate': (1e-4, 1e-3), 'start': ('random', 'good')}}
 
@@ -52,6 +56,41 @@ def test_a_seed_with_a_run_that_diverged_does_not_count():
   assert {row['start']: row['num_train_seeds'] for row in summary.where(factor='learning_rate')} == {'random': 3, 'good': 2}
   assert summary.where(factor='start')[0]['num_train_seeds'] == 2
   assert factors.summarise(rows.where(train_seed=0), SETTINGS) == []  # one seed has no interval
+
+
+def test_rows_are_of_the_training_that_they_name(tmp_path, record):
+  """Of its batch, rate, start and seed, and of its last parameters or of their average."""
+  settings = {**SETTINGS, 'arm': 'flow/z_reconstruction', 'good': 'flow/oracle_prediction', 'updates': 20, 'every': 10,
+              'num_seeds': 2}
+  arms = {f'flow/{name}': {'loss': {'name': name}} for name in ('z_reconstruction', 'oracle_prediction')}
+  config = {**small_run.CONFIG, 'data': {}, 'evaluation': {'seed': 100}, 'arms': arms, 'factors': settings,
+            'train': {**small_run.CONFIG['train'], 'seed': 5}}
+  context = types.SimpleNamespace(settings={})
+  record(distillation, 'carry_out', lambda call: distillation.Outcome(
+      small_run.RUN, {}, context, [], {}, Stages(tmp_path / 'timing.json', call.more_stages)))
+  # Training i ends at parameters 2 i, whose average is 2 i + 1.
+  trained = record(runs, 'distill')
+  number = lambda call: [each.workdir for each in trained].index(call.workdir)
+  record(runs, 'load_student', lambda call: runs.StudentRun({}, None, {'w': np.array(2.0 * number(call) + 1)}))
+  record(checkpoint, 'steps', lambda call: [10, 20])
+  record(checkpoint, 'load', lambda call: {name: {'w': np.array(
+      2.0 * number(call) + (name != 'params') if call.step == 20 else np.nan)} for name in call.target})
+  record(factors.evaluate, 'sample_rows', lambda call: [
+      {'metric': 'reverse_kl', 'reference': 'teacher', 'value': float(call.student_run.params['w']), 'low': None, 'high': None,
+       'floor': 0.0}])
+  record(factors, '_draw')
+  factors.run(Experiment(config, tmp_path, 'command', 1))
+  rows = Rows(json.loads((tmp_path / 'factors.json').read_text())['rows'])
+  assert len(rows) == 32 and len(rows.distinct('value')) == 32
+  for row in rows:
+    i, averaged = divmod(row['value'], 2)
+    call = trained[int(i)]
+    assert {name: row[name] for name in ('batch_size', 'learning_rate', 'train_seed', 'averaged')} == {
+        'batch_size': call.config['train']['batch_size'], 'learning_rate': call.config['optimizer']['learning_rate'],
+        'train_seed': call.config['train']['seed'], 'averaged': bool(averaged)}
+    assert call.init_from == (tmp_path / 'students' / settings['good'] / f'seed{5 + row["train_seed"]}'
+                              if row['start'] == 'good' else None)
+    assert call.config['loss']['name'] == 'z_reconstruction' and call.teacher_run is small_run.RUN
 
 
 @pytest.mark.slow

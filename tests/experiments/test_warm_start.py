@@ -7,7 +7,9 @@ from commands import launched
 from PIL import Image
 import pytest
 import scipy.stats
+import small_run
 
+from inverse_matching import runs
 from inverse_matching.experiments import warm_start
 from inverse_matching.experiments.experiment import Experiment, Rows
 from inverse_matching.training.loop import NotFinite
@@ -114,3 +116,19 @@ def test_each_seed_begins_with_a_good_student_of_its_own(tmp_path):
             'warm_start': {'good': 'flow/a'}}
   good = lambda seed: warm_start._good(Experiment(config, tmp_path, 'command'), seed).relative_to(tmp_path).as_posix()
   assert [good(seed) for seed in range(3)] == [f'students/flow/a/seed{seed}' for seed in (5, 6, 5)]
+
+
+def test_a_case_is_trained_with_its_own_rate_seed_and_start(tmp_path, record):
+  """From random weights it begins with no student, from good ones with that of its seed."""
+  trained = record(runs, 'distill')
+  config = {**small_run.CONFIG, 'train': {**small_run.CONFIG['train'], 'seed': 5}, 'evaluation': {'num_train_seeds': 2},
+            'arms': {'flow/z_reconstruction': {'loss': {'name': 'z_reconstruction'}}, 'flow/b': {}}, 'warm_start': {
+                'good': 'flow/b', 'updates': (0, 100), 'every': 50, 'training': {'train': {'batch_size': 64}}}}
+  cases = [warm_start.Case('flow/z_reconstruction', start, rate, seed) for start in ('random', 'good') for rate in (0.1, 0.2)
+           for seed in (0, 1)]
+  workdirs = [warm_start._train(Experiment(config, tmp_path, 'command', 1), case, small_run.RUN) for case in cases]
+  assert len(set(workdirs)) == len(cases) and workdirs == [call.workdir for call in trained]
+  for case, call in zip(cases, trained):
+    assert (call.config['optimizer']['learning_rate'], call.config['train']['seed']) == (case.rate, case.seed)
+    assert (call.config['loss']['name'], call.config['train']['batch_size']) == ('z_reconstruction', 64)
+    assert call.init_from == (tmp_path / 'students' / 'flow' / 'b' / f'seed{5 + case.seed}' if case.start == 'good' else None)
