@@ -1,5 +1,6 @@
 """Students of every objective under every objective."""
 import json
+import types
 
 from commands import launched
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import scipy.stats
 
 from configs import digits
+from inverse_matching import runs
 from inverse_matching.evaluation import statistics
 from inverse_matching.experiments import crossed
 from inverse_matching.experiments.experiment import Experiment, Rows
@@ -88,6 +90,79 @@ def test_a_student_that_diverges_is_a_row_of_the_study(tmp_path, monkeypatch):
   assert [(row['arm'], row['train_seed']) for row in document['rows'] if row['metric'] == 'diverged'] == [(arms[0], 1)]
   assert {row['num_train_seeds'] for row in document['summary']} == {3} and 'flow/reverse_kl' in text
   assert (tmp_path / 'crossed.png').exists()
+
+
+def write_metrics(workdir, losses):
+  """metrics.jsonl of a training, {updates: held-out loss}."""
+  workdir.mkdir(parents=True)
+  (workdir / 'metrics.jsonl').write_text('\n'.join(
+      json.dumps({'step': step, 'held_out_loss': loss}) for step, loss in losses.items()))
+
+
+def test_a_teacher_stops_where_its_held_out_loss_is_lowest(tmp_path, record):
+  """Among the checkpoints that there are; its pairs are its own."""
+
+  def train(call):
+    write_metrics(call.workdir, {10: 4.0, 20: 2.0, 30: 3.0, 40: 1.0, 50: 5.0})
+    (call.workdir / 'checkpoints').mkdir()
+    for step in (10, 20, 30, 50):
+      (call.workdir / 'checkpoints' / f'{step:08d}.json').touch()
+
+  trained, loaded = record(runs, 'train_teacher', train), record(runs, 'load_teacher', lambda call: 'the teacher')
+  pairs = record(runs, 'make_pairs', lambda call: call.workdir)
+  part = crossed._part(Experiment(digits.get_config('smoke').to_dict(), tmp_path, 'command', 1), 3)
+  assert [(call.workdir, call.step) for call in loaded] == [(trained[0].workdir, 20)]
+  assert trained[0].config['train']['seed'] == part.seed == 3
+  assert part.teacher_run == pairs[0].run == 'the teacher' and part.pairs == pairs[0].workdir
+
+
+def test_students_of_every_teacher_are_measured_at_every_number_of_updates(tmp_path, record):
+  """At the rate that is best with a teacher of its own seed, from weights that are not those of the teacher's seed."""
+  arms, rates = ('flow/z_reconstruction', 'flow/oracle_prediction'), (1e-3, 3e-3)
+  best = dict(zip(arms, rates))  # of the teacher that rates are tuned on; of all others the worst
+  config = digits.get_config('smoke').to_dict()
+  config['crossed'] |= {'arms': arms, 'num_seeds': 2, 'rates': rates, 'num_tuning': 10, 'updates': (10, 20), 'every': 10,
+                        'further': arms[:1], 'further_updates': (30,), 'further_seeds': 1}
+  record(crossed, '_part', lambda call: crossed.Part(call.seed, types.SimpleNamespace(hash=f'teacher {call.seed}'),
+                                                     f'pairs {call.seed}', tmp_path / f'teacher{call.seed}'))
+
+  def train(call):
+    name = call.config['loss']['name']
+    is_best = call.config['optimizer']['learning_rate'] == best[f'flow/{name}']
+    is_tuned = call.teacher_run.hash == f'teacher {crossed.courses.TUNING_SEED}'
+    write_metrics(call.workdir, {5: 0.0 if is_best != is_tuned else 9.0, 10: 1.0 if is_best == is_tuned else 2.0})
+
+  trained, stored = record(runs, 'distill', train), record(runs, 'make_pairs', lambda call: call.workdir)
+  loaded = record(runs, 'load_student', lambda call: runs.StudentRun(
+      next(each.config for each in trained if each.workdir == call.workdir), None,
+      {'of': np.array([call.step or 30, int(call.teacher_run.hash.split()[1])])}))
+  record(crossed.pair_data, 'load', lambda call: {'z': None, 'x': None})
+  record(crossed, 'teacher_samples', lambda call: call.run.hash)
+  record(crossed, 'make_context', lambda call: (call.run.hash, call.samples))
+
+  def evaluate(call):
+    step, seed = map(int, call.student_run.params['of'])
+    assert call.context == (f'teacher {seed}',) * 2 and call.arm == f'flow/{call.student_run.config["loss"]["name"]}'
+    return [statistics.row(call.arm, metric, reference, seed + step / 100, n=1, seed=100)
+            for metric, reference in crossed.SHOWN]
+
+  record(crossed.evaluate, 'evaluate_student', evaluate)
+  for module, name in ((crossed.distillation, 'settings'), (crossed, '_draw')):
+    record(module, name, lambda call: {})
+  crossed.run(Experiment(config, tmp_path, 'command', 1))
+  rows = Rows(json.loads((tmp_path / 'crossed.json').read_text())['rows'])
+  assert {(row['arm'], row['train_seed'], row['updates']) for row in rows} == {
+      (arm, seed, updates) for arm in arms for seed in (0, 1) for updates in (10, 20)} | {(arms[0], 0, 30)}
+  for row in rows:
+    assert row['value'] == row['train_seed'] + row['updates'] / 100 and row['learning_rate'] == best[row['arm']]
+  for call in trained:
+    seed = int(call.teacher_run.hash.split()[1])
+    assert call.config['train']['seed'] == 1000 + seed
+    assert call.pairs == (f'pairs {seed}' if call.config['loss']['name'] == 'oracle_prediction' else None)
+  of_students = [call for call in trained if call.workdir in {each.workdir for each in loaded}]
+  assert len(of_students) == 4 and {call.run.hash for call in stored} == {'teacher 0', 'teacher 1'}
+  for call in of_students:
+    assert call.config['optimizer']['learning_rate'] == best[f'flow/{call.config["loss"]["name"]}']
 
 
 @pytest.mark.slow
