@@ -152,10 +152,15 @@ def test_an_arm_that_goes_on_may_stop_at_once(monkeypatch):
   assert found[1].first.step == found[1].first.made == 1200 and found[0].tuning == {0.1: 0.3, 0.2: 0.2}
 
 
-def test_pairs_that_two_parts_share_are_counted_once(monkeypatch):
-  """A student that goes on from another one saw the same pairs; it is charged for all updates, whichever it took."""
+@pytest.mark.parametrize('first,then,expected', [
+    ('oracle_prediction', 'mixture', {'T': 20, 'T^-1': 30, 'store_seconds': 90}),
+    ('x_reconstruction', 'x_reconstruction', {'T': 30, 'T^-1': 0, 'store_seconds': 15}),  # each T(x) is made once, and kept
+    ('x_reconstruction', 'z_reconstruction', {'T': 30 + 20, 'T^-1': 0, 'store_seconds': 15})])
+def test_what_two_parts_share_is_counted_once(monkeypatch, first, then, expected):
+  """A student that goes on from another one saw the same pairs or encodings; it is charged for all updates, whichever
+  it took."""
   monkeypatch.setattr(budget_costs, 'student_config', lambda config, student, seed: {
-      'loss': {'name': 'mixture' if student.arm == 'flow/mixture' else 'oracle_prediction'}, 'train': {'batch_size': 10}})
+      'loss': {'name': student.arm.partition('/')[2]}, 'train': {'batch_size': 10}})
   monkeypatch.setattr(budget_costs, 'pairs_of', lambda study, loss: 'pairs')
   monkeypatch.setattr(budget_costs, 'manifest', lambda pairs: {'num': 30})
   monkeypatch.setattr(budget_costs, 'examples_per_second', lambda workdir: 2.0)
@@ -163,13 +168,13 @@ def test_pairs_that_two_parts_share_are_counted_once(monkeypatch):
   seconds = {'teacher pass': 0.5, 'teacher, cached': 3.0, 'teacher, ancestral': 9.0}
   monkeypatch.setattr(budget_costs, 'timed', lambda study: Rows(
       {'arm': arm, 'metric': 'seconds_per_sample', 'reference': 'batch 64', 'value': value} for arm, value in seconds.items()))
-  first = budget_training.Trained('a', 8, 8, 0.1)
   student = types.SimpleNamespace(student=types.SimpleNamespace(z_to_x=None, event_shape=(1,)), params=None)
-  study = types.SimpleNamespace(settings={'then': {'flow/mixture': {'first': 'flow/oracle_prediction'}}},
+  study = types.SimpleNamespace(settings={'then': {f'flow/{then}': {'first': f'flow/{first}'}}},
                                 outcome=types.SimpleNamespace(context=types.SimpleNamespace(seed=7)),
                                 experiment=Experiment({}, None, 'command'))
-  rows = Rows(budget_costs.cost_rows(study, budget_training.Student('flow/mixture', '1'), 0, student,
-                                     budget_training.Trained('b', 1, 2, 0.1, first)))
+  rows = Rows(budget_costs.cost_rows(
+      study, budget_training.Student(f'flow/{then}', '1'), 0, student,
+      budget_training.Trained('b', 1, 2, 0.1, budget_training.Trained('a', 8, 8, 0.1))))
   of = lambda metric: rows.where(metric=metric)[0]['value']
-  assert of('calls of T^-1') == 30 and of('calls of S') == 80 + 20 and of('calls of T') == 20
-  assert of('training_seconds') == 50 and of('store_seconds') == 90
+  assert {'T': of('calls of T'), 'T^-1': of('calls of T^-1'), 'store_seconds': of('store_seconds')} == expected
+  assert of('calls of S') == 80 + 20 and of('training_seconds') == 50

@@ -84,7 +84,8 @@ def test_what_the_controls_are_trained_on(tmp_path, record):
   for name in ('shuffled', 'untrained'):
     headroom._control(Experiment(config, tmp_path, 'command', 1), RUN, name)
   assert [(call.pairs_from, call.num) for call in stored] == [('z', 40), ('data', 30)]
-  assert [call.pairs for call in trained] == [call.workdir for call in stored] and stored[0].workdir != stored[1].workdir
+  assert [call.pairs for call in trained] == [call.workdir for call in stored] == [
+      tmp_path / 'pairs', tmp_path / 'headroom' / 'untrained' / 'encodings']
   assert [call.config['loss']['name'] for call in trained] == [headroom.SHUFFLED, 'x_reconstruction']
   assert all(call.config['train']['num_epochs'] == 9 for call in trained)
   assert stored[0].run is RUN and trained[0].teacher_run is RUN

@@ -7,7 +7,7 @@ import pytest
 from inverse_matching import losses
 from inverse_matching.analysis import expansion
 from inverse_matching.experiments.experiment import Rows
-from inverse_matching.experiments.gaussian import lanes, mechanism
+from inverse_matching.experiments.gaussian import lanes, mechanism, training
 from inverse_matching.types import Batch
 
 
@@ -31,6 +31,52 @@ def test_one_end_of_the_spectrum():
   pair = mechanism.with_spectrum(sigma, 2, seed=0)
   np.testing.assert_allclose(np.sort(np.linalg.svd(pair.teacher, compute_uv=False)), np.tile(np.sort(sigma), (2, 1)), rtol=1e-6)
   np.testing.assert_array_equal(pair.student, np.tile(np.eye(3), (2, 1, 1)))
+
+
+def test_each_pair_is_trained_at_each_of_the_rates(record):
+  """And is told of at that one after which the KL of its seeds is lowest, by the median."""
+  pairs = {('a',): mechanism.with_spectrum(np.array([0.5, 2.0]), 3, seed=0),
+           ('b',): mechanism.with_spectrum(np.array([0.1, 1.0]), 3, seed=1)}
+  kls = {('a', 0.5): [4.0, 1.0, 4.0], ('a', 0.25): [3.0, 3.0, 9.0], ('b', 0.5): [5.0, 2.0, 1.0], ('b', 0.25): [7.0, 8.0, 9.0]}
+
+  def final(call):
+    """The KL of each lane by what it is trained with: the smallest singular value of its teacher tells its pair."""
+    smallest = np.linalg.svd(np.asarray(call.models.teacher_params['matrix']), compute_uv=False)[:, -1]
+    lanes_of = zip(np.where(smallest > 0.3, 'a', 'b'), np.asarray(call.models.teacher_params['rate'], np.float64))
+    return np.array([kls[str(name), rate][i % 3] for i, (name, rate) in enumerate(lanes_of)])
+
+  record(mechanism, '_final', final)
+  found = mechanism._trained(pairs, 'sgd', {'rates': {'sgd': (0.5, 0.25), 'adam': (1.0,)}, 'num_seeds': 3, 'seed': 0})
+  assert {cell: (of['rate'], of['kls'].tolist()) for cell, of in found.items()} == {
+      ('a',): (0.25, [3.0, 3.0, 9.0]), ('b',): (0.5, [5.0, 2.0, 1.0])}
+
+
+def test_what_diverged_is_infinitely_far(record):
+  """With a mean or a matrix that is not finite; the other lanes have the KL of where they ended."""
+  pair = mechanism.with_spectrum(np.array([0.5, 2.0]), 3, seed=0)
+  models = mechanism._models([pair], [0.1], 0)
+  mean, matrix = np.zeros((3, 2), np.float32), np.array(models.teacher_params['matrix'])
+  mean[0, 1] = matrix[1, 0, 1] = np.nan
+  trained = record(training, 'train', lambda call: training.Trained({'mean': mean, 'matrix': matrix}, None, None))
+  found = mechanism._final(models, 'reverse_kl', 'adam', {})
+  np.testing.assert_allclose(found, [np.inf, np.inf, 0.0], atol=1e-9)
+  assert trained[0].models is models
+
+
+def test_rows_of_a_pair_say_how_rare_its_signal_is(record):
+  """And how far apart it is at the start, each of its seeds, as its name and the closed form for relative variances say."""
+  record(mechanism, '_final', lambda call: np.arange(len(call.models.keys)))
+  rows = mechanism._coordinates({'dimension': 8, 'num_seeds': 2, 'seed': 1, 'conditions': (1.0, 10.0),
+                                 'rates': {name: (0.1,) for name in mechanism.OPTIMIZERS}})
+  assert len(rows) == len(mechanism.OPTIMIZERS) * 3 * 2 * 2
+  for start, variances in mechanism.STARTS.items():
+    of = rows.where(start=start)
+    np.testing.assert_allclose(of.values('kl_start'), sum(4 * (v - 1 - np.log(v)) / 2 for v in variances), rtol=1e-6)
+    for probability in of.values('probability'):
+      assert {'rare': probability < 0.1, 'even': 0.4 < probability < 0.6, 'always': probability > 0.999}[start]
+    for name in mechanism.OPTIMIZERS:  # a lane for each condition and seed
+      assert [(row['condition'], row['seed'], row['kl']) for row in of.where(optimizer=name)] == [
+          (1.0, 0, 0), (1.0, 1, 1), (10.0, 0, 2), (10.0, 1, 3)]
 
 
 def _gradients(keep, which, num=4000):
