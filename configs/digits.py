@@ -107,7 +107,8 @@ BASE = dict(
         arms=(*images.FIGURE_4, *images.FIGURE_5),  # students to measure too, where they are trained
         num_samples=200, seed=6),  # draws of z
     warm_start=dict(images.WARM_START, arms=('flow/reverse_kl', 'flow/z_reconstruction'), every=50,
-                    updates=(0, 100, 200, 500, 1000, 2000, 3000), training=dict(train=dict(batch_size=64))),
+                    updates=(0, 100, 200, 500, 1000, 2000, 3000),
+                    training=dict(optimizer=dict(name='adam'), train=dict(batch_size=64))),
     factors=images.FACTORS,
     teacher_course=dict(num_samples=1000, seed=5),  # that are drawn at every checkpoint
     convergence=dict(  # which students, and for how many updates they and the teacher train on
